@@ -1,0 +1,44 @@
+"""The two locks of this package, in this order: the Resource of the key, then request rows.
+
+A transaction that touches two requests, or that may give or free a key, takes
+the Resource first. Steps, asks and cases are never locked for themselves: the
+request row stands for all that hangs from it. Heads of named chains come last,
+in `governance.ledger`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from approvals.models import ActionRequest, Resource
+from governance.errors import NotFound
+
+
+def lock_resources(pks: Iterable[int | None]) -> None:
+    """Wait for and lock these Resource rows, in the order of their keys. None stands for no resource."""
+    wanted = sorted({pk for pk in pks if pk is not None})
+    if wanted:
+        list(Resource.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk"))
+
+
+def lock_request(ref: str, *, and_resource: bool = False) -> ActionRequest:
+    """Wait for, lock and return one request; read its steps only after this.
+
+    Args:
+        and_resource: lock its Resource first, as whatever may give or free the key must.
+
+    Raises:
+        NotFound: there is no such request.
+    """
+    if and_resource:
+        # Which Resource it wants never changes, so it can be read before the lock.
+        lock_resources(ActionRequest.objects.filter(ref=ref).values_list("resource_id", flat=True))
+    found = (
+        ActionRequest.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("action_type", "agent", "department", "matrix_row")
+        .filter(ref=ref)
+        .first()
+    )
+    if found is None:
+        raise NotFound(f"There is no request {ref}.")
+    return found

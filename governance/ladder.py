@@ -1,0 +1,78 @@
+"""The rungs of each path, their default windows, and how a path ends.
+
+Pure tables. A policy version holds its own windows, seeded from these.
+Source: runbook, "Escalation Levels"; DESIGN 2.2.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from governance.vocabulary import Level, Path, Response
+
+MINUTES_30 = timedelta(minutes=30)
+HOURS_2 = timedelta(hours=2)
+HOURS_4 = timedelta(hours=4)
+HOUR_1 = timedelta(hours=1)
+
+# L0 has no window here: it is the action type's SLA.
+DEFAULT_WINDOWS: dict[tuple[Path, Level], timedelta] = {
+    (Path.TIMEOUT, Level.L1): MINUTES_30,
+    (Path.TIMEOUT, Level.L2): HOURS_2,
+    (Path.TIMEOUT, Level.L3): HOURS_4,
+    (Path.TIMEOUT, Level.L4): HOUR_1,
+    (Path.REJECTION, Level.L2): HOURS_2,
+    (Path.REJECTION, Level.L3): HOURS_4,
+    (Path.CONFLICT, Level.L2): HOURS_2,
+    (Path.CONFLICT, Level.L3): HOURS_4,
+    (Path.CONFLICT, Level.L4): HOUR_1,
+    (Path.SYSTEM_FAILURE, Level.L1): MINUTES_30,
+    (Path.SYSTEM_FAILURE, Level.L2): HOURS_2,
+    (Path.SYSTEM_FAILURE, Level.L3): HOURS_4,
+    (Path.SYSTEM_FAILURE, Level.L4): HOUR_1,
+    (Path.POLICY_VIOLATION, Level.L2): HOURS_2,
+    (Path.POLICY_VIOLATION, Level.L3): HOURS_4,
+    (Path.UNDO, Level.L2): HOURS_2,
+    (Path.UNDO, Level.L3): HOURS_4,
+}
+
+BEGIN_WITHIN = timedelta(minutes=30)  # an approval not begun by then is a failure
+BEGIN_WITHIN_PERSON_PRESENT = timedelta(minutes=15)
+PING_FIRST_AFTER = 6  # a sixth of the window; each wait after it is twice the one before
+LATE_AFTER = 10  # a sweep later than a tenth of the new window: the rung begins now, and it is a finding
+
+# Nothing above this rung opens yet: a bypass needs the Review that comes with it.
+HIGHEST_OPEN = Level.L3
+
+
+def rungs(path: Path) -> list[Level]:
+    """Return the levels of `path` that can open, lowest first."""
+    if path == Path.APPROVAL:
+        return [Level.L0]
+    return sorted(level for on, level in DEFAULT_WINDOWS if on == path and level <= HIGHEST_OPEN)
+
+
+def next_rung(path: Path, level: Level) -> Level | None:
+    """Return the rung above `level` on `path`, or None where the path ends."""
+    return next((rung for rung in rungs(path) if rung > level), None)
+
+
+def granted(window: timedelta, response: Response, level: Level) -> timedelta:
+    """Return the window a rung is given: twice L1's when the tree says to ask again, extended."""
+    extended = response == Response.ASK_AGAIN_EXTENDED and level == Level.L1
+    return window * 2 if extended else window
+
+
+def begins_at(*, due_at: datetime, now: datetime, window: timedelta) -> datetime:
+    """Return when the rung after one that ran out begins.
+
+    At the instant the time before it was over, however late the sweep; unless
+    the sweep is later than a tenth of the new window, as after an outage: then
+    it begins at `now`, so that whoever is asked has the time they are told.
+    """
+    return now if now - due_at > window / LATE_AFTER else due_at
+
+
+def ping_wait(window: timedelta, pings: int) -> timedelta:
+    """Return how long to wait before ping number `pings` + 1: a sixth of the window, then twice as long each time."""
+    return window / PING_FIRST_AFTER * 2**pings

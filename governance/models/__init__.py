@@ -1,0 +1,55 @@
+"""The rules and the record: people, policy, the catalogue, the ledger."""
+
+from __future__ import annotations
+
+from governance.models.action_type import ActionType
+from governance.models.clock import DemoClock, Heartbeat
+from governance.models.ledger import AuditEvent, ChainHead, Seal, SealedEvent
+from governance.models.people import (
+    Absence,
+    Agent,
+    AgentCredential,
+    ContactChannel,
+    Department,
+    Person,
+    PersonalToken,
+    Role,
+    RosterShift,
+)
+from governance.models.policy import (
+    Appointment,
+    DecisionCell,
+    MatrixDelegate,
+    MatrixRow,
+    PathWindow,
+    PolicyCheck,
+    PolicySignature,
+    PolicyVersion,
+)
+
+__all__ = [
+    "Absence",
+    "ActionType",
+    "Agent",
+    "AgentCredential",
+    "Appointment",
+    "AuditEvent",
+    "ChainHead",
+    "ContactChannel",
+    "DecisionCell",
+    "DemoClock",
+    "Department",
+    "Heartbeat",
+    "MatrixDelegate",
+    "MatrixRow",
+    "PathWindow",
+    "Person",
+    "PersonalToken",
+    "PolicyCheck",
+    "PolicySignature",
+    "PolicyVersion",
+    "Role",
+    "RosterShift",
+    "Seal",
+    "SealedEvent",
+]

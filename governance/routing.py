@@ -1,0 +1,317 @@
+"""Who is asked next, and why not the others. Pure: tables in, answer out.
+
+`governance.tables` loads what these functions read; nothing here touches a
+database or a clock. Source: DESIGN 4, "Who is asked: the delegation matrix".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from governance import wording
+from governance.vocabulary import Level, Path
+
+
+class Who(NamedTuple):
+    """A name in the matrix: one person, or everyone who holds a role, by primary key."""
+
+    kind: Literal["role", "person"]
+    pk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the matrix. An amount band is [from, to) in one currency; "" means no amount."""
+
+    pk: int
+    number: int
+    department: int
+    department_name: str
+    action: str  # "" = any
+    currency: str
+    amount_from: Decimal | None
+    amount_to: Decimal | None
+    approver: Who
+    delegates: tuple[Who, ...]
+    quorum: int
+
+    def covers(self, subject: Subject) -> bool:
+        if self.department != subject.department or self.action not in ("", subject.action):
+            return False
+        if self.currency != subject.currency:
+            return False
+        if subject.amount is None or self.amount_from is None:
+            return subject.amount is None and self.amount_from is None
+        return self.amount_from <= subject.amount and (
+            self.amount_to is None or subject.amount < self.amount_to
+        )
+
+    def band(self) -> str:
+        """Say what the row covers: "over $10,000.00", "$1,000.00 to $10,000.00", "without an amount"."""
+        if self.amount_from is None:
+            return "without an amount"
+        low = wording.money(self.amount_from, self.currency)
+        if self.amount_to is None:
+            return f"of {low} or more"
+        return f"of {low} to {wording.money(self.amount_to, self.currency)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What routing knows of a request."""
+
+    department: int
+    action: str
+    action_name: str
+    amount: Decimal | None  # the sum it is routed by
+    currency: str
+    agent_owner: int
+    on_behalf_of: int | None
+
+
+class Channel(NamedTuple):
+    """A confirmed way to reach a person besides the inbox, that does not refuse."""
+
+    pk: int
+    kind: str
+    urgent_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What routing knows of a person, at one instant."""
+
+    pk: int
+    username: str
+    name: str
+    enabled: bool
+    limit: Decimal | None
+    limit_currency: str
+    manager: int | None
+    away_until: datetime | None
+    zone: tzinfo
+    channels: tuple[Channel, ...]
+
+    @property
+    def reachable(self) -> bool:
+        return bool(self.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The people that one routing may need: by primary key, and the holders of each role in order."""
+
+    by_pk: Mapping[int, Candidate]
+    holders: Mapping[int, Sequence[int]]
+
+    def named(self, who: Who) -> Sequence[int]:
+        return (who.pk,) if who.kind == "person" else self.holders.get(who.pk, ())
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The chain so far: who approved, who was first asked, who may not be asked for this step again."""
+
+    deciders: frozenset[int] = frozenset()
+    approvals: int = 0
+    first_asked: tuple[int, ...] = ()
+    spent: Mapping[int, Passed] = field(default_factory=dict)  # on this very step, already passed over
+
+
+class Why(StrEnum):
+    """Why somebody was passed over, as a code beside the words."""
+
+    DISABLED = "disabled"
+    AWAY = "away"
+    UNREACHABLE = "unreachable"
+    LIMIT = "limit"
+    OWNER = "owner"
+    ON_BEHALF = "on_behalf"
+    DECIDED = "decided"
+    NOBODY = "nobody"
+
+
+class Asked(NamedTuple):
+    person: int
+    why: str  # completes "You are the …"
+    reachable: bool
+
+
+class Passed(NamedTuple):
+    person: int
+    code: Why
+    why: str  # completes the person's name: "is away until Mon 09:00"
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The people to ask on one rung, and everyone passed over. Short if nobody is asked."""
+
+    asked: tuple[Asked, ...]
+    passed_over: tuple[Passed, ...]
+    needed: int
+
+    @property
+    def opens(self) -> bool:
+        return bool(self.asked)
+
+
+class Unroutable(LookupError):
+    """No row of the matrix covers the request, or more than one does equally well."""
+
+
+def match(rows: Iterable[Row], subject: Subject) -> Row:
+    """Return the most specific row: one that names the action before one for any.
+
+    Raises:
+        Unroutable: none covers it, or two do. The message says which.
+    """
+    covering = [row for row in rows if row.covers(subject)]
+    best = [row for row in covering if row.action] or covering
+    if len(best) == 1:
+        return best[0]
+    amount = wording.money(subject.amount, subject.currency)
+    what = f"{subject.action_name} ({amount})"
+    if not best:
+        raise Unroutable(f"No matrix row covers {what} in this department.")
+    numbers = " and ".join(str(row.number) for row in best)
+    raise Unroutable(f"Matrix rows {numbers} cover {what} equally well.")
+
+
+def route(
+    path: Path,
+    level: Level,
+    *,
+    row: Row,
+    subject: Subject,
+    people: People,
+    history: History,
+    now: datetime,
+    policy: int,
+) -> Routing:
+    """Return who is asked on this rung, and everyone passed over with the reason.
+
+    A rung asks as many people as approvals are still missing; if it cannot, it
+    asks nobody and is passed over. Somebody who cannot be reached gives way to
+    somebody who can; with nobody to give way to, they are asked all the same.
+
+    Args:
+        row: the matrix row the request was routed by.
+        history: the approvals so far and who was asked first.
+        now: UTC, for the words of an absence only; absences are already in `people`.
+        policy: the version's number, for the words.
+    """
+    needed = max(row.quorum - history.approvals, 1)
+    passed: list[Passed] = list(history.spent.values())
+    eligible: list[Asked] = []
+    for pk, why in _candidates(path, level, row, people, history, subject, policy):
+        if pk in history.spent:
+            continue
+        candidate = people.by_pk[pk]
+        obstacle = hindrance(candidate, subject=subject, deciders=history.deciders, now=now)
+        if obstacle is not None:
+            passed.append(obstacle)
+        else:
+            eligible.append(Asked(pk, why, candidate.reachable))
+    if len(eligible) < needed:
+        passed += [
+            Passed(asked.person, Why.NOBODY, f"could be asked, but {needed} people are needed here")
+            for asked in eligible
+        ]
+        return Routing((), tuple(passed), needed)
+    # Reachable people first, each group in the matrix's order.
+    chosen = sorted(eligible, key=lambda asked: not asked.reachable)[:needed]
+    passed += [
+        Passed(asked.person, Why.UNREACHABLE, "has no confirmed channel besides the inbox")
+        for asked in eligible
+        if not asked.reachable and asked not in chosen
+    ]
+    return Routing(tuple(chosen), tuple(passed), needed)
+
+
+def hindrance(
+    candidate: Candidate, *, subject: Subject, deciders: frozenset[int], now: datetime
+) -> Passed | None:
+    """Return what keeps this person from deciding on the request, or None. Reach is not judged here."""
+    pk = candidate.pk
+    if not candidate.enabled:
+        return Passed(pk, Why.DISABLED, "is disabled")
+    if pk == subject.agent_owner:
+        return Passed(pk, Why.OWNER, "owns the agent that asks, so may not decide")
+    if pk == subject.on_behalf_of:
+        return Passed(pk, Why.ON_BEHALF, "is the person the agent acts for, so may not decide")
+    if pk in deciders:
+        return Passed(pk, Why.DECIDED, "has decided on this request before")
+    if candidate.away_until is not None:
+        back = wording.at(candidate.away_until, now=now, zone=candidate.zone)
+        return Passed(pk, Why.AWAY, f"is away until {back}")
+    if subject.amount is not None:
+        if candidate.limit is None or candidate.limit_currency != subject.currency:
+            return Passed(pk, Why.LIMIT, f"has no limit in {subject.currency}")
+        if candidate.limit < subject.amount:
+            limit = wording.money(candidate.limit, candidate.limit_currency)
+            return Passed(pk, Why.LIMIT, f"has a limit of {limit}, below this amount")
+    return None
+
+
+def _candidates(
+    path: Path,
+    level: Level,
+    row: Row,
+    people: People,
+    history: History,
+    subject: Subject,
+    policy: int,
+) -> list[tuple[int, str]]:
+    """Return whom the matrix names on this rung, in order and once each, with the reason."""
+    band = f"{subject.action_name.lower()}s {row.band()} in {row.department_name}"
+    where = f"(matrix row {row.number}, policy {policy})"
+    if path == Path.APPROVAL:
+        return [(pk, f"approver for {band} {where}") for pk in people.named(row.approver)]
+    if path == Path.TIMEOUT and level == Level.L1:
+        again = history.first_asked or people.named(row.approver)
+        return [(pk, f"approver first asked, for {band} {where}") for pk in again]
+    if path == Path.TIMEOUT and level == Level.L2:
+        named = [pk for who in row.delegates for pk in people.named(who)]
+        return [
+            (pk, f"{_ordinal(place)} delegate for {band} {where}")
+            for place, pk in enumerate(dict.fromkeys(named))
+        ]
+    if path == Path.TIMEOUT and level == Level.L3:
+        below = history.first_asked or people.named(row.approver)
+        return [
+            (pk, f"next above {_name(people, report)} in the reporting line")
+            for pk, report in _upwards(below, people)
+        ]
+    raise LookupError(f"nobody is named yet on {path} L{level}")
+
+
+def _upwards(below: Sequence[int], people: People) -> list[tuple[int, int]]:
+    """Return managers above `below`, nearest first, once each, with the report they were reached through."""
+    found: dict[int, int] = {}
+    rank = list(below)
+    while rank:
+        above: list[int] = []
+        for pk in rank:
+            person = people.by_pk.get(pk)
+            manager = person.manager if person else None
+            if manager is not None and manager in people.by_pk and manager not in found:
+                found[manager] = pk
+                above.append(manager)
+        rank = above
+    return [(manager, report) for manager, report in found.items() if manager not in below]
+
+
+def _name(people: People, pk: int) -> str:
+    name = people.by_pk[pk].name
+    return f"the {name}"
+
+
+def _ordinal(place: int) -> str:
+    words = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+    return words[place] if place < len(words) else f"{place + 1}th"

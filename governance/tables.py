@@ -1,0 +1,170 @@
+"""Loads what routing reads: a policy version's tables, and the people as they are now."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+from django.db.models import Max, OuterRef, Subquery
+
+from governance.models import (
+    Absence,
+    ContactChannel,
+    DecisionCell,
+    MatrixRow,
+    PathWindow,
+    Person,
+    PolicyVersion,
+)
+from governance.routing import Candidate, Channel, People, Row, Who
+from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, RuleSource, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One cell of the decision tree."""
+
+    response: Response
+    source: RuleSource
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy version as routing and the ladder read it. Immutable, as the version is."""
+
+    pk: int
+    number: int
+    rows: dict[int, Row]
+    windows: dict[tuple[Path, Level], timedelta]
+    cells: dict[tuple[ExceptionType, Severity, Impact], Answer]
+    queue_cap: timedelta
+
+
+@lru_cache(maxsize=64)
+def policy(version: int) -> Policy:
+    """Return the tables of a version that is or was active, by primary key.
+
+    Cached for the life of the process: such a version never changes.
+
+    Raises ValueError for a draft, which does.
+    """
+    found = PolicyVersion.objects.get(pk=version)
+    if found.state == PolicyVersion.State.DRAFT:
+        raise ValueError(f"policy {found.number} is a draft; nothing is routed by it")
+    return load(found)
+
+
+def load(version: PolicyVersion) -> Policy:
+    """Read a version's tables, draft or not."""
+    rows = MatrixRow.objects.filter(version=version).select_related("department").prefetch_related("delegates")
+    return Policy(
+        pk=version.pk,
+        number=version.number,
+        rows={row.pk: _row(row) for row in rows},
+        windows={
+            (Path(path), Level(level)): window
+            for path, level, window in PathWindow.objects.filter(version=version).values_list(
+                "path", "level", "window"
+            )
+        },
+        cells={
+            (ExceptionType(exception), Severity(severity), Impact(impact)): Answer(
+                Response(response), RuleSource(source)
+            )
+            for exception, severity, impact, response, source in DecisionCell.objects.filter(
+                version=version
+            ).values_list("exception", "severity", "impact", "response", "source")
+        },
+        queue_cap=version.queue_cap,
+    )
+
+
+def _row(row: MatrixRow) -> Row:
+    return Row(
+        pk=row.pk,
+        number=row.number,
+        department=row.department_id,
+        department_name=row.department.name,
+        action=row.action,
+        currency=row.currency,
+        amount_from=row.amount_from,
+        amount_to=row.amount_to,
+        approver=_who(row.approver_role_id, row.approver_person_id),
+        delegates=tuple(_who(each.role_id, each.person_id) for each in row.delegates.all()),
+        quorum=row.quorum,
+    )
+
+
+def _who(role: int | None, person: int | None) -> Who:
+    if person is not None:
+        return Who("person", person)
+    if role is not None:
+        return Who("role", role)
+    raise ValueError("a name in the matrix is a role or a person")
+
+
+def people_for(rows: Iterable[Row], *, also: Iterable[int] = (), now: datetime) -> People:
+    """Return everyone these matrix rows may lead to, as they are at `now`.
+
+    That is: the people and role holders they name, `also`, and the reporting
+    line above each. Four queries, whatever the number of rows.
+    """
+    named = [who for row in rows for who in (row.approver, *row.delegates)]
+    roles = {who.pk for who in named if who.kind == "role"}
+    holders: dict[int, list[int]] = defaultdict(list)
+    held = Person.roles.through.objects.filter(role_id__in=roles).order_by("person_id")
+    for role, person in held.values_list("role_id", "person_id"):
+        holders[role].append(person)
+    first = {who.pk for who in named if who.kind == "person"} | set(also)
+    first.update(person for held_by in holders.values() for person in held_by)
+    found = _as_they_are(_with_managers(first), now)
+    return People({person.pk: person for person in found}, holders)
+
+
+def _with_managers(first: set[int]) -> list[int]:
+    """Return `first` and everyone above them. UNION, not UNION ALL: a circle would end all the same."""
+    if not first:
+        return []
+    table = connection.ops.quote_name(Person._meta.db_table)
+    marks = ", ".join(["%s"] * len(first))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH RECURSIVE line(id, manager_id) AS ("
+            f" SELECT id, manager_id FROM {table} WHERE id IN ({marks})"
+            f" UNION SELECT p.id, p.manager_id FROM {table} p JOIN line ON p.id = line.manager_id"
+            f") SELECT id FROM line",
+            sorted(first),
+        )
+        return [pk for (pk,) in cursor.fetchall()]
+
+
+def _as_they_are(pks: list[int], now: datetime) -> Iterable[Candidate]:
+    away = (
+        Absence.objects.filter(
+            person=OuterRef("pk"), cancelled_at__isnull=True, starts_at__lte=now, ends_at__gt=now
+        )
+        .values("person")
+        .annotate(until=Max("ends_at"))
+        .values("until")
+    )
+    channels: dict[int, list[Channel]] = defaultdict(list)
+    usable = ContactChannel.objects.filter(
+        person__in=pks, confirmed_at__isnull=False, refused_at__isnull=True
+    ).order_by("pk")
+    for person, *channel in usable.values_list("person_id", "pk", "kind", "urgent_only"):
+        channels[person].append(Channel(*channel))
+    rows = (
+        Person.objects.filter(pk__in=pks)
+        .annotate(away_until=Subquery(away))
+        .values_list(
+            "pk", "username", "name", "is_active", "limit_amount", "limit_currency",
+            "manager_id", "away_until", "time_zone",
+        )
+    )  # fmt: skip
+    for *person, zone in rows:
+        yield Candidate(*person, ZoneInfo(zone), tuple(channels[person[0]]))

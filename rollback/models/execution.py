@@ -1,0 +1,145 @@
+"""Runs and the units they send. A unit that is `done` is its own checkpoint."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import Q
+from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
+
+from approvals.models import ActionRequest
+from governance.models.states import known_states
+
+
+class Direction(models.TextChoices):
+    FORWARD = "forward"
+    UNDO = "undo"
+
+
+class RunState(models.TextChoices):
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    LOST = "lost"  # its lease ran out and another worker went on
+
+
+class Run(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+    """One lease of one worker on one request. Its lease, token and deadline are on the request row."""
+
+    State = RunState
+
+    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="runs")
+    direction = models.CharField(max_length=7, choices=Direction.choices)
+    attempt = models.PositiveIntegerField()
+    token = models.UUIDField()
+    worker = models.CharField(max_length=120)
+    state = FSMField(default=State.RUNNING, choices=State.choices, protected=True)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            known_states("run_known_state", RunState.values),
+            # 6. Never two at once, forward or undo.
+            models.UniqueConstraint(
+                name="run_one_running_a_request", fields=["request"], condition=Q(state="running")
+            ),
+            models.UniqueConstraint(
+                name="run_attempt_once", fields=["request", "direction", "attempt"]
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.direction} run {self.attempt} of {self.request_id} ({self.state})"
+
+    @transition(state, source=State.RUNNING, target=State.FINISHED)
+    def finish(self, *, now: datetime) -> None:
+        """It did what it came for."""
+        self.ended_at = now
+
+    @transition(state, source=State.RUNNING, target=State.FAILED)
+    def fail(self, *, now: datetime, error: str) -> None:
+        """The target, or a check, stopped it."""
+        self.ended_at = now
+        self.error = error
+
+    @transition(state, source=State.RUNNING, target=State.LOST)
+    def lose(self, *, now: datetime) -> None:
+        """Its worker fell silent past the lease."""
+        self.ended_at = now
+
+
+class UnitState(models.TextChoices):
+    PLANNED = "planned"
+    SENT = "sent"  # the intent: committed before the call
+    DONE = "done"  # the checkpoint
+    NOT_DONE = "not_done", "Not done"
+    UNKNOWN = "unknown"
+    REVERSED = "reversed"
+
+
+class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+    """The smallest piece of an action sent to a target under its own key."""
+
+    State = UnitState
+
+    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="units")
+    direction = models.CharField(max_length=7, choices=Direction.choices)
+    position = models.PositiveIntegerField()
+    key = models.CharField(max_length=500)  # "<business key>~<generation>/<n>"
+    name = models.CharField(max_length=200)
+    body = models.JSONField()
+    state = FSMField(default=State.PLANNED, choices=State.choices, protected=True)
+    attempts = models.PositiveIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    done_at = models.DateTimeField(null=True, blank=True)
+    reversed_at = models.DateTimeField(null=True, blank=True)
+    receipt = models.JSONField(null=True, blank=True)  # the target's answer
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            known_states("unit_known_state", UnitState.values),
+            # 6. One checkpoint a (request, direction, unit), one unit a key.
+            models.UniqueConstraint(name="unit_once", fields=["request", "direction", "position"]),
+            models.UniqueConstraint(name="unit_key_once", fields=["key"]),
+            models.CheckConstraint(
+                name="unit_done_has_a_checkpoint",
+                condition=~Q(state__in=["done", "reversed"])
+                | Q(done_at__isnull=False, receipt__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.direction} {self.position} of {self.request_id} ({self.state})"
+
+    @transition(
+        state, source=[State.PLANNED, State.NOT_DONE, State.UNKNOWN], target=State.SENT
+    )
+    def send(self, *, now: datetime) -> None:
+        """The intent is about to be committed, and the call to be made."""
+        self.sent_at = now
+        self.attempts += 1
+
+    @transition(state, source=[State.SENT, State.UNKNOWN], target=State.DONE)
+    def check_point(self, *, now: datetime, receipt: object) -> None:
+        """The target has it."""
+        self.done_at = now
+        self.receipt = receipt
+
+    @transition(state, source=[State.SENT, State.UNKNOWN], target=State.NOT_DONE)
+    def miss(self, *, error: str) -> None:
+        """The target does not have it, and says so."""
+        self.error = error
+
+    @transition(state, source=State.SENT, target=State.UNKNOWN)
+    def lose_track(self, *, error: str) -> None:
+        """No answer came; only the target, or a person, can tell."""
+        self.error = error
+
+    @transition(state, source=State.DONE, target=State.REVERSED)
+    def be_reversed(self, *, now: datetime) -> None:
+        """Its reversal is done and checkpointed."""
+        self.reversed_at = now

@@ -1,0 +1,1 @@
+"""Programs of the house: they run, test and lock Recourse, and are no part of it."""
