@@ -1,0 +1,80 @@
+# Everything starts from here: python3.11 and make are all a machine needs.
+#
+#   make demo                 run it (SPEED=60 makes an hour a minute, PORT=8080, KEEP=1)
+#   make test                 lint and all tests (ARGS="--only sqlite", see python -m tools.test -h)
+#   make story                the acceptance story, on real processes
+#   make lint, make check     lint alone; lint and the quick tests
+#   make lock                 compile requirements/*.txt from pyproject.toml
+#   make vendor               copy front-end files into static/vendor
+#   make clean                remove the environment and caches; var/ holds data and stays
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check story lock vendor clean
+
+PYTHON := .venv/bin/python
+RUNTIME := .venv/requirements-runtime
+DEVELOPMENT := .venv/requirements-dev
+INSTALL := $(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes
+UV_VERSION := 0.13.9
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# `exec` leaves no shell between make and the program: each sees when the other ends.
+demo: $(RUNTIME)
+	@exec $(PYTHON) -m tools.demo $(ARGS)
+
+test: $(DEVELOPMENT)
+	@exec $(PYTHON) -m tools.test $(ARGS)
+
+lint: $(DEVELOPMENT)
+	@exec $(PYTHON) -m tools.lint
+
+check: $(DEVELOPMENT)
+	@exec $(PYTHON) -m tools.test --fast --only sqlite $(ARGS)
+
+story: $(RUNTIME)
+	@exec $(PYTHON) -m tools.story $(ARGS)
+
+vendor:
+	@exec bash tools/vendor.sh
+
+# The environment. A changed requirements file is newer than its stamp and is installed again.
+$(PYTHON):
+	@set -eu; \
+	for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making .venv with $$($$python --version)."; \
+	    exec $$python -m venv --clear .venv; \
+	  fi; \
+	done; \
+	echo "Recourse needs Python 3.11 or newer with venv, and found none on PATH." >&2; \
+	echo "On Debian and Ubuntu: apt-get install python3.11 python3.11-venv" >&2; \
+	exit 1
+
+$(RUNTIME): requirements/runtime.txt | $(PYTHON)
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip >/dev/null
+	@echo "Installing $<."
+	@$(INSTALL) -r $<
+	@touch $@
+
+$(DEVELOPMENT): requirements/dev.txt $(RUNTIME)
+	@echo "Installing $<."
+	@$(INSTALL) -r $<
+	@touch $@
+
+# uv resolves for all platforms at once; it lives beside the environment, not in it.
+lock: | $(PYTHON)
+	@set -eu; \
+	test -x .venv/lock/bin/python || $(PYTHON) -m venv .venv/lock; \
+	.venv/lock/bin/python -m pip install --quiet --no-input --disable-pip-version-check "uv==$(UV_VERSION)"; \
+	compile=".venv/lock/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header"; \
+	$$compile pyproject.toml --output-file requirements/runtime.txt; \
+	$$compile --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt; \
+	echo "Compiled requirements/runtime.txt and requirements/dev.txt. Review the difference."
+
+clean:
+	rm -rf .venv staticfiles .demo.json .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
