@@ -1,0 +1,241 @@
+"""Seals: every minute, a signature over all events that no seal covers yet.
+
+A trigger can be dropped and a chain computed anew by whoever owns the database.
+What they cannot do is sign: the key is not in the database, and each seal also
+goes to a file outside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+from datetime import datetime, timedelta
+from typing import IO, Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
+from django.db import connection, transaction
+
+from governance import canonical, clock, ledger
+from governance.models import AuditEvent, Seal, SealedEvent
+
+VERSION = 1  # of what a seal's hash covers
+CHAIN = "seals"  # their ChainHead, which is also the sealers' lock
+
+
+class ExportFailed(Exception):
+    """The file of exported seals does not belong to this database."""
+
+
+class Key(NamedTuple):
+    """A key that seals, as its public half shows."""
+
+    id: str  # first 16 hex digits of the SHA-256 of `public`
+    public: bytes  # 32
+
+    @classmethod
+    def of(cls, public: bytes) -> Key:
+        return cls(hashlib.sha256(public).hexdigest()[:16], public)
+
+
+def seal_new_events(now: datetime, *, apart: timedelta | None = None) -> int:
+    """Seal all committed events that no seal covers yet, and return how many.
+
+    A sweep: 0 while the last seal is younger than `apart`, a real minute by
+    default. Safe to run from any number of workers at once. Events whose
+    transaction is still open are left for the next seal.
+
+    Raises OSError or ExportFailed if a seal cannot be exported; it stands all
+    the same, and the next run exports what the file lacks.
+    """
+    apart = clock.technical(60) if apart is None else apart
+    last = Seal.objects.order_by("number").last()
+    if last and now - last.sealed_at < apart:
+        return 0
+    return _seal(now, apart)
+
+
+def seal_now(now: datetime) -> int:
+    """Seal, whenever the last seal was made: `seal_new_events` without its wait."""
+    return _seal(now, timedelta.min)
+
+
+@transaction.atomic
+def _seal(now: datetime, apart: timedelta) -> int:
+    [head] = ledger.lock_heads([CHAIN])
+    transaction.on_commit(export)
+    last = Seal.objects.filter(number=head.length).first()
+    if last and now - last.sealed_at < apart:
+        return 0  # another sealer was faster
+    number = head.length + 1
+    size = _cover(number, above=_settled(last, clock.technical(60 * 60)))
+    if not size:
+        return 0
+    tree = MerkleTree()
+    leaves = SealedEvent.objects.filter(seal=number).order_by("position")
+    for hash in leaves.values_list("event__hash", flat=True).iterator():
+        tree.add(bytes.fromhex(hash))
+    key = _private_key()
+    seal = Seal(
+        number=number,
+        root=tree.root().hex(),
+        size=tree.size,
+        prev_hash=head.last_hash,
+        key_id=Key.of(key.public_key().public_bytes_raw()).id,
+        sealed_at=now,
+    )
+    body = signed_bytes(seal)
+    seal.hash = hashlib.sha256(body).hexdigest()
+    seal.signature = key.sign(body).hex()
+    seal.save(force_insert=True)
+    head.length, head.last_hash = seal.number, seal.hash
+    head.save()
+    return size
+
+
+def _cover(number: int, *, above: int) -> int:
+    """Give every event without a seal, of those whose id is above `above`, a leaf of seal `number`.
+
+    One statement, so that it sees one state of the database; the seal's own
+    row follows in the same transaction.
+    """
+    event, sealed = AuditEvent._meta.db_table, SealedEvent._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {sealed} (seal_id, position, event_id)"
+            " SELECT %s, row_number() OVER (ORDER BY e.id) - 1, e.id"
+            f" FROM {event} e WHERE e.id > %s AND NOT EXISTS"
+            f" (SELECT 1 FROM {sealed} s WHERE s.event_id = e.id AND s.event_id > %s)",
+            [number, above, above],
+        )
+        return int(cursor.rowcount)
+
+
+def _settled(last: Seal | None, longest: timedelta) -> int:
+    """Return an event id up to which every event there will ever be has its seal.
+
+    It keeps a seal from reading the whole ledger. An id is handed out before
+    its transaction commits, so a lower one may still appear beside the ids of
+    a seal, but only for as long as a transaction lives. `last` looked for such
+    late-comers; what a seal at least `longest` before it had seen was settled
+    by then. Should a transaction live longer, `verify_ledger` finds its events.
+    """
+    if last is None:
+        return 0
+    older = Seal.objects.filter(sealed_at__lte=last.sealed_at - longest).order_by("number").last()
+    if older is None:
+        return 0
+    return SealedEvent.objects.get(seal=older, position=older.size - 1).event_id
+
+
+class MerkleTree:
+    """The tree of RFC 6962, section 2.1, holding O(log n) hashes at a time."""
+
+    def __init__(self) -> None:
+        self.size = 0  # leaves
+        self._subtrees: list[tuple[int, bytes]] = []  # (leaves, hash) of full ones, larger first
+
+    def add(self, leaf: bytes) -> None:
+        """Append a leaf, given as its content."""
+        self.size += 1
+        leaves, node = 1, hashlib.sha256(b"\x00" + leaf).digest()
+        while self._subtrees and self._subtrees[-1][0] == leaves:
+            node = _parent(self._subtrees.pop()[1], node)
+            leaves *= 2
+        self._subtrees.append((leaves, node))
+
+    def root(self) -> bytes:
+        """Return the root over the leaves so far: 32 bytes."""
+        if not self._subtrees:
+            return hashlib.sha256(b"").digest()
+        *larger, (_, root) = self._subtrees
+        for _, node in reversed(larger):
+            root = _parent(node, root)
+        return root
+
+
+def _parent(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def signed_bytes(seal: Seal) -> bytes:
+    """Return what a seal's hash covers and its signature signs: a canonical JSON array.
+
+    [version, number, root, size, prev_hash, key_id, sealed_at]; `root` and the
+    hashes in hex, `sealed_at` as `ledger.instant` writes it.
+    """
+    sealed_at = ledger.instant(seal.sealed_at)
+    body = [VERSION, seal.number, seal.root, seal.size, seal.prev_hash, seal.key_id, sealed_at]
+    return canonical.fast(body)
+
+
+def trusted_keys() -> dict[str, Key]:
+    """Return the keys whose seals are believed, by id: ours, and those it followed.
+
+    settings.SEAL_RETIRED_KEYS lists the public keys, in base64, of earlier ones.
+    """
+    publics = [base64.b64decode(retired) for retired in getattr(settings, "SEAL_RETIRED_KEYS", [])]
+    publics.append(_private_key().public_key().public_bytes_raw())
+    return {key.id: key for key in map(Key.of, publics)}
+
+
+def _private_key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(base64.b64decode(settings.SEAL_KEY))
+
+
+def export() -> None:
+    """Append the seals that settings.SEAL_EXPORT lacks, one JSON object a line, down to the disk.
+
+    Safe to run at once from several processes of one machine, and again after
+    a failure. A last line that was cut short by a crash is written anew.
+
+    Raises:
+        OSError: the file cannot be written.
+        ExportFailed: its last seal is not one of this database.
+    """
+    settings.SEAL_EXPORT.parent.mkdir(parents=True, exist_ok=True)
+    with open(settings.SEAL_EXPORT, "a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        last = _last_line(file)
+        if last and not Seal.objects.filter(number=last["number"], hash=last["hash"]).exists():
+            raise ExportFailed(
+                f"{settings.SEAL_EXPORT} ends with seal {last['number']}, which this database does"
+                " not have: it was replaced or cut. If you meant to start anew, move the file away."
+            )
+        keys = trusted_keys()
+        missing = Seal.objects.filter(number__gt=last["number"] if last else 0)
+        for seal in missing.order_by("number").iterator():
+            file.write(json.dumps(exported(seal, keys.get(seal.key_id))).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def exported(seal: Seal, key: Key | None) -> dict[str, Any]:
+    """Return a seal as its line in the file holds it; without a public key if that is not known."""
+    return {
+        "number": seal.number,
+        "root": seal.root,
+        "size": seal.size,
+        "prev_hash": seal.prev_hash,
+        "hash": seal.hash,
+        "key_id": seal.key_id,
+        "public_key": base64.b64encode(key.public).decode() if key else None,
+        "signature": seal.signature,
+        "sealed_at": ledger.instant(seal.sealed_at),
+    }
+
+
+def _last_line(file: IO[bytes]) -> dict[str, Any] | None:
+    """Return the last whole line, None if there is none, and cut off what follows it."""
+    size = file.seek(0, os.SEEK_END)
+    start = max(0, size - 4096)  # several times the length of a line
+    file.seek(start)
+    whole, newline, _torn = file.read().rpartition(b"\n")
+    file.truncate(start + len(whole) + len(newline))
+    if not newline:
+        return None
+    line: dict[str, Any] = json.loads(whole.rpartition(b"\n")[2])
+    return line
