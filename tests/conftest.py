@@ -1,0 +1,191 @@
+"""What tests share: a clock they own, a race, a small organisation, an agent's client."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from inspect import signature
+
+import pytest
+import time_machine
+from django.conf import settings
+from django.db import connection
+from django.utils.module_loading import import_string
+
+from tests.factories import MONDAY_9AM, Company, small_company
+from tests.ledger_flush import ledger_survives_flush, own_seal_export
+
+__all__ = ["ledger_survives_flush", "own_seal_export"]  # fixtures of every test
+
+OURS = ("governance", "approvals", "rollback")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "sqlite_only: about SQLite alone")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is about the other database. The suite runs once on each, so nothing is lost:
+    a skip would be counted as a test that did not run."""
+    postgresql = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
+    other = "sqlite_only" if postgresql else "postgresql"
+    dropped = [item for item in items if item.get_closest_marker(other)]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if not item.get_closest_marker(other)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered():
+    """Empty our caches: they are kept by primary key, and each test's rows begin at 1 again."""
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] in OURS:
+            for thing in list(vars(module).values()):
+                if callable(clear := getattr(thing, "cache_clear", None)):
+                    clear()
+
+
+@pytest.fixture
+def company(db) -> Company:
+    """The organisation of the product's story; see `tests.factories.small_company`."""
+    return small_company()
+
+
+class Timeline:
+    """A clock the test owns. It stops at every due instant on the way, and drives the sweeps there.
+
+    The wall clock stands at `now` too, so that views and tokens see the same time.
+    """
+
+    def __init__(self, start, wall):
+        self.now = start
+        self._wall = wall
+
+    def advance(self, **delta):
+        """Go on by a timedelta's keywords, as the clock process would have."""
+        self.go_to(self.now + timedelta(**delta))
+
+    def go_to(self, end):
+        """Go on to an instant, as the clock process would have."""
+        while (due := self._next(end)) is not None:
+            self._set(due)
+            self.sweep()
+        self._set(end)
+        self.sweep()
+
+    def sweep(self):
+        """Call every sweep at `now` until none of them finds work.
+
+        Fails if something that is due then still stands where it stood.
+        """
+        sweeps = [import_string(name) for name in settings.RECOURSE_SWEEPS]
+        timed = [sweep for sweep in sweeps if "now" in signature(sweep).parameters]
+        for _ in range(100):
+            if not sum([sweep(now=self.now) or 0 for sweep in timed]) or not self._stuck():
+                break
+        stuck = self._stuck()
+        assert not stuck, f"due at {self.now:%d %b %H:%M:%S}, and no sweep moved it: {stuck}"
+
+    def _set(self, instant):
+        self.now = instant
+        self._wall.move_to(instant)
+
+    def _next(self, end):
+        """Return the first instant after now, and not after `end`, at which something is due."""
+        from governance.models import Absence
+
+        found = [
+            rows.filter(**{f"{at}__gt": self.now, f"{at}__lte": end})
+            .order_by(at)
+            .values_list(at, flat=True)
+            .first()
+            for rows, at in (
+                *self._clocks(),
+                (Absence.objects.filter(cancelled_at=None), "starts_at"),
+            )
+        ]
+        return min((instant for instant in found if instant is not None), default=None)
+
+    def _stuck(self):
+        return [
+            str(row)
+            for rows, at in self._clocks()
+            for row in rows.filter(**{f"{at}__lte": self.now})
+        ]
+
+    @staticmethod
+    def _clocks():
+        from approvals.models import ActionRequest, Ask
+
+        moved = (ActionRequest.State.PENDING, ActionRequest.State.APPROVED)
+        return (
+            (ActionRequest.objects.filter(state__in=moved, parked_until=None), "due_at"),
+            (Ask.objects.all(), "next_ping_at"),
+        )
+
+
+@pytest.fixture
+def timeline(db):
+    """A clock that starts at MONDAY_9AM and moves only when it is told to."""
+    with time_machine.travel(MONDAY_9AM, tick=False) as wall:
+        yield Timeline(MONDAY_9AM, wall)
+
+
+@pytest.fixture
+def race(transactional_db):
+    """Run callables at the same instant, each on its own connection.
+
+    Returns what each returned or raised, in the order given.
+    """
+
+    def run(*calls):
+        gate = threading.Barrier(len(calls))
+
+        def one(call):
+            try:
+                connection.ensure_connection()  # so that the race is not about who connects first
+                gate.wait(timeout=10)
+                return call()
+            except Exception as problem:
+                return problem
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            return [
+                future.result(timeout=60) for future in [pool.submit(one, call) for call in calls]
+            ]
+
+    return run
+
+
+@pytest.fixture
+def api():
+    """Return a client of one agent, with a token for all it may need.
+
+    `api(company.agent)` may ask for vendor payments in accounts payable; say
+    `departments`, `actions`, `scopes` or `expires_at` for another token.
+    """
+
+    def client_of(
+        agent, *, departments=("accounts-payable",), actions=("vendor_payment",), **options
+    ):
+        from rest_framework.test import APIClient
+
+        from governance import clock
+        from governance.models.people import default_scopes
+        from governance.services.tokens import issue_agent_token
+
+        options.setdefault("scopes", default_scopes())
+        options.setdefault("now", clock.real_now())
+        token, credential = issue_agent_token(
+            agent, departments=list(departments), actions=list(actions), **options
+        )
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+        client.token, client.credential = token, credential
+        return client
+
+    return client_of
