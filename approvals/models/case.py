@@ -48,7 +48,9 @@ class Case(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     reason = models.CharField(max_length=300)  # in a sentence
     facts = models.JSONField(default=dict, blank=True)  # broken checks, the target's answer
     highest_level = models.PositiveSmallIntegerField(choices=Level.choices)
-    absent = models.BooleanField(default=False)  # opened by a known absence; left out of times to resolve
+    absent = models.BooleanField(
+        default=False
+    )  # opened by a known absence; left out of times to resolve
     state = FSMField(default=State.OPEN, choices=State.choices, protected=True)
     outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
     opened_at = models.DateTimeField()
@@ -63,7 +65,9 @@ class Case(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
                 | (Q(state="resolved", resolved_at__isnull=False) & ~Q(outcome="")),
             ),
             models.UniqueConstraint(
-                name="case_one_open_a_kind", fields=["request", "exception"], condition=Q(state="open")
+                name="case_one_open_a_kind",
+                fields=["request", "exception"],
+                condition=Q(state="open"),
             ),
         ]
 
@@ -125,7 +129,8 @@ class Waiver(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="waiver_once_a_person", fields=["request", "check_key", "check_revision", "person"]
+                name="waiver_once_a_person",
+                fields=["request", "check_key", "check_revision", "person"],
             ),
         ]
 

@@ -15,9 +15,13 @@ class Alert(models.Model):
     kind = models.CharField(max_length=60)  # "request.expired", "no-route", "sweep.failed"
     key = models.CharField(max_length=200)  # what it is about; one open alert a (kind, key)
     text = models.CharField(max_length=500)
-    request = models.ForeignKey(ActionRequest, models.PROTECT, null=True, blank=True, related_name="alerts")
+    request = models.ForeignKey(
+        ActionRequest, models.PROTECT, null=True, blank=True, related_name="alerts"
+    )
     raised_at = models.DateTimeField()
-    acknowledged_by = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
+    acknowledged_by = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="+"
+    )
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
@@ -28,7 +32,9 @@ class Alert(models.Model):
             ),
         ]
         indexes = [
-            models.Index(name="alert_open", fields=["-raised_at"], condition=Q(closed_at__isnull=True)),
+            models.Index(
+                name="alert_open", fields=["-raised_at"], condition=Q(closed_at__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -42,7 +48,9 @@ class Finding(models.Model):
     key = models.CharField(max_length=200)
     text = models.CharField(max_length=500)
     facts = models.JSONField(default=dict, blank=True)
-    request = models.ForeignKey(ActionRequest, models.PROTECT, null=True, blank=True, related_name="findings")
+    request = models.ForeignKey(
+        ActionRequest, models.PROTECT, null=True, blank=True, related_name="findings"
+    )
     alert = models.ForeignKey(Alert, models.PROTECT, related_name="findings")
     found_at = models.DateTimeField()
     cleared_at = models.DateTimeField(null=True, blank=True)
@@ -50,7 +58,9 @@ class Finding(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="finding_one_open", fields=["audit", "key"], condition=Q(cleared_at__isnull=True)
+                name="finding_one_open",
+                fields=["audit", "key"],
+                condition=Q(cleared_at__isnull=True),
             ),
         ]
 

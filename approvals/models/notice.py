@@ -36,10 +36,16 @@ class Notice(models.Model):
     kind = models.CharField(max_length=6, choices=Kind.choices)
     via = models.CharField(max_length=7, choices=Via.choices)
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
-    request = models.ForeignKey(ActionRequest, models.PROTECT, null=True, blank=True, related_name="notices")
+    request = models.ForeignKey(
+        ActionRequest, models.PROTECT, null=True, blank=True, related_name="notices"
+    )
     ask = models.ForeignKey(Ask, models.PROTECT, null=True, blank=True, related_name="notices")
-    person = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="notices")
-    channel = models.ForeignKey(ContactChannel, models.SET_NULL, null=True, blank=True, related_name="notices")
+    person = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="notices"
+    )
+    channel = models.ForeignKey(
+        ContactChannel, models.SET_NULL, null=True, blank=True, related_name="notices"
+    )
     number = models.PositiveIntegerField(null=True, blank=True)  # of a webhook, a request
     facts = models.JSONField(default=dict, blank=True)  # what cannot be read again at delivery
     urgent = models.BooleanField(default=False)
@@ -58,17 +64,23 @@ class Notice(models.Model):
                 | (~Q(state="waiting") & Q(next_attempt_at__isnull=True)),
             ),
             models.UniqueConstraint(
-                name="notice_webhook_number_once", fields=["request", "number"], condition=Q(via="webhook")
+                name="notice_webhook_number_once",
+                fields=["request", "number"],
+                condition=Q(via="webhook"),
             ),
         ]
         indexes = [
             # approvals.notifications.deliver_due
             models.Index(
-                name="notice_due", fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False)
+                name="notice_due",
+                fields=["next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False),
             ),
             # what a person was told and has not seen
             models.Index(
-                name="notice_unseen", fields=["person", "-id"], condition=Q(via="inbox", seen_at__isnull=True)
+                name="notice_unseen",
+                fields=["person", "-id"],
+                condition=Q(via="inbox", seen_at__isnull=True),
             ),
         ]
 

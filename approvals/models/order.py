@@ -34,16 +34,22 @@ class Order(models.Model):
     case = models.ForeignKey(Case, models.PROTECT, null=True, blank=True, related_name="orders")
     review = models.ForeignKey(Review, models.PROTECT, null=True, blank=True, related_name="orders")
     needs_second = models.BooleanField(default=False)
-    confirmed_by = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
+    confirmed_by = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="+"
+    )
     confirmed_at = models.DateTimeField(null=True, blank=True)
-    due_at = models.DateTimeField(null=True, blank=True)  # lapses then, if it waits for a second person
+    due_at = models.DateTimeField(
+        null=True, blank=True
+    )  # lapses then, if it waits for a second person
     outcome = models.CharField(max_length=14, choices=Outcome.choices, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="order_one_open_a_kind", fields=["request", "kind"], condition=Q(closed_at__isnull=True)
+                name="order_one_open_a_kind",
+                fields=["request", "kind"],
+                condition=Q(closed_at__isnull=True),
             ),
             models.CheckConstraint(
                 name="order_second_is_another",
@@ -71,17 +77,25 @@ class Claim(models.Model):
     case = models.ForeignKey(Case, models.PROTECT, related_name="claims")
     person = models.ForeignKey(Person, models.PROTECT, related_name="+")
     claimed_at = models.DateTimeField()
-    units = models.JSONField(default=list)  # [{"n": 1, "state": "done" | "not_done" | "unknown", "reference": ""}]
+    units = models.JSONField(
+        default=list
+    )  # [{"n": 1, "state": "done" | "not_done" | "unknown", "reference": ""}]
     target_reference = models.CharField(max_length=200, blank=True)
-    second_person = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
-    taken_over_from = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
+    second_person = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    taken_over_from = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="+"
+    )
     given_back_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="claim_one_open_a_request", fields=["request"], condition=Q(closed_at__isnull=True)
+                name="claim_one_open_a_request",
+                fields=["request"],
+                condition=Q(closed_at__isnull=True),
             ),
         ]
 

@@ -81,12 +81,18 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     amount = models.DecimalField(max_digits=20, decimal_places=4, null=True, blank=True)
     currency = models.CharField(max_length=3, blank=True)  # ISO 4217
     counterparty = models.CharField(max_length=200, blank=True)
-    resource = models.ForeignKey(Resource, models.PROTECT, null=True, blank=True, related_name="requests")
+    resource = models.ForeignKey(
+        Resource, models.PROTECT, null=True, blank=True, related_name="requests"
+    )
     business_key = models.CharField(max_length=400)
-    generation = models.PositiveIntegerField(default=0)  # earlier requests of this key that had effects
+    generation = models.PositiveIntegerField(
+        default=0
+    )  # earlier requests of this key that ever had effects
     severity = models.CharField(max_length=6, choices=Severity.choices)
     impact = models.CharField(max_length=6, choices=Impact.choices)
-    on_behalf_of = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
+    on_behalf_of = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="+"
+    )
     digest = models.CharField(max_length=64)  # SHA-256 over RFC 8785
     justification = models.TextField(blank=True)
     source_run_id = models.CharField(max_length=200, blank=True)
@@ -99,7 +105,9 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     # How it was routed.
     policy = models.ForeignKey(PolicyVersion, models.PROTECT, related_name="requests")
     matrix_row = models.ForeignKey(MatrixRow, models.PROTECT, related_name="+")
-    routed_amount = models.DecimalField(max_digits=20, decimal_places=4, null=True, blank=True)  # the 24 h sum
+    routed_amount = models.DecimalField(
+        max_digits=20, decimal_places=4, null=True, blank=True
+    )  # the 24 h sum
     quorum = models.PositiveSmallIntegerField(default=1)
     person_present = models.BooleanField(default=False)
 
@@ -112,6 +120,7 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=40, blank=True)  # "silence", "lapsed", "basis_changed"
     has_effects = models.BooleanField(default=False)
+    had_effects = models.BooleanField(default=False)  # ever; never taken back
     holds_key = models.BooleanField(default=False)
     held_once = models.BooleanField(default=False)  # by a newcomer, at most once in its life
     parked_until = models.DateTimeField(null=True, blank=True)  # a sweep failed on it, and said so
@@ -137,11 +146,15 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
             ),
             # 3. One request at a time may act on a record.
             models.UniqueConstraint(
-                name="request_one_holder_a_resource", fields=["resource"], condition=Q(holds_key=True)
+                name="request_one_holder_a_resource",
+                fields=["resource"],
+                condition=Q(holds_key=True),
             ),
             models.CheckConstraint(
                 name="request_holds_its_key_while_it_may_act",
-                condition=Q(holds_key=True, resource__isnull=False, state__in=[*WITH_KEY, S.BLOCKED])
+                condition=Q(
+                    holds_key=True, resource__isnull=False, state__in=[*WITH_KEY, S.BLOCKED]
+                )
                 | Q(holds_key=False, resource__isnull=True)
                 | (Q(holds_key=False) & ~Q(state__in=WITH_KEY)),
             ),
@@ -149,6 +162,10 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
             models.CheckConstraint(
                 name="request_ended_without_effects",
                 condition=Q(has_effects=False) | ~Q(state__in=WITHOUT_EFFECTS),
+            ),
+            models.CheckConstraint(
+                name="request_effects_are_remembered",
+                condition=Q(has_effects=False) | Q(had_effects=True),
             ),
             # 5. One request a key, one live request an effect.
             models.UniqueConstraint(
@@ -162,24 +179,36 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
             # 6. One run at a time: its lease, token and deadline come and go together.
             models.CheckConstraint(
                 name="request_lease_is_whole",
-                condition=Q(lease_until__isnull=True, run_token__isnull=True, run_deadline__isnull=True)
+                condition=Q(
+                    lease_until__isnull=True, run_token__isnull=True, run_deadline__isnull=True
+                )
                 | Q(lease_until__isnull=False, run_token__isnull=False, run_deadline__isnull=False),
             ),
             models.CheckConstraint(
                 name="request_amount_has_a_currency",
-                condition=Q(amount__isnull=True, currency="") | (Q(amount__gt=0) & ~Q(currency="")),
+                # isnull as well as >: a CHECK that comes to NULL lets the row pass.
+                condition=Q(amount__isnull=True, currency="")
+                | (Q(amount__isnull=False, amount__gt=0) & ~Q(currency="")),
             ),
             models.CheckConstraint(name="request_quorum", condition=Q(quorum__gte=1)),
         ]
         indexes = [
             # approvals.sweeps.climb_due_steps
-            models.Index(name="request_due_pending", fields=["due_at"], condition=Q(state=S.PENDING)),
+            models.Index(
+                name="request_due_pending", fields=["due_at"], condition=Q(state=S.PENDING)
+            ),
             # approvals.sweeps.end_lapsed_approvals
-            models.Index(name="request_due_approved", fields=["due_at"], condition=Q(state=S.APPROVED)),
+            models.Index(
+                name="request_due_approved", fields=["due_at"], condition=Q(state=S.APPROVED)
+            ),
             # approvals.selectors.open_requests, by keyset
-            models.Index(name="request_open", fields=["due_at", "id"], condition=Q(due_at__isnull=False)),
+            models.Index(
+                name="request_open", fields=["due_at", "id"], condition=Q(due_at__isnull=False)
+            ),
             # the agent's own list, by cursor
             models.Index(name="request_of_agent", fields=["agent", "-id"]),
+            # earlier requests of the same effect, for the generation in a unit's key
+            models.Index(name="request_of_business_key", fields=["business_key"]),
             # sums to one counterparty within 24 h
             models.Index(
                 name="request_to_counterparty",
@@ -219,7 +248,9 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
         """Nobody decided, or nobody began: silence never approves."""
         self._end(now, reason)
 
-    @transition(state, source=[S.PENDING, S.HELD, S.APPROVED, S.BLOCKED, S.TROUBLED], target=S.WITHDRAWN)
+    @transition(
+        state, source=[S.PENDING, S.HELD, S.APPROVED, S.BLOCKED, S.TROUBLED], target=S.WITHDRAWN
+    )
     def withdraw(self, *, now: datetime) -> None:
         """The agent no longer asks."""
         self._end(now, "withdrawn")

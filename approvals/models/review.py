@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
 
 from approvals.models.request import ActionRequest
@@ -45,7 +45,9 @@ class Review(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     orders_rollback = models.BooleanField(default=False)
     target_reference = models.CharField(max_length=200, blank=True)
     closed_by = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
-    second_person = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
+    second_person = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="+"
+    )
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -60,7 +62,11 @@ class Review(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
             models.CheckConstraint(
                 name="review_cleanup_needs_two",
                 condition=~Q(state="cleaned_up")
-                | (~Q(target_reference="") & Q(closed_by__isnull=False, second_person__isnull=False)),
+                | (
+                    ~Q(target_reference="")
+                    & Q(closed_by__isnull=False, second_person__isnull=False)
+                    & ~Q(second_person=F("closed_by"))
+                ),
             ),
         ]
         indexes = [models.Index(name="review_due", fields=["due_at"], condition=Q(state="open"))]

@@ -39,7 +39,9 @@ class Step(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
         OPENED = "opened", "when the case was opened"
 
     request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="steps")
-    case = models.ForeignKey("approvals.Case", models.PROTECT, null=True, blank=True, related_name="steps")
+    case = models.ForeignKey(
+        "approvals.Case", models.PROTECT, null=True, blank=True, related_name="steps"
+    )
     path = models.CharField(max_length=20, choices=Path.choices)
     level = models.PositiveSmallIntegerField(choices=Level.choices)
     state = FSMField(default=State.WAITING, choices=State.choices, protected=True)
@@ -61,7 +63,10 @@ class Step(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
                 name="step_waiting_has_a_clock",
                 condition=Q(state="waiting", due_at__isnull=False, remaining__isnull=True)
                 | Q(state="suspended", due_at__isnull=True, remaining__isnull=False)
-                | Q(state__in=["answered", "expired", "passed_over", "superseded"], remaining__isnull=True),
+                | Q(
+                    state__in=["answered", "expired", "passed_over", "superseded"],
+                    remaining__isnull=True,
+                ),
             ),
             # 2. One voice at a time; no rung twice.
             models.UniqueConstraint(
@@ -120,29 +125,37 @@ class Ask(models.Model):
     why = models.CharField(max_length=300, blank=True)  # why this person
     position = models.PositiveSmallIntegerField(default=0)
     asked_at = models.DateTimeField(null=True, blank=True)
-    due_at = models.DateTimeField(null=True, blank=True)  # its step's while open, for the inbox's order
+    due_at = models.DateTimeField(
+        null=True, blank=True
+    )  # its step's while open, for the inbox's order
     delivered_at = models.DateTimeField(null=True, blank=True)  # first channel that took it
     seen_at = models.DateTimeField(null=True, blank=True)
     pings = models.PositiveSmallIntegerField(default=0)
     next_ping_at = models.DateTimeField(null=True, blank=True)
-    unreachable_at = models.DateTimeField(null=True, blank=True)  # asked all the same; an alert says so
+    unreachable_at = models.DateTimeField(
+        null=True, blank=True
+    )  # asked all the same; an alert says so
     passed_over_at = models.DateTimeField(null=True, blank=True)
     passed_over_reason = models.CharField(max_length=300, blank=True)
-    handed_over_from = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
+    handed_over_from = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="+"
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(name="ask_once_a_step", fields=["step", "person"]),
             models.CheckConstraint(
                 name="ask_open_was_asked",
-                condition=Q(due_at__isnull=True) | Q(asked_at__isnull=False, passed_over_at__isnull=True),
+                condition=Q(due_at__isnull=True)
+                | Q(asked_at__isnull=False, passed_over_at__isnull=True),
             ),
             models.CheckConstraint(
                 name="ask_passed_over_has_a_reason",
                 condition=Q(passed_over_at__isnull=True) | ~Q(passed_over_reason=""),
             ),
             models.CheckConstraint(
-                name="ask_pings_while_open", condition=Q(next_ping_at__isnull=True) | Q(due_at__isnull=False)
+                name="ask_pings_while_open",
+                condition=Q(next_ping_at__isnull=True) | Q(due_at__isnull=False),
             ),
         ]
         indexes = [
@@ -154,7 +167,9 @@ class Ask(models.Model):
             ),
             # approvals.sweeps.ping_again
             models.Index(
-                name="ask_due_ping", fields=["next_ping_at"], condition=Q(next_ping_at__isnull=False)
+                name="ask_due_ping",
+                fields=["next_ping_at"],
+                condition=Q(next_ping_at__isnull=False),
             ),
         ]
 
@@ -175,13 +190,17 @@ class Decision(models.Model):
     verdict = models.CharField(max_length=20, choices=Verdict.choices)
     note = models.TextField(blank=True)
     digest = models.CharField(max_length=64)
-    severity = models.CharField(max_length=6, choices=Severity.choices, blank=True)  # of an objection
+    severity = models.CharField(
+        max_length=6, choices=Severity.choices, blank=True
+    )  # of an objection
     details = models.JSONField(default=dict, blank=True)  # a ruling's order and refusals
     via = models.CharField(max_length=4, choices=Via.choices)
     reauthenticated_at = models.DateTimeField(null=True, blank=True)  # real time
     at = models.DateTimeField()
     is_bypass = models.BooleanField(default=False)
-    review = models.ForeignKey(Review, models.PROTECT, null=True, blank=True, related_name="decisions")
+    review = models.ForeignKey(
+        Review, models.PROTECT, null=True, blank=True, related_name="decisions"
+    )
 
     class Meta:
         constraints = [
@@ -191,7 +210,9 @@ class Decision(models.Model):
                 name="decision_bypass_has_a_review",
                 condition=Q(is_bypass=False) | Q(review__isnull=False),
             ),
-            models.CheckConstraint(name="decision_known_verdict", condition=Q(verdict__in=Verdict.values)),
+            models.CheckConstraint(
+                name="decision_known_verdict", condition=Q(verdict__in=Verdict.values)
+            ),
         ]
 
     def __str__(self) -> str:
