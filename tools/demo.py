@@ -68,6 +68,7 @@ class Demo:
         procfile: Path = ROOT / "Procfile",
         prepare: bool = True,
         patience: float = PATIENCE_S,
+        good: Callable[[str], str] | None = None,
         environment: Mapping[str, str] | None = None,
         echo: IO[str] | None = None,
         say: Callable[[str], None] = lambda line: None,
@@ -85,7 +86,8 @@ class Demo:
             demo_file: where to write address and log-ins. None: `demo.json` in `var`.
             procfile: what to run.
             prepare: migrate, collect static files and seed before the start.
-            patience: real seconds to wait for `/readyz` and `/status`.
+            patience: real seconds to wait for `good`.
+            good: asked with the URL until it returns "", else what is bad. None: `what_is_bad`.
             environment: further variables for the processes.
             echo: gets every line that the processes write.
             say: told what is happening, a line at a time.
@@ -104,6 +106,7 @@ class Demo:
         self._procfile = procfile
         self._prepare = prepare
         self._patience = patience
+        self._good = good or what_is_bad
         self._echo = echo
         self._say = say
         self._should_stop = should_stop
@@ -296,7 +299,7 @@ class Demo:
             if self._should_stop():
                 raise Stopped
             self.raise_if_ended()
-            trouble = what_is_bad(self.url)
+            trouble = self._good(self.url)
             if not trouble:
                 return
             if time.monotonic() > deadline:

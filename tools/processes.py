@@ -27,7 +27,8 @@ from typing import IO, NamedTuple, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 PROC = Path("/proc")
-GRACE_S = 15.0  # longer than gunicorn's graceful timeout in the Procfile
+GRACE_S = 15.0  # longer than what web and worker give to work under way, 10 s each
+ORPHANS_GRACE_S = 5.0
 POLL_S = 0.1
 MARK_PREFIX = "RECOURSE_RUN_"
 
@@ -94,12 +95,13 @@ def end(
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signum)
     deadline = time.monotonic() + grace
-    asked_again = time.monotonic() + grace / 2
+    asked_orphans = False
     while (left := find()) and time.monotonic() < deadline and not hurry():
-        if time.monotonic() > asked_again:
-            # An orphan was never asked: its parent, killed, could not pass the word on.
-            asked_again = deadline
+        if not asked_orphans and not any(pid in polite for pid in left):
+            # Whoever would have passed the word on is gone. A parent that lives still may.
+            asked_orphans = True
             send(left, signal.SIGTERM)
+            deadline = min(deadline, time.monotonic() + ORPHANS_GRACE_S)
         time.sleep(POLL_S)
     killed = list(left)
     deadline = time.monotonic() + 5
@@ -205,7 +207,7 @@ def stand_guard(mark: str, orders: Iterable[str]) -> None:
             if p.group in groups or any(m.startswith(mine) for m in p.marks)
         ]
 
-    end(groups, find, grace=10)
+    end(groups, find)
     for path in directories:
         shutil.rmtree(path, ignore_errors=True)
 

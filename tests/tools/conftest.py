@@ -37,6 +37,19 @@ def carrying(words):
     return found
 
 
+def command_line(pid):
+    """The words a process was started with. None, once it is gone."""
+    return read(Path(f"/proc/{pid}/cmdline")).split("\0")[:-1]
+
+
+def read(path):
+    """The text of a file, "" where there is none."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 @pytest.fixture
 def stand_ins(tmp_path):
     """Write a Procfile whose processes are stand-ins: `stand_ins(web="web", clock="sleep")`."""

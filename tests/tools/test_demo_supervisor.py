@@ -7,11 +7,10 @@ import shlex
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.tools.conftest import until
+from tests.tools.conftest import command_line, read, until
 from tools.demo import Demo, DemoError, free_port
 
 # Nothing here depends on the product's database: once is enough.
@@ -236,14 +235,3 @@ def test_a_taken_port_is_named_and_another_is_used(start, command):
 
     assert f"Port {port} is taken, so this demo uses port " in program.output
     assert f"Recourse runs at http://127.0.0.1:{port}\n" not in program.output
-
-
-def command_line(pid):
-    return read(Path(f"/proc/{pid}/cmdline")).split("\0")[:-1]
-
-
-def read(path):
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

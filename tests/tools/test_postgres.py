@@ -13,8 +13,8 @@ from tests.tools.conftest import until
 from tools.postgres import NotAvailable, Postgres, binaries, fresh_database, is_postgres
 from tools.processes import running
 
-# Nothing here depends on the product's database: once is enough.
-pytestmark = [pytest.mark.processes, pytest.mark.sqlite_only]
+# It starts servers of its own; with none installed these are tests that did not run.
+pytestmark = [pytest.mark.processes, pytest.mark.postgresql]
 RUN = [sys.executable, "tools/postgres.py", "run"]
 
 

@@ -15,7 +15,7 @@ REPORT = """<testsuites><testsuite>
 <testcase classname="tests.a" name="test_bad"><error message="at teardown too"/></testcase>
 <testcase classname="tests.a" name="test_never_ran"><skipped type="pytest.skip" message="no Chromium"/></testcase>
 <testcase classname="tests.a" name="test_known"><skipped type="pytest.xfail" message="later"/></testcase>
-</testsuite></testsuites>"""  # noqa: E501 - pytest writes lines like these
+</testsuite></testsuites>"""
 
 
 def ran(test):
