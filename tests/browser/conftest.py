@@ -7,6 +7,7 @@ import re
 import shutil
 
 import pytest
+from django.test import override_settings
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -41,6 +42,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _static_files_need_not_be_collected():
+    """The live server hands them out from where they are written."""
+    with override_settings(WHITENOISE_AUTOREFRESH=True):
+        yield
 
 
 @pytest.fixture(scope="package")
