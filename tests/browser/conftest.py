@@ -44,9 +44,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _static_files_need_not_be_collected():
-    """The live server hands them out from where they are written."""
+    """The live server, which lasts for the session, hands them out from where they are written."""
     with override_settings(WHITENOISE_AUTOREFRESH=True):
         yield
 
