@@ -214,10 +214,17 @@ RECOURSE_SWEEPS = [
     "approvals.sweeps.climb_due_steps",
     "approvals.sweeps.end_lapsed_approvals",
     "approvals.sweeps.ping_again",
-    "approvals.sweeps.call_the_courier",
+    "approvals.courier.call_the_courier",
     "governance.seals.seal_new_events",
-    "approvals.audits.run_due_audits",
+    "approvals.audits.call_for_audit",
 ]
+RECOURSE_FRAME = "approvals.selectors.frame_for"  # (person, now) -> what stands around every page
+RECOURSE_CHAIN_HEADS = ["approvals.selectors.chain_heads"]  # () -> (chain, length, last hash)
+RECOURSE_NEXT_DUE = "approvals.selectors.next_due_at"  # (now) -> when a sweep has work next, or None
+RECOURSE_ALARM = "approvals.services.alerts.raise_alert"  # (*, kind, key, text, now)
+RECOURSE_ALL_CLEAR = "approvals.services.alerts.close_alert"  # (*, kind, key, now)
+RECOURSE_OPEN_FINDINGS = "approvals.selectors.open_findings"  # () -> how many silent failures are open
+RECOURSE_SEEDS = ["approvals.demo.seed_requests"]  # (*, now) -> count, for `seed_demo --with-requests`
 Q_CLUSTER = {
     "name": "recourse",
     "orm": "default",

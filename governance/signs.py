@@ -1,0 +1,45 @@
+"""What a process says about itself: that it works, that something failed, that it works again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from governance.ledger import Act
+from governance.models import Heartbeat
+from governance.vocabulary import Chain
+
+
+def beat(name: str, *, now: datetime, **facts: Any) -> None:
+    """Write that `name` works, with JSON facts, over what it said before. One statement."""
+    Heartbeat.objects.bulk_create(
+        [Heartbeat(name=name, beat_at=now, facts=facts)],
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["beat_at", "facts"],
+    )
+
+
+def alarm(*, kind: str, key: str, text: str, now: datetime) -> None:
+    """Raise an alert, as `settings.RECOURSE_ALARM` does: one stands for each (kind, key)."""
+    import_string(settings.RECOURSE_ALARM)(kind=kind, key=key, text=text, now=now)
+
+
+def all_clear(*, kind: str, key: str, now: datetime) -> None:
+    """Close the alert that stands for (kind, key), if one does: it works again."""
+    import_string(settings.RECOURSE_ALL_CLEAR)(kind=kind, key=key, now=now)
+
+
+@transaction.atomic
+def report(
+    event: str, *, by: str, kind: str, key: str, text: str, now: datetime, **facts: Any
+) -> None:
+    """Put an event of the house into the record, on its chain `system`, and raise an alert with it."""
+    alarm(kind=kind, key=key, text=text, now=now)
+    act = Act(now=now, actor=by)
+    act.record_named(Chain.SYSTEM, event, **facts)
+    act.write()

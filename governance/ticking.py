@@ -1,0 +1,250 @@
+"""Runs the sweeps, again and again, and sleeps until the next row is due.
+
+The `clock` process does it for ever; the courier's schedule does it once a
+minute. Both may run at once, in any number: the rows are what is claimed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import psycopg
+from django.conf import settings
+from django.db import close_old_connections, connection
+from django.utils.module_loading import import_string
+
+from governance import clock, signs
+from governance.daemons import DatabaseGone, Life, connected, outlive
+from governance.wake import CHANNEL, LONGEST_SLEEP_S
+
+log = logging.getLogger("recourse")
+
+Sweep = Callable[..., int]  # (*, now) -> rows moved
+NextDue = Callable[[datetime], datetime | None]
+Answer = TypeVar("Answer")
+
+FAILED = "sweep.failed"  # kind of the alert
+IN_A_ROW = 20  # batches of one sweep before the others have their turn
+BEAT_EVERY_S = 1.0
+TELL_AGAIN_AFTER_S = 60.0  # a sweep that goes on failing is reported as often as this
+SHORTEST_PAUSE_S = (
+    0.02  # where something is due and no sweep moves it: it is parked, or held by others
+)
+
+
+def sweeps() -> dict[str, Sweep]:
+    """Return the sweeps that settings.RECOURSE_SWEEPS names, in its order."""
+    return {name: import_string(name) for name in settings.RECOURSE_SWEEPS}
+
+
+def next_due() -> NextDue:
+    """Return what settings.RECOURSE_NEXT_DUE names."""
+    found: NextDue = import_string(settings.RECOURSE_NEXT_DUE)
+    return found
+
+
+class Hands:
+    """One pair of hands on the sweeps. What fails is reported; the others go on."""
+
+    def __init__(
+        self, who: str, *, now: Callable[[], datetime], sweeps: Mapping[str, Sweep]
+    ) -> None:
+        """Nothing happens yet.
+
+        Args:
+            who: whose hands, for the log: "clock".
+            now: business time, read afresh for each batch.
+            sweeps: by name.
+        """
+        self.who = who
+        self.failing: dict[str, float] = {}  # by name, the monotonic second of the last report
+        self._works: set[str] = set()
+        self._now = now
+        self._sweeps = dict(sweeps)
+
+    def round(self, *, enough: Callable[[], bool] = lambda: False) -> dict[str, int]:
+        """Run each sweep in turn, a batch at a time, until it finds nothing more.
+
+        Args:
+            enough: asked before each batch; true ends the round there.
+
+        Returns how many rows each moved, by name; those not reached are missing.
+
+        Raises DatabaseGone.
+        """
+        moved: dict[str, int] = {}
+        for name, sweep in self._sweeps.items():
+            for _ in range(IN_A_ROW):
+                if enough():
+                    return moved
+                count = self.attempt(name, sweep) or 0
+                moved[name] = moved.get(name, 0) + count
+                if count == 0:
+                    break
+        return moved
+
+    def attempt(self, name: str, call: Callable[..., Answer]) -> Answer | None:
+        """Return `call(now=...)`, or None if it failed; that is reported, and closed when it works again.
+
+        Raises DatabaseGone.
+        """
+        try:
+            with connected():
+                answer = call(now=self._now())
+                if name not in self._works:
+                    self._show_it_works(name)
+        except DatabaseGone:
+            raise
+        except Exception as problem:  # noqa: BLE001 - one sweep's defect must not stop the others
+            self._report(name, problem)
+            return None
+        return answer
+
+    def _report(self, name: str, problem: Exception) -> None:
+        self._works.discard(name)
+        if time.monotonic() - self.failing.get(name, float("-inf")) < TELL_AGAIN_AFTER_S:
+            return
+        self.failing[name] = time.monotonic()
+        log.error("%s: %s failed", self.who, name, exc_info=problem)
+        text = f"{name} fails: {type(problem).__name__}: {problem}"
+        try:
+            with connected():
+                signs.alarm(kind=FAILED, key=name, text=text, now=self._now())
+        except DatabaseGone:
+            raise
+        except Exception as second:  # no row can be written: the log has it, and it is told again
+            log.error("%s: and no alert could be raised", self.who, exc_info=second)
+
+    def _show_it_works(self, name: str) -> None:
+        """Close the alert of a time when it failed, under an earlier process perhaps."""
+        signs.all_clear(kind=FAILED, key=name, now=self._now())
+        self._works.add(name)
+        if self.failing.pop(name, None) is not None:
+            log.warning("%s: %s works again", self.who, name)
+
+
+class Clock:
+    """The clock process: rounds of sweeps, and between them sleep until the next due instant."""
+
+    def __init__(
+        self,
+        *,
+        life: Life,
+        now: Callable[[], datetime],
+        sweeps: Mapping[str, Sweep],
+        next_due: NextDue,
+    ) -> None:
+        """Nothing happens yet. `next_due` says when a sweep has work next, if it can be known."""
+        self._life = life
+        self._now = now
+        self._hands = Hands("clock", now=now, sweeps=sweeps)
+        self._next_due = next_due
+        self._listener = Listener()
+        self._last_beat = float("-inf")
+        self._in_vain_s = SHORTEST_PAUSE_S
+
+    def run(self) -> None:
+        """Go on until the life is over, whatever a sweep or the database does."""
+        try:
+            while not self._life.over:
+                try:
+                    pause = self._tick()
+                except DatabaseGone as gone:
+                    self._listener.close()
+                    outlive(gone, who="clock", life=self._life, now=self._now)
+                else:
+                    self._life.sleep(pause, also=self._listener.ears())
+                    self._listener.empty()
+        finally:
+            self._listener.close()
+
+    def _tick(self) -> float:
+        """Run one round; return how long to sleep after it, in real seconds."""
+        moved = self._hands.round(enough=self._enough)
+        self._beat()
+        if any(moved.values()):
+            self._in_vain_s = SHORTEST_PAUSE_S
+            return 0.0
+        self._listener.open()
+        left = self._hands.attempt("next_due", self._seconds_left)
+        if left is None or left > 0:
+            self._in_vain_s = SHORTEST_PAUSE_S
+            return LONGEST_SLEEP_S if left is None else min(left, LONGEST_SLEEP_S)
+        self._in_vain_s = min(2 * self._in_vain_s, LONGEST_SLEEP_S)
+        return self._in_vain_s
+
+    def _enough(self) -> bool:
+        self._beat()  # a long round still shows that it goes on
+        return self._life.over
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._last_beat < BEAT_EVERY_S:
+            return
+        self._last_beat = time.monotonic()
+        close_old_connections()
+        failing = sorted(self._hands.failing)
+        self._hands.attempt(
+            "heartbeat", lambda *, now: signs.beat("clock", now=now, failing=failing)
+        )
+
+    def _seconds_left(self, *, now: datetime) -> float:
+        """Return the real seconds until something is due, not more than one sleep."""
+        due_at = self._next_due(now)
+        if due_at is None:
+            return LONGEST_SLEEP_S
+        return float((due_at - now) / timedelta(seconds=1) / clock.speed())
+
+
+class Listener:
+    """A connection of its own that hears `wake_clock`, on PostgreSQL. Without it the clock is slower, not wrong."""
+
+    def __init__(self) -> None:
+        self._connection: psycopg.Connection[Any] | None = None
+        self._try_after = float("-inf")
+
+    def open(self) -> None:
+        """Listen, if it can be done and is not. A failure is tried again after a while."""
+        if connection.vendor != "postgresql" or self._connection is not None:
+            return
+        if time.monotonic() < self._try_after:
+            return
+        self._try_after = time.monotonic() + 10 * LONGEST_SLEEP_S
+        settings_of_ours = {
+            name: value
+            for name, value in connection.get_connection_params().items()
+            if name not in ("cursor_factory", "context", "prepare_threshold")
+        }
+        try:
+            opened = psycopg.connect(**settings_of_ours, autocommit=True)
+            opened.execute(f"LISTEN {CHANNEL}")
+        except psycopg.Error as problem:
+            log.warning("clock: cannot listen, so it looks every second: %s", problem)
+            return
+        self._connection = opened
+
+    def ears(self) -> list[psycopg.Connection[Any]]:
+        """Return what to wait on for something to read."""
+        return [self._connection] if self._connection is not None else []
+
+    def empty(self) -> None:
+        """Read what was heard. A lost connection is opened again with the next round."""
+        if self._connection is None:
+            return
+        try:
+            for _ in self._connection.notifies(timeout=0):
+                pass
+        except psycopg.Error as problem:
+            log.warning("clock: no longer listening: %s", problem)
+            self.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+        self._connection, self._try_after = None, float("-inf")
