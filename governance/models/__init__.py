@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from governance.models.action_type import ActionType
-from governance.models.clock import DemoClock, Heartbeat
+from governance.models.clock import DemoClock, Heartbeat, TaskAttempt
 from governance.models.ledger import AuditEvent, ChainHead, Seal, SealedEvent
 from governance.models.people import (
     Absence,
@@ -52,4 +52,5 @@ __all__ = [
     "RosterShift",
     "Seal",
     "SealedEvent",
+    "TaskAttempt",
 ]

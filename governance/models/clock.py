@@ -26,9 +26,33 @@ class DemoClock(models.Model):
 class Heartbeat(models.Model):
     """When a process, or a pair of hands, last showed that it works."""
 
-    name = models.CharField(max_length=40, primary_key=True)  # clock, worker, schedule, audit
+    name = models.CharField(
+        max_length=40, primary_key=True
+    )  # clock, worker, watchdog, schedule, audit
     beat_at = models.DateTimeField()  # business time, compared with clock.technical() spans
     facts = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:
         return f"{self.name} at {self.beat_at:%H:%M:%S}"
+
+
+class TaskAttempt(models.Model):
+    """A task that was begun and not yet brought to an end, and how often.
+
+    The queue counts what fails and not what dies: a task whose worker is killed
+    comes back for ever. So each delivery is counted here before any work. The
+    row goes when the task succeeds; one that was dropped keeps it.
+    """
+
+    task = models.CharField(
+        max_length=100, primary_key=True
+    )  # the queue's id, the same on every delivery
+    name = models.CharField(max_length=200)  # the function
+    attempts = models.PositiveSmallIntegerField(default=0)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    last_error = models.CharField(max_length=300, blank=True)
+    dropped_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name}, attempt {self.attempts}"

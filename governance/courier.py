@@ -1,0 +1,196 @@
+"""What the task queue carries: wake-up calls, counted in our own rows.
+
+django-q2 is a courier, not a clock. A task carries no truth: losing it loses
+nothing, since the sweeps find the rows, and running it twice does nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django_q.models import Schedule
+from django_q.signals import pre_execute
+from django_q.tasks import async_task
+
+from governance import clock, signs, ticking
+from governance.models import Heartbeat, TaskAttempt
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MOST_ATTEMPTS = 5  # deliveries of one task, however they ended; then it is dropped
+SCHEDULE = "Every sweep, each minute"  # its name in the queue's own table
+SWEEP_FOR_S = 40.0  # real seconds; well below the task's time-out, which would kill the worker
+SHOW_LIFE_EVERY_S = 1.0
+
+_delivery: dict[str, Any] = {}  # the task this worker process was handed, until its function begins
+_shown_at = float("-inf")
+
+
+def send(task: str, *args: Any) -> None:
+    """Queue a task, by the dotted name of a `guarded` function, when this transaction commits.
+
+    Pass ids only. Its success leaves no row in the queue's tables.
+    """
+    transaction.on_commit(partial(async_task, task, *args, save=False))
+
+
+# --- Counting deliveries ---
+
+
+def _handed(sender: Any, task: dict[str, Any], **rest: Any) -> None:
+    _delivery.update(id=task["id"])
+
+
+pre_execute.connect(_handed, dispatch_uid="governance.courier")
+
+
+def guarded(work: Callable[P, T]) -> Callable[P, T | None]:
+    """Count each delivery of a task before its work begins, and drop it after MOST_ATTEMPTS.
+
+    The queue redelivers a task whose worker died, for ever, and counts only
+    those that raised. A task that is dropped, or that the queue gives up,
+    leaves its row and an alert. Called otherwise than by a worker the function
+    runs as it is.
+    """
+    name = f"{work.__module__}.{work.__qualname__}"
+
+    @wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        task = _delivery.pop("id", None)
+        if task is None:
+            return work(*args, **kwargs)
+        attempts = _begin(task, name)
+        if attempts > MOST_ATTEMPTS:
+            _drop(task, name)
+            return None
+        try:
+            answer = work(*args, **kwargs)
+        except BaseException as problem:  # the queue's time-out is a SystemExit
+            _failed(task, name, attempts, problem)
+            raise
+        TaskAttempt.objects.filter(pk=task).delete()
+        _show_life()
+        return answer
+
+    return run
+
+
+@transaction.atomic
+def _begin(task: str, name: str) -> int:
+    now = clock.now()
+    TaskAttempt.objects.get_or_create(
+        task=task, defaults={"name": name[:200], "first_at": now, "last_at": now}
+    )
+    TaskAttempt.objects.filter(pk=task).update(attempts=F("attempts") + 1, last_at=now)
+    return TaskAttempt.objects.values_list("attempts", flat=True).get(pk=task)
+
+
+@transaction.atomic
+def _failed(task: str, name: str, attempts: int, problem: BaseException) -> None:
+    error = f"{type(problem).__name__}: {problem}".replace("\0", "")
+    TaskAttempt.objects.filter(pk=task).update(last_error=error[:300])
+    if attempts >= settings.Q_CLUSTER["max_attempts"]:  # the queue does not bring it again
+        text = f"Task {name} failed {attempts} times and was given up. The last time: {error}"
+        signs.report(
+            "task.given_up", by="worker", kind="task.failed", key=task, text=text,
+            now=clock.now(), task=task, name=name, attempts=attempts,
+        )  # fmt: skip
+
+
+@transaction.atomic
+def _drop(task: str, name: str) -> None:
+    now = clock.now()
+    row = TaskAttempt.objects.get(pk=task)
+    row.dropped_at = row.dropped_at or now
+    row.save(update_fields=["dropped_at"])
+    last = row.last_error or "its worker died each time"
+    text = f"Task {name} was dropped after {MOST_ATTEMPTS} attempts: {last}"
+    signs.report(
+        "task.dropped", by="worker", kind="task.dropped", key=task, text=text,
+        now=now, task=task, name=name, attempts=MOST_ATTEMPTS,
+    )  # fmt: skip
+
+
+# --- Signs of life ---
+
+
+def beat(sent: int) -> None:
+    """Answer the watchdog: a worker took this task, which was sent as number `sent`.
+
+    A beat that was overtaken, and comes back later, changes nothing.
+    """
+    _delivery.clear()
+    with transaction.atomic():
+        last = Heartbeat.objects.select_for_update().filter(name="worker").first()
+        if last is None or last.facts.get("answered", 0) < sent:
+            _write_beat(sent)
+
+
+def _write_beat(answered: int) -> None:
+    global _shown_at
+    signs.beat("worker", now=clock.now(), answered=answered, pid=os.getpid())
+    _shown_at = time.monotonic()
+
+
+def _show_life() -> None:
+    """Long work ended well: that is life too, while a beat may wait behind it in the queue."""
+    global _shown_at
+    if time.monotonic() - _shown_at > SHOW_LIFE_EVERY_S:
+        Heartbeat.objects.filter(name="worker").update(beat_at=clock.now())
+        _shown_at = time.monotonic()
+
+
+# --- The second pair of hands ---
+
+
+@guarded
+def run_sweeps() -> int:
+    """Run every sweep, as the clock process does, and return how many rows moved.
+
+    Safe beside any number of clocks and of itself. What is left when its time
+    is over is found the next minute.
+    """
+    deadline = time.monotonic() + SWEEP_FOR_S
+    hands = ticking.Hands("schedule", now=clock.now, sweeps=ticking.sweeps())
+    total = 0
+    while moved := sum(hands.round(enough=lambda: time.monotonic() > deadline).values()):
+        total += moved
+    signs.beat("schedule", now=clock.now(), failing=sorted(hands.failing))
+    return total
+
+
+@transaction.atomic
+def keep_schedule(now: datetime) -> None:
+    """Have exactly one schedule that runs the sweeps each minute. `now` is real time.
+
+    Done by `manage.py worker` whenever it starts, not by a migration: whoever
+    carries the schedule out also sees to it that it is there, so that a row
+    which somebody deleted or switched off is back with the next start.
+    """
+    rows = Schedule.objects.select_for_update().filter(name=SCHEDULE).order_by("pk")
+    found = [row.pk for row in rows]
+    wanted = {
+        "func": f"{__name__}.run_sweeps",
+        "schedule_type": Schedule.MINUTES,
+        "minutes": 1,
+        "repeats": -1,
+        "kwargs": "{'q_options': {'save': False}}",
+    }
+    Schedule.objects.filter(pk__in=found[1:]).delete()
+    if not found:
+        Schedule.objects.create(name=SCHEDULE, next_run=now, **wanted)
+    else:
+        Schedule.objects.filter(pk=found[0]).update(**wanted)
+        # One that was switched off may be due in the far future.
+        Schedule.objects.filter(pk=found[0], next_run__gt=now + timedelta(minutes=1)).update(
+            next_run=now
+        )
