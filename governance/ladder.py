@@ -39,7 +39,9 @@ DEFAULT_WINDOWS: dict[tuple[Path, Level], timedelta] = {
 BEGIN_WITHIN = timedelta(minutes=30)  # an approval not begun by then is a failure
 BEGIN_WITHIN_PERSON_PRESENT = timedelta(minutes=15)
 PING_FIRST_AFTER = 6  # a sixth of the window; each wait after it is twice the one before
-LATE_AFTER = 10  # a sweep later than a tenth of the new window: the rung begins now, and it is a finding
+LATE_AFTER = (
+    10  # a sweep later than a tenth of the new window: the rung begins now, and it is a finding
+)
 
 # Nothing above this rung opens yet: a bypass needs the Review that comes with it.
 HIGHEST_OPEN = Level.L3
@@ -75,4 +77,4 @@ def begins_at(*, due_at: datetime, now: datetime, window: timedelta) -> datetime
 
 def ping_wait(window: timedelta, pings: int) -> timedelta:
     """Return how long to wait before ping number `pings` + 1: a sixth of the window, then twice as long each time."""
-    return window / PING_FIRST_AFTER * 2**pings
+    return window * (1 << pings) / PING_FIRST_AFTER

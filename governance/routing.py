@@ -120,7 +120,9 @@ class History:
     deciders: frozenset[int] = frozenset()
     approvals: int = 0
     first_asked: tuple[int, ...] = ()
-    spent: Mapping[int, Passed] = field(default_factory=dict)  # on this very step, already passed over
+    spent: Mapping[int, Passed] = field(
+        default_factory=dict
+    )  # on this very step, already passed over
 
 
 class Why(StrEnum):
@@ -199,6 +201,7 @@ def route(
     A rung asks as many people as approvals are still missing; if it cannot, it
     asks nobody and is passed over. Somebody who cannot be reached gives way to
     somebody who can; with nobody to give way to, they are asked all the same.
+    Nobody beyond the last one needed is judged.
 
     Args:
         row: the matrix row the request was routed by.
@@ -218,6 +221,9 @@ def route(
             passed.append(obstacle)
         else:
             eligible.append(Asked(pk, why, candidate.reachable))
+        if sum(each.reachable for each in eligible) == needed:
+            # Those further on are not passed over: they may be needed, and free, later on.
+            break
     if len(eligible) < needed:
         passed += [
             Passed(asked.person, Why.NOBODY, f"could be asked, but {needed} people are needed here")

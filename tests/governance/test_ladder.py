@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from governance import ladder
+from governance.vocabulary import Level, Path, Response
+from tests.factories import MONDAY_9AM
+
+L0, L1, L2, L3, L4 = Level
+
+WINDOWS = {
+    # path: (L1, L2, L3, L4). Source: runbook, "Escalation Levels".
+    "timeout": ("30 min", "2 h", "4 h", "1 h"),
+    "rejection": (None, "2 h", "4 h", None),
+    "conflict": (None, "2 h", "4 h", "1 h"),
+    "system_failure": ("30 min", "2 h", "4 h", "1 h"),
+    "policy_violation": (None, "2 h", "4 h", None),
+    "undo": (None, "2 h", "4 h", None),
+}
+SPANS = {"30 min": timedelta(minutes=30), "1 h": timedelta(hours=1)} | {
+    "2 h": timedelta(hours=2),
+    "4 h": timedelta(hours=4),
+}
+
+
+@pytest.mark.parametrize("path", WINDOWS)
+@pytest.mark.parametrize("level", [L1, L2, L3, L4])
+def test_the_default_windows_are_the_runbooks(path, level):
+    expected = WINDOWS[path][level - 1]
+
+    assert ladder.DEFAULT_WINDOWS.get((Path(path), level)) == (expected and SPANS[expected])
+
+
+def test_the_first_ask_has_no_window_of_the_policy():
+    assert not [path for path, level in ladder.DEFAULT_WINDOWS if L0 in (path, level)]
+    assert Path.APPROVAL not in {path for path, _ in ladder.DEFAULT_WINDOWS}
+
+
+@pytest.mark.parametrize(
+    ("path", "levels"),
+    [
+        (Path.APPROVAL, [L0]),
+        (Path.TIMEOUT, [L1, L2, L3]),
+        (Path.REJECTION, [L2, L3]),
+        (Path.CONFLICT, [L2, L3]),
+        (Path.SYSTEM_FAILURE, [L1, L2, L3]),
+        (Path.POLICY_VIOLATION, [L2, L3]),
+        (Path.UNDO, [L2, L3]),
+    ],
+)
+def test_each_path_has_these_rungs(path, levels):
+    assert ladder.rungs(path) == levels
+
+
+@pytest.mark.parametrize("path", Path)
+def test_a_path_is_climbed_rung_by_rung_and_ends(path):
+    first, *others = ladder.rungs(path)
+    climbed, level = [], ladder.next_rung(path, first)
+    while level is not None:
+        climbed.append(level)
+        level = ladder.next_rung(path, level)
+
+    assert climbed == others
+
+
+def test_a_path_entered_below_its_first_rung_begins_there():
+    assert ladder.next_rung(Path.REJECTION, L0) == L2
+
+
+def test_nothing_opens_above_management_yet():
+    assert ladder.next_rung(Path.TIMEOUT, L3) is None
+    assert ladder.next_rung(Path.TIMEOUT, L4) is None
+
+
+@pytest.mark.parametrize("response", Response)
+@pytest.mark.parametrize("level", Level)
+def test_only_asking_again_extended_gives_more_time_and_only_on_its_own_rung(response, level):
+    window = timedelta(minutes=30)
+
+    given = ladder.granted(window, response, level)
+
+    extended = (response, level) == (Response.ASK_AGAIN_EXTENDED, L1)
+    assert given == (timedelta(minutes=60) if extended else window)
+
+
+@pytest.mark.parametrize(
+    ("late", "begins"),
+    [
+        (timedelta(0), "when the time before was over"),
+        (timedelta(seconds=1), "when the time before was over"),
+        (timedelta(minutes=3), "when the time before was over"),  # exactly a tenth of 30 min
+        (timedelta(minutes=3, microseconds=1), "now"),
+        (timedelta(hours=5), "now"),
+    ],
+)
+def test_a_rung_begins_when_the_one_before_was_over_unless_the_clock_stood_still(late, begins):
+    due_at, now = MONDAY_9AM, MONDAY_9AM + late
+
+    at = ladder.begins_at(due_at=due_at, now=now, window=timedelta(minutes=30))
+
+    assert at == (now if begins == "now" else due_at)
+
+
+def test_how_late_is_too_late_depends_on_the_new_window():
+    late = timedelta(minutes=10)
+
+    assert (
+        ladder.begins_at(due_at=MONDAY_9AM, now=MONDAY_9AM + late, window=timedelta(hours=2))
+        == MONDAY_9AM
+    )
+    assert (
+        ladder.begins_at(due_at=MONDAY_9AM, now=MONDAY_9AM + late, window=timedelta(minutes=30))
+        == MONDAY_9AM + late
+    )
+
+
+def test_pings_come_at_widening_intervals():
+    waits = [ladder.ping_wait(timedelta(minutes=30), pings) for pings in range(3)]
+
+    assert waits == [timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=20)]
