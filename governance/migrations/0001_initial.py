@@ -540,7 +540,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='matrixrow',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('amount_from__isnull', True), ('amount_to__isnull', True), ('currency', '')), models.Q(models.Q(('currency', ''), _negated=True), ('amount_from__gte', 0), models.Q(('amount_to__isnull', True), ('amount_to__gt', models.F('amount_from')), _connector='OR')), _connector='OR'), name='matrix_row_band'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('amount_from__isnull', True), ('amount_to__isnull', True), ('currency', '')), models.Q(models.Q(('currency', ''), _negated=True), ('amount_from__gte', 0), ('amount_from__isnull', False), models.Q(('amount_to__isnull', True), ('amount_to__gt', models.F('amount_from')), _connector='OR')), _connector='OR'), name='matrix_row_band'),
         ),
         migrations.AddConstraint(
             model_name='matrixdelegate',
@@ -556,7 +556,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='person',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('limit_amount__isnull', True), ('limit_currency', '')), models.Q(('limit_amount__gte', 0), models.Q(('limit_currency', ''), _negated=True)), _connector='OR'), name='person_limit_has_a_currency'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('limit_amount__isnull', True), ('limit_currency', '')), models.Q(('limit_amount__gte', 0), ('limit_amount__isnull', False), models.Q(('limit_currency', ''), _negated=True)), _connector='OR'), name='person_limit_has_a_currency'),
         ),
         migrations.AddConstraint(
             model_name='person',

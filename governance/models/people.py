@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -33,8 +35,12 @@ class Person(AbstractUser):
     """Somebody who logs in, is asked, decides, reviews or operates."""
 
     name = models.CharField(max_length=120)  # as shown to others
-    department = models.ForeignKey(Department, models.PROTECT, null=True, blank=True, related_name="people")
-    manager = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="reports")
+    department = models.ForeignKey(
+        Department, models.PROTECT, null=True, blank=True, related_name="people"
+    )
+    manager = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="reports"
+    )
     roles = models.ManyToManyField(Role, blank=True, related_name="people")
     # What they may approve on their own authority. A limit in another currency counts as none.
     limit_amount = models.DecimalField(
@@ -51,7 +57,8 @@ class Person(AbstractUser):
             models.CheckConstraint(
                 name="person_limit_has_a_currency",
                 condition=Q(limit_amount__isnull=True, limit_currency="")
-                | (Q(limit_amount__gte=0) & ~Q(limit_currency="")),
+                # isnull as well as >=: a CHECK that comes to NULL lets the row pass.
+                | (Q(limit_amount__isnull=False, limit_amount__gte=0) & ~Q(limit_currency="")),
             ),
             models.CheckConstraint(
                 name="person_is_not_their_own_manager",
@@ -61,6 +68,11 @@ class Person(AbstractUser):
 
     def __str__(self) -> str:
         return self.name or self.username
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone this person reads times in."""
+        return ZoneInfo(self.time_zone)
 
     def has_duty(self, *duties: str) -> bool:
         """Whether this person, if enabled, holds any of these role keys. One query for each instance."""
@@ -80,7 +92,9 @@ class ContactChannel(models.Model):
 
     person = models.ForeignKey(Person, models.CASCADE, related_name="channels")
     kind = models.CharField(max_length=10, choices=Kind.choices)
-    address = models.CharField(max_length=500)  # an e-mail address, or an apprise URL (holds a secret)
+    address = models.CharField(
+        max_length=500
+    )  # an e-mail address, or an apprise URL (holds a secret)
     urgent_only = models.BooleanField(default=False)
     confirmed_at = models.DateTimeField(null=True, blank=True)
     # Set only by a lasting refusal of this very address. A channel that is down is an alert instead.
@@ -89,7 +103,9 @@ class ContactChannel(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="channel_once_a_person", fields=["person", "kind", "address"]),
+            models.UniqueConstraint(
+                name="channel_once_a_person", fields=["person", "kind", "address"]
+            ),
         ]
 
     def __str__(self) -> str:
@@ -108,7 +124,9 @@ class Absence(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(name="absence_has_a_length", condition=Q(ends_at__gt=F("starts_at"))),
+            models.CheckConstraint(
+                name="absence_has_a_length", condition=Q(ends_at__gt=F("starts_at"))
+            ),
         ]
         indexes = [
             # Serves routing and approvals.sweeps.pass_over_absent.
@@ -133,7 +151,9 @@ class RosterShift(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(name="shift_has_a_length", condition=Q(ends_at__gt=F("starts_at"))),
+            models.CheckConstraint(
+                name="shift_has_a_length", condition=Q(ends_at__gt=F("starts_at"))
+            ),
         ]
         indexes = [models.Index(name="shift_of_target", fields=["target", "starts_at"])]
 
@@ -147,7 +167,9 @@ class Agent(models.Model):
     name = models.SlugField(max_length=60, unique=True)
     owner = models.ForeignKey(Person, models.PROTECT, related_name="agents")
     disabled_at = models.DateTimeField(null=True, blank=True)
-    webhook_key_version = models.PositiveSmallIntegerField(default=1)  # raise it to change the secret
+    webhook_key_version = models.PositiveSmallIntegerField(
+        default=1
+    )  # raise it to change the secret
 
     def __str__(self) -> str:
         return self.name

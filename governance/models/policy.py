@@ -27,17 +27,24 @@ class PolicyVersion(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     number = models.PositiveIntegerField(unique=True)
     state = FSMField(default=State.DRAFT, choices=State.choices, protected=True)
     based_on = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
-    queue_cap = models.DurationField(default=timedelta(hours=8))  # the longest a queued party is held
+    queue_cap = models.DurationField(
+        default=timedelta(hours=8)
+    )  # the longest a queued party is held
     created_at = models.DateTimeField()
     editors = models.ManyToManyField(Person, blank=True, related_name="+")
     activated_at = models.DateTimeField(null=True, blank=True)
-    activated_by = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
+    activated_by = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="+"
+    )
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="policy_one_active", fields=["state"], condition=Q(state="active")),
+            models.UniqueConstraint(
+                name="policy_one_active", fields=["state"], condition=Q(state="active")
+            ),
             models.CheckConstraint(
-                name="policy_active_since", condition=Q(state="draft") | Q(activated_at__isnull=False)
+                name="policy_active_since",
+                condition=Q(state="draft") | Q(activated_at__isnull=False),
             ),
             known_states("policy_known_state", PolicyVersionState.values),
         ]
@@ -83,7 +90,9 @@ class MatrixRow(models.Model):
     amount_from = models.DecimalField(max_digits=20, decimal_places=4, null=True, blank=True)
     amount_to = models.DecimalField(max_digits=20, decimal_places=4, null=True, blank=True)
     approver_role = models.ForeignKey(Role, models.PROTECT, null=True, blank=True, related_name="+")
-    approver_person = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
+    approver_person = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="+"
+    )
     quorum = models.PositiveSmallIntegerField(default=1)
     executive = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
 
@@ -102,7 +111,8 @@ class MatrixRow(models.Model):
                 condition=Q(currency="", amount_from__isnull=True, amount_to__isnull=True)
                 | (
                     ~Q(currency="")
-                    & Q(amount_from__gte=0)
+                    # isnull as well as >=: a CHECK that comes to NULL lets the row pass.
+                    & Q(amount_from__isnull=False, amount_from__gte=0)
                     & (Q(amount_to__isnull=True) | Q(amount_to__gt=F("amount_from")))
                 ),
             ),
@@ -123,7 +133,9 @@ class MatrixDelegate(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [
-            models.UniqueConstraint(name="matrix_delegate_position_once", fields=["row", "position"]),
+            models.UniqueConstraint(
+                name="matrix_delegate_position_once", fields=["row", "position"]
+            ),
             models.CheckConstraint(
                 name="matrix_delegate_is_one",
                 condition=Q(role__isnull=True, person__isnull=False)
@@ -147,7 +159,9 @@ class PathWindow(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(name="path_window_once", fields=["version", "path", "level"]),
-            models.CheckConstraint(name="path_window_has_a_length", condition=Q(window__gt=timedelta(0))),
+            models.CheckConstraint(
+                name="path_window_has_a_length", condition=Q(window__gt=timedelta(0))
+            ),
         ]
 
     def __str__(self) -> str:
@@ -172,10 +186,16 @@ class DecisionCell(models.Model):
             # A cell may only hold a response of its own path.
             models.CheckConstraint(
                 name="decision_cell_response_of_its_path",
-                condition=Q(exception="timeout", response__in=["ask_again_extended", "ask_again", "delegate"])
+                condition=Q(
+                    exception="timeout",
+                    response__in=["ask_again_extended", "ask_again", "delegate"],
+                )
                 | Q(exception="rejection", response__in=["alternate", "department_head"])
                 | Q(exception="conflict", response="hold")
-                | Q(exception="system_failure", response__in=["retry", "retry_tell_oncall", "oncall"])
+                | Q(
+                    exception="system_failure",
+                    response__in=["retry", "retry_tell_oncall", "oncall"],
+                )
                 | Q(exception="policy_violation", response="ask_compliance"),
             ),
         ]
@@ -234,7 +254,12 @@ class Appointment(models.Model):
                 name="appointment_one_holder",
                 fields=["version", "office", "scope"],
                 condition=Q(
-                    office__in=["department_head", "resource_owner", "oncall_fallback", "head_of_compliance"]
+                    office__in=[
+                        "department_head",
+                        "resource_owner",
+                        "oncall_fallback",
+                        "head_of_compliance",
+                    ]
                 ),
             ),
         ]
