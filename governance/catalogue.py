@@ -1,0 +1,337 @@
+"""The demo's five action types, as data. Source: DESIGN 8, "demo catalogue".
+
+Each schema is closed: what it does not name is refused. Keys take JSON pointers
+into the payload, hold no clock, and name target, document and amount or part.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from governance.models import ActionType
+from governance.vocabulary import Impact, Severity
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+END = r"(?![\s\S])"  # "$" would let a line end follow
+
+
+def _text(longest: int, about: str) -> dict[str, Any]:
+    return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": longest,
+        "pattern": r"\S",
+        "description": about,
+    }
+
+
+def _matching(pattern: str, about: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{pattern}{END}", "description": about}
+
+
+def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+    }
+
+
+def _schema(
+    title: str, properties: dict[str, Any], *, optional: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    return {"$schema": DIALECT, "title": title, **_object(properties, optional=optional)}
+
+
+DATE = _matching("[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", "A day, as 2026-03-31")
+DOCUMENT = _matching("[A-Za-z0-9][A-Za-z0-9._/-]{0,39}", "Its number in the system of record")
+AMOUNT = _object({
+    "value": _matching(r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?", 'A decimal, such as "12000.00"'),
+    "currency": _matching("[A-Z]{3}", "ISO 4217"),
+})  # fmt: skip
+ADDRESS = _object({
+    "street": _text(120, "Street and number"),
+    "city": _text(80, "City"),
+    "postal_code": _text(20, "Postal code"),
+    "country": _matching("[A-Z]{2}", "ISO 3166-1"),
+})  # fmt: skip
+
+
+def _money(value: str) -> dict[str, str]:
+    return {"value": value, "currency": "USD"}
+
+
+def _fact(label: str, pointer: str) -> dict[str, str]:
+    return {"label": label, "pointer": pointer}
+
+
+def _line(sku: str, what: str, quantity: int, amount: str) -> dict[str, Any]:
+    return {"sku": sku, "description": what, "quantity": quantity, "amount": _money(amount)}
+
+
+_HARBOUR_STREET = {
+    "street": "12 Harbour Street",
+    "city": "Portland",
+    "postal_code": "04101",
+    "country": "US",
+}
+
+CATALOGUE: tuple[dict[str, Any], ...] = (
+    {
+        "key": "vendor_payment",
+        "name": "Vendor payment",
+        "title": "Pay {amount} to {/vendor}",
+        "shown_facts": [
+            _fact("Vendor", "/vendor"),
+            _fact("Invoice", "/invoice"),
+            _fact("Terms", "/terms"),
+            _fact("Payment date", "/payment_date"),
+            _fact("Instalment", "/instalment"),
+        ],
+        "schema": _schema(
+            "Vendor payment",
+            {
+                "vendor": _text(120, "Who is paid"),
+                "invoice": DOCUMENT,
+                "terms": _text(60, "As on the invoice"),
+                "payment_date": DATE,
+                "instalment": _matching("[A-Za-z0-9/-]{1,20}", "Which part, if it is paid in parts: 2/3"),
+                "amount": AMOUNT,
+            },
+            optional=("instalment",),
+        ),
+        "example": {
+            "action": "vendor_payment",
+            "department": "accounts-payable",
+            "justification": "Invoice matches the purchase order and the goods receipt; due at the end of the month.",
+            "payload": {
+                "vendor": "Northwind Paper",
+                "invoice": "INV-20417",
+                "terms": "Net 30",
+                "payment_date": "2026-12-31",
+                "amount": _money("12000.00"),
+            },
+        },
+        "amount_pointer": "/amount",
+        "counterparty_pointer": "/vendor",
+        "resource_key": "demo:vendor-bill:{/vendor}/{/invoice}",
+        "business_key": "demo:{/vendor}:{/invoice}:{/instalment}",
+        "snapshot_plan": ["demo:ap-balance", "demo:vendor:{/vendor}"],
+        "records_touched": 2,
+        "reversal": ActionType.Reversal.COMPENSATE,
+        "reversal_code": "credit_memo",
+        "reversal_words": "A credit memo over the same amount is issued to the vendor. The money itself"
+        " comes back only with the vendor's next settlement.",
+        "sla": timedelta(minutes=5),
+        "severity": Severity.LOW,
+        "impact": Impact.MEDIUM,
+        "is_financial": True,
+    },
+    {
+        "key": "purchase_order",
+        "name": "Purchase order",
+        "title": "Order {/item} for {amount} from {/vendor}",
+        "shown_facts": [
+            _fact("Vendor", "/vendor"),
+            _fact("Order", "/order"),
+            _fact("Item", "/item"),
+            _fact("Quantity", "/quantity"),
+            _fact("Delivery", "/delivery_date"),
+        ],
+        "schema": _schema(
+            "Purchase order",
+            {
+                "order": DOCUMENT,
+                "vendor": _text(120, "Who supplies"),
+                "item": _text(120, "What is ordered"),
+                "quantity": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
+                "delivery_date": DATE,
+                "amount": AMOUNT,
+            },
+        ),
+        "example": {
+            "action": "purchase_order",
+            "department": "procurement",
+            "justification": "Stock falls below the reorder point in about three weeks.",
+            "payload": {
+                "order": "PO-7731",
+                "vendor": "Contoso Packaging",
+                "item": "Shipping cartons, medium",
+                "quantity": 20000,
+                "delivery_date": "2027-01-15",
+                "amount": _money("18500.00"),
+            },
+        },
+        "amount_pointer": "/amount",
+        "counterparty_pointer": "/vendor",
+        "resource_key": "demo:purchase-order:{/order}",
+        "business_key": "demo:purchase-order:{/vendor}:{/order}:{/amount/value}",
+        "reversal": ActionType.Reversal.COMPENSATE,
+        "reversal_code": "cancel_order",
+        "reversal_words": "The order is cancelled with the vendor. After dispatch a cancellation fee may be due.",
+        "sla": timedelta(hours=4),
+        "severity": Severity.LOW,
+        "impact": Impact.MEDIUM,
+        "impact_bands": [{"from": "50000.00", "currency": "USD", "impact": Impact.HIGH.value}],
+        "is_financial": True,
+    },
+    {
+        "key": "sales_order",
+        "name": "Sales order",
+        "title": "Enter order {/order} over {amount} for {/customer}",
+        "shown_facts": [
+            _fact("Customer", "/customer"),
+            _fact("Order", "/order"),
+            _fact("Requested delivery", "/delivery_date"),
+        ],
+        "schema": _schema(
+            "Sales order",
+            {
+                "order": DOCUMENT,
+                "customer": _text(120, "Who buys"),
+                "delivery_date": DATE,
+                "lines": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 50,
+                    "items": _object({
+                        "sku": DOCUMENT,
+                        "description": _text(120, "What is sold"),
+                        "quantity": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
+                        "amount": AMOUNT,
+                    }),
+                },
+                "amount": AMOUNT,
+            },
+        ),
+        "example": {
+            "action": "sales_order",
+            "department": "sales",
+            "justification": "Confirmed by the customer; prices are those of the frame contract.",
+            "payload": {
+                "order": "SO-4711",
+                "customer": "Alpine Outfitters",
+                "delivery_date": "2027-01-08",
+                "lines": [
+                    _line("TENT-2P", "Tent for two", 20, "5800.00"),
+                    _line("TENT-4P", "Tent for four", 10, "4900.00"),
+                    _line("BAG-0C", "Sleeping bag", 40, "4400.00"),
+                    _line("STOVE-1", "Gas stove", 30, "1950.00"),
+                    _line("LAMP-3", "Head lamp", 60, "1350.00"),
+                ],
+                "amount": _money("18400.00"),
+            },
+        },
+        "amount_pointer": "/amount",
+        "counterparty_pointer": "/customer",
+        "resource_key": "demo:sales-order:{/order}",
+        "business_key": "demo:sales-order:{/customer}:{/order}:{/amount/value}",
+        "snapshot_plan": ["demo:sales-order:{/order}", "demo:customer:{/customer}"],
+        "records_touched": 6,
+        "reversal": ActionType.Reversal.COMPENSATE,
+        "reversal_code": "cancel_lines",
+        "reversal_words": "Lines that were created are cancelled, the last first. Stock held for them is set free.",
+        "sla": timedelta(hours=4),
+        "severity": Severity.LOW,
+        "impact": Impact.LOW,
+    },
+    {
+        "key": "customer_update",
+        "name": "Customer update",
+        "title": "Change the record of customer {/customer}",
+        "shown_facts": [
+            _fact("Customer", "/customer"),
+            _fact("Change", "/change_ref"),
+            _fact("New terms", "/payment_terms"),
+            _fact("New contact", "/contact_email"),
+        ],
+        "schema": _schema(
+            "Customer update",
+            {
+                "customer": DOCUMENT,
+                "change_ref": DOCUMENT,
+                "billing_address": ADDRESS,
+                "shipping_address": ADDRESS,
+                "contact_email": _matching(r"[^@\s]{1,64}@[^@\s]{1,189}", "Of the contact"),
+                "payment_terms": _text(60, "From now on"),
+            },
+        ),
+        "example": {
+            "action": "customer_update",
+            "department": "sales",
+            "justification": "The customer moved; the change was confirmed by telephone and by letter.",
+            "payload": {
+                "customer": "C-1042",
+                "change_ref": "CHG-0311",
+                "billing_address": _HARBOUR_STREET,
+                "shipping_address": _HARBOUR_STREET,
+                "contact_email": "orders@customer.example",
+                "payment_terms": "Net 45",
+            },
+        },
+        "resource_key": "demo:customer:{/customer}",
+        "business_key": "demo:customer:{/customer}:{/change_ref}",
+        "snapshot_plan": [
+            "demo:customer:{/customer}/billing-address",
+            "demo:customer:{/customer}/shipping-address",
+            "demo:customer:{/customer}/contact",
+            "demo:customer:{/customer}/terms",
+        ],
+        "records_touched": 4,
+        "reversal": ActionType.Reversal.RESTORE,
+        "reversal_code": "restore",
+        "reversal_words": "The four records are put back as they were, unless somebody else changed them since.",
+        "sla": timedelta(hours=2),
+        "severity": Severity.LOW,
+        "impact": Impact.LOW,
+    },
+    {
+        "key": "revenue_recognition",
+        "name": "Revenue recognition",
+        "title": "Recognise {amount} of contract {/contract} in {/period}",
+        "shown_facts": [
+            _fact("Customer", "/customer"),
+            _fact("Contract", "/contract"),
+            _fact("Period", "/period"),
+            _fact("Method", "/method"),
+        ],
+        "schema": _schema(
+            "Revenue recognition",
+            {
+                "contract": DOCUMENT,
+                "customer": _text(120, "Party to the contract"),
+                "period": _matching("[0-9]{4}-Q[1-4]", "A fiscal quarter, as 2026-Q4"),
+                "method": {"enum": ["point_in_time", "over_time"]},
+                "amount": AMOUNT,
+            },
+        ),
+        "example": {
+            "action": "revenue_recognition",
+            "department": "finance",
+            "justification": "Acceptance was signed within the quarter; books close in two days.",
+            "payload": {
+                "contract": "K-2093",
+                "customer": "Fabrikam Logistics",
+                "period": "2026-Q4",
+                "method": "over_time",
+                "amount": _money("84000.00"),
+            },
+        },
+        "amount_pointer": "/amount",
+        "counterparty_pointer": "/customer",
+        "resource_key": "demo:contract:{/contract}",
+        "business_key": "demo:revenue:{/contract}:{/period}:{/amount/value}",
+        "snapshot_plan": ["demo:contract:{/contract}", "demo:period:{/period}"],
+        "records_touched": 2,
+        "reversal": ActionType.Reversal.COMPENSATE,
+        "reversal_code": "reverse_entry",
+        "reversal_words": "A reversing journal entry is posted in the same period, or in the next once it is closed.",
+        "sla": timedelta(hours=4),
+        "severity": Severity.MEDIUM,
+        "impact": Impact.HIGH,
+        "is_financial": True,
+        "is_critical": True,
+    },
+)  # fmt: skip

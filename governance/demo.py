@@ -1,0 +1,410 @@
+"""The demo's organisation: people, policy, catalogue and one agent. Source: DESIGN 8.
+
+Seeded in one transaction and with its events, so that the record of a demo
+begins where the demo does. People are roles, not persons.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from django.conf import settings
+from django.contrib.auth.hashers import check_password, make_password
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
+
+from governance import actors, decision_tree, ledger_triggers
+from governance.catalogue import CATALOGUE
+from governance.ladder import DEFAULT_WINDOWS
+from governance.ledger import Act
+from governance.models import (
+    ActionType,
+    Agent,
+    AgentCredential,
+    Appointment,
+    ContactChannel,
+    DecisionCell,
+    DemoClock,
+    Department,
+    MatrixDelegate,
+    MatrixRow,
+    PathWindow,
+    Person,
+    PolicyVersion,
+    Role,
+    RosterShift,
+)
+from governance.services import tokens
+from governance.vocabulary import Chain, Duty, Scope
+
+SEEDER = "seed_demo"  # the actor, in the record
+TARGET = "demo"  # connector and target of the whole catalogue
+ROSTER_FOR = timedelta(days=91)
+AGENT = "ap-agent"
+# On nobody's route, so that whoever is asked may answer: an agent's owner may not.
+AGENT_OWNER = "second_admin"
+POLICY_EDITOR, POLICY_ACTIVATOR = "policy_admin", "second_admin"
+
+DEPARTMENTS = {
+    "accounts-payable": "Accounts payable",
+    "procurement": "Procurement",
+    "sales": "Sales",
+    "finance": "Finance",
+    "operations": "Operations",
+    "compliance": "Compliance",
+}
+ASKED_IN = ("accounts-payable", "procurement", "sales", "finance")  # where the agent may ask
+ROLES = {
+    "finance_manager": "Finance manager",
+    "senior_accountant": "Senior accountant",
+    Duty.CONTROLLER.value: "Controller",
+    "cfo": "Chief financial officer",
+    "ceo": "Chief executive officer",
+    "executive": "Executive",
+    "resource_owner": "Resource owner",
+    "oncall": "On call",
+    "oncall_manager": "Manager of those on call",
+    Duty.OPERATOR.value: "Operator",
+    Duty.COMPLIANCE.value: "Compliance",
+    "head_of_compliance": "Head of compliance",
+    Duty.AUDITOR.value: "Auditor",
+    "reviewer": "Reviewer",
+    Duty.POLICY_ADMIN.value: "Policy administrator",
+}
+
+
+class Seat(NamedTuple):
+    """One person of the demo. Managers come before those who report to them."""
+
+    username: str
+    name: str
+    department: str
+    manager: str  # "" = nobody
+    roles: tuple[str, ...]
+    limit: int | None = None  # USD
+
+
+SEATS = (
+    Seat("ceo", "Chief Executive Officer", "finance", "", ("ceo", "executive"), 100_000_000),
+    Seat("cfo", "Chief Financial Officer", "finance", "ceo", ("cfo", "executive"), 1_000_000),
+    Seat("controller", "Controller", "finance", "cfo", ("controller",), 100_000),
+    Seat("finance_manager", "Finance Manager", "accounts-payable", "controller", ("finance_manager",), 25_000),
+    Seat("senior_accountant", "Senior Accountant", "accounts-payable", "controller", ("senior_accountant",), 25_000),
+    Seat("resource_owner", "Resource Owner", "sales", "cfo", ("resource_owner",)),
+    Seat("oncall_manager", "On-call Manager", "operations", "cfo", ("oncall_manager",)),
+    Seat("oncall", "On-call Engineer", "operations", "oncall_manager", ("oncall",)),
+    Seat("operator", "Operator", "operations", "oncall_manager", ("operator",)),
+    Seat("head_of_compliance", "Head of Compliance", "compliance", "ceo", ("compliance", "head_of_compliance")),
+    Seat("compliance", "Compliance Officer", "compliance", "head_of_compliance", ("compliance",)),
+    Seat("compliance_2", "Second Compliance Officer", "compliance", "head_of_compliance", ("compliance",)),
+    Seat("auditor", "Auditor", "compliance", "ceo", ("auditor", "reviewer")),
+    Seat("second_reviewer", "Second Reviewer", "compliance", "ceo", ("auditor", "reviewer")),
+    Seat("policy_admin", "Policy Administrator", "operations", "cfo", ("policy_admin",)),
+    Seat("second_admin", "Second Administrator", "operations", "cfo", ("policy_admin",)),
+)  # fmt: skip
+
+
+class Band(NamedTuple):
+    """One row of the matrix: [low, high) in USD, or no amount at all. Names are role keys."""
+
+    department: str
+    action: str
+    low: int | None
+    high: int | None
+    approver: str
+    delegates: tuple[str, ...]
+    quorum: int = 1
+
+
+# Nobody decides on a million or more: such a request is refused for want of a route, and says so.
+MATRIX = (
+    Band("accounts-payable", "vendor_payment", 0, 25_000, "finance_manager", ("senior_accountant", "controller")),
+    Band("accounts-payable", "vendor_payment", 25_000, 100_000, "controller", ("cfo",)),
+    Band("accounts-payable", "vendor_payment", 100_000, 1_000_000, "cfo", ("ceo",)),
+    Band("procurement", "purchase_order", 0, 25_000, "finance_manager", ("senior_accountant", "controller")),
+    Band("procurement", "purchase_order", 25_000, 100_000, "controller", ("cfo",)),
+    Band("procurement", "purchase_order", 100_000, 1_000_000, "executive", ("controller",), quorum=2),
+    Band("sales", "sales_order", 0, 25_000, "finance_manager", ("senior_accountant", "controller")),
+    Band("sales", "sales_order", 25_000, 100_000, "controller", ("cfo",)),
+    Band("sales", "sales_order", 100_000, 1_000_000, "cfo", ("ceo",)),
+    Band("sales", "customer_update", None, None, "controller", ("finance_manager", "senior_accountant")),
+    Band("finance", "revenue_recognition", 0, 100_000, "controller", ("cfo",)),
+    Band("finance", "revenue_recognition", 100_000, 1_000_000, "cfo", ("ceo",)),
+)  # fmt: skip
+EXECUTIVE = "ceo"
+OFFICES = (
+    (Appointment.Office.DEPARTMENT_HEAD, "accounts-payable", "controller"),
+    (Appointment.Office.DEPARTMENT_HEAD, "procurement", "cfo"),
+    (Appointment.Office.DEPARTMENT_HEAD, "sales", "cfo"),
+    (Appointment.Office.DEPARTMENT_HEAD, "finance", "cfo"),
+    (Appointment.Office.RESOURCE_OWNER, "", "resource_owner"),
+    (Appointment.Office.ONCALL_FALLBACK, TARGET, "operator"),
+    (Appointment.Office.COMPLIANCE, "", "compliance"),
+    (Appointment.Office.COMPLIANCE, "", "compliance_2"),
+    (Appointment.Office.HEAD_OF_COMPLIANCE, "", "head_of_compliance"),
+    (Appointment.Office.REVIEWER, "", "auditor"),
+    (Appointment.Office.REVIEWER, "", "second_reviewer"),
+    (Appointment.Office.EXECUTIVE, "", "ceo"),
+    (Appointment.Office.EXECUTIVE, "", "cfo"),
+)
+SCOPES = (Scope.SUBMIT, Scope.READ, Scope.WITHDRAW, Scope.URGENT, Scope.VIOLATIONS)
+
+
+class Keys(NamedTuple):
+    """What opens the demo. Kept in VAR, readable by its owner, since the database holds hashes only."""
+
+    password: str  # of everybody
+    token: str  # of the agent
+
+
+def whose() -> Literal["bare", "empty", "demo", "other"]:
+    """Say whether the database is without our tables, nobody's yet, a demo's, or somebody's."""
+    if DemoClock._meta.db_table not in connection.introspection.table_names():
+        return "bare"
+    if DemoClock.objects.exists():
+        return "demo"
+    return "other" if Person.objects.exists() or PolicyVersion.objects.exists() else "empty"
+
+
+def wipe() -> None:
+    """Drop our tables and make them anew, ledger and all. Only a database marked as a demo's.
+
+    Raises RuntimeError for any other.
+    """
+    if whose() != "demo":
+        raise RuntimeError("this database is not marked as a demo's")
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    cascade = " CASCADE" if connection.vendor == "postgresql" else ""
+    with connection.schema_editor() as editor:
+        ledger_triggers.remove(editor)
+        for table in [*tables, MigrationRecorder.Migration._meta.db_table]:
+            editor.execute(f"DROP TABLE {connection.ops.quote_name(table)}{cascade}")
+    call_command("migrate", interactive=False, verbosity=0)
+    settings.SEAL_EXPORT.unlink(missing_ok=True)  # seals of what is gone
+
+
+@transaction.atomic
+def seed(*, speed: float | None, now: datetime, real_now: datetime) -> Keys:
+    """Seed the demo, or bring a seeded one to this speed; return what opens it.
+
+    Run again it changes nothing, except for what was asked: another speed goes
+    on from the same business instant, and keys that VAR has lost are replaced.
+
+    Args:
+        speed: business seconds in a real one. None: as it is; 1 for a new demo.
+        now: business time.
+        real_now: the wall's. Business time begins there.
+    """
+    running = DemoClock.objects.select_for_update().first()
+    if running is None:
+        DemoClock.objects.create(
+            pk=1, real_start=real_now, business_start=real_now, speed=speed or 1.0
+        )
+        return _seed_all(now=real_now, real_now=real_now)
+    if speed is not None and speed != running.speed:
+        elapsed = (real_now - running.real_start) * running.speed
+        running.business_start, running.real_start = running.business_start + elapsed, real_now
+        running.speed = speed
+        running.save()
+    return _keys_again(now=now, real_now=real_now)
+
+
+def _seed_all(*, now: datetime, real_now: datetime) -> Keys:
+    act = Act(now=now, actor=SEEDER)
+    password = secrets.token_hex(8)
+    people = _people(act, password, now)
+    _policy(act, people, now)
+    _catalogue(act, now)
+    RosterShift.objects.create(
+        target=TARGET, person=people["oncall"], starts_at=now, ends_at=now + ROSTER_FOR
+    )
+    act.record_named(
+        Chain.PEOPLE, "shift.entered", target=TARGET, person="oncall", until=now + ROSTER_FOR
+    )
+    agent = Agent.objects.create(name=AGENT, owner=people[AGENT_OWNER])
+    act.record_named(Chain.PEOPLE, "agent.entered", agent=AGENT, owner=AGENT_OWNER)
+    keys = Keys(password, _issue(act, agent, real_now))
+    act.write()
+    return _keep(keys)
+
+
+def _people(act: Act, password: str, now: datetime) -> dict[str, Person]:
+    departments = {
+        key: Department.objects.create(key=key, name=name) for key, name in DEPARTMENTS.items()
+    }
+    roles = {key: Role.objects.create(key=key, name=name) for key, name in ROLES.items()}
+    act.record_named(Chain.PEOPLE, "departments.entered", departments=list(departments))
+    act.record_named(Chain.PEOPLE, "roles.entered", roles=list(roles))
+    hashed = make_password(password)  # once: it takes half a second, and all share it
+    people: dict[str, Person] = {}
+    for seat in SEATS:
+        person = people[seat.username] = Person.objects.create(
+            username=seat.username,
+            password=hashed,
+            name=seat.name,
+            email=f"{seat.username}@example.com",
+            department=departments[seat.department],
+            manager=people[seat.manager] if seat.manager else None,
+            limit_amount=None if seat.limit is None else Decimal(seat.limit),
+            limit_currency="" if seat.limit is None else "USD",
+            date_joined=now,
+        )
+        person.roles.set(roles[key] for key in seat.roles)
+        ContactChannel.objects.create(
+            person=person, kind=ContactChannel.Kind.EMAIL, address=person.email, confirmed_at=now
+        )
+        act.record_named(
+            Chain.PEOPLE, "person.entered", person=actors.person(person), name=seat.name,
+            department=seat.department, manager=seat.manager or None, roles=list(seat.roles),
+            limit=None if seat.limit is None else f"{seat.limit}.00 USD", channels=["email"],
+        )  # fmt: skip
+    return people
+
+
+def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
+    departments = {each.key: each for each in Department.objects.all()}
+    roles = {each.key: each for each in Role.objects.all()}
+    version = PolicyVersion.objects.create(number=1, created_at=now)
+    version.editors.add(people[POLICY_EDITOR])
+    for number, band in enumerate(MATRIX, start=1):
+        row = MatrixRow.objects.create(
+            version=version,
+            number=number,
+            department=departments[band.department],
+            action=band.action,
+            currency="" if band.low is None else "USD",
+            amount_from=band.low,
+            amount_to=band.high,
+            approver_role=roles[band.approver],
+            quorum=band.quorum,
+            executive=people[EXECUTIVE],
+        )
+        MatrixDelegate.objects.bulk_create(
+            MatrixDelegate(row=row, position=place, role=roles[key])
+            for place, key in enumerate(band.delegates, start=1)
+        )
+    PathWindow.objects.bulk_create(
+        PathWindow(version=version, path=path, level=level, window=window)
+        for (path, level), window in DEFAULT_WINDOWS.items()
+    )
+    DecisionCell.objects.bulk_create(
+        DecisionCell(
+            version=version, exception=exception, severity=severity, impact=impact,
+            response=rule.response, source=rule.source,
+        )
+        for exception, severity, impact, rule in decision_tree.cells()
+    )  # fmt: skip
+    Appointment.objects.bulk_create(
+        Appointment(version=version, office=office, scope=scope, person=people[username])
+        for office, scope, username in OFFICES
+    )
+    version.activate()
+    version.activated_at, version.activated_by = now, people[POLICY_ACTIVATOR]
+    version.save()
+    act.record_named(
+        Chain.POLICY, "policy.activated", number=1, by=actors.person(people[POLICY_ACTIVATOR]),
+        editors=[actors.person(people[POLICY_EDITOR])], rows=len(MATRIX),
+        windows=len(DEFAULT_WINDOWS), appointments=len(OFFICES),
+    )  # fmt: skip
+
+
+def _catalogue(act: Act, now: datetime) -> None:
+    for entry in CATALOGUE:
+        config = {"target": TARGET, "operation": entry["key"]}
+        action = ActionType(**entry, connector=TARGET, connector_config=config, created_at=now)
+        action.pass_tests()
+        action.promote()
+        action.save()
+        act.record_named(
+            Chain.ACTIONS, "action_type.entered", action=action.key, version=action.version,
+            state=action.state, reversal=action.reversal,
+        )  # fmt: skip
+
+
+# --- Keys -------------------------------------------------------------------------------------
+
+
+def _issue(act: Act, agent: Agent, real_now: datetime) -> str:
+    actions = [entry["key"] for entry in CATALOGUE]
+    token, credential = tokens.issue_agent_token(
+        agent,
+        departments=ASKED_IN,
+        actions=actions,
+        scopes=[scope.value for scope in SCOPES],
+        now=real_now,
+    )
+    act.record_named(
+        Chain.PEOPLE, "credential.issued", agent=agent.name, prefix=credential.prefix,
+        departments=list(ASKED_IN), actions=actions, scopes=[scope.value for scope in SCOPES],
+    )  # fmt: skip
+    return token
+
+
+def _keys_again(*, now: datetime, real_now: datetime) -> Keys:
+    """Return the keys that VAR has, replacing those that do not open this database."""
+    act = Act(now=now, actor=SEEDER)
+    kept = _kept()
+    password, token = kept.password, kept.token
+    people = Person.objects.filter(username__in=[seat.username for seat in SEATS])
+    hashes = set(people.values_list("password", flat=True))  # one, unless somebody changed theirs
+    if not (password and all(check_password(password, hashed) for hashed in hashes)):
+        password = secrets.token_hex(8)
+        people.update(password=make_password(password))
+        act.record_named(
+            Chain.PEOPLE, "passwords.replaced", people=sorted(p.username for p in people)
+        )
+    agent = Agent.objects.get(name=AGENT)
+    live = AgentCredential.objects.filter(agent=agent, disabled_at__isnull=True)
+    if not any(tokens.is_good(row, token, now=real_now) for row in live):
+        act.record_named(
+            Chain.PEOPLE, "credentials.disabled", agent=AGENT, prefixes=[row.prefix for row in live]
+        )
+        live.update(disabled_at=real_now)
+        token = _issue(act, agent, real_now)
+    act.write()
+    return _keep(Keys(password, token))
+
+
+def _file() -> Path:
+    return settings.VAR / "demo_keys.json"
+
+
+def _kept() -> Keys:
+    try:
+        return Keys(**json.loads(_file().read_text()))
+    except (OSError, ValueError, TypeError):
+        return Keys("", "")
+
+
+def _keep(keys: Keys) -> Keys:
+    transaction.on_commit(lambda: write_private(_file(), json.dumps(keys._asdict())))
+    return keys
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def facts(keys: Keys, *, url: str) -> dict[str, Any]:
+    """Return the demo file of DESIGN 8. The target is null while the demo has none."""
+    return {
+        "url": url,
+        "users": [
+            {"username": seat.username, "password": keys.password, "roles": list(seat.roles)}
+            for seat in SEATS
+        ],
+        "agents": [{"name": AGENT, "token": keys.token}],
+        "target": {"url": None, "token": None},
+        "clock": {"speed": DemoClock.objects.values_list("speed", flat=True).get()},
+    }
