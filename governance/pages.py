@@ -1,0 +1,18 @@
+"""The pages of this package: the way in, and the answers for machines."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_not_required
+from django.urls import path
+from django.views.generic import RedirectView
+
+from governance import health
+
+app_name = "governance"
+urlpatterns = [
+    # The inbox asks for the log-in, so that the address to return to is the inbox.
+    path("", login_not_required(RedirectView.as_view(url="/inbox/")), name="home"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("status", health.status, name="status"),
+]
