@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
@@ -18,7 +18,6 @@ from django.db import transaction
 from django.db.models import F
 from django_q.models import Schedule
 from django_q.signals import pre_execute
-from django_q.tasks import async_task
 
 from governance import clock, signs, ticking
 from governance.models import Heartbeat, TaskAttempt
@@ -33,14 +32,6 @@ SHOW_LIFE_EVERY_S = 1.0
 
 _delivery: dict[str, Any] = {}  # the task this worker process was handed, until its function begins
 _shown_at = float("-inf")
-
-
-def send(task: str, *args: Any) -> None:
-    """Queue a task, by the dotted name of a `guarded` function, when this transaction commits.
-
-    Pass ids only. Its success leaves no row in the queue's tables.
-    """
-    transaction.on_commit(partial(async_task, task, *args, save=False))
 
 
 # --- Counting deliveries ---

@@ -1,0 +1,226 @@
+"""Keeps the task queue's cluster working: starts it, asks it for a beat, restarts it when none comes.
+
+django-q2 can stop working without ending: a worker killed while it waits for
+work takes the queue's lock with it, and no other gets a task again. Only a task
+that comes back shows that tasks are carried.
+
+One watchdog for each database: clusters share one queue, so the cluster of
+another would answer for a hanging one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from django.conf import settings
+from django.db import close_old_connections
+from django_q.tasks import async_task
+
+from governance import clock, courier, signs
+from governance.daemons import DatabaseGone, Life, connected, outlive
+from governance.models import Heartbeat
+
+log = logging.getLogger("recourse")
+
+LOOK_EVERY_S = 0.5
+HUNG_WAIT_S = 3.0  # a cluster that hangs does not answer TERM; one that was only slow may
+FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 1.0, 30.0
+STEADY_AFTER_S = 60.0  # a cluster that lived as long begins with a short back-off again
+PR_SET_PDEATHSIG = 1
+
+Spawn = Callable[[], subprocess.Popen[bytes]]
+
+
+def start_cluster() -> subprocess.Popen[bytes]:
+    """Start `manage.py qcluster`, with all it will start, in a session of its own."""
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+    )
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for TERM when the watchdog is gone, kill -9 included: no cluster goes unwatched."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Watchdog:
+    """Runs one cluster until its own life is over."""
+
+    def __init__(
+        self,
+        *,
+        life: Life,
+        now: Callable[[], datetime],
+        patience: float,
+        every: float,
+        grace: float,
+        spawn: Spawn = start_cluster,
+    ) -> None:
+        """Nothing starts yet.
+
+        Args:
+            now: business time.
+            patience: real seconds without a sign of life that mean a hang. More
+                than the longest task may take, or long work looks like one.
+            every: real seconds from one beat that came back to the next.
+            grace: real seconds that a clean stop leaves to tasks under way.
+        """
+        self._life = life
+        self._now = now
+        self._patience = patience
+        self._every = every
+        self._grace = grace
+        self._spawn = spawn
+        self._cluster: subprocess.Popen[bytes] | None = None
+        self._started = self._alive_at = self._send_at = 0.0  # monotonic seconds
+        self._sent: int | None = None  # the beat under way
+        self._seen: datetime | None = None  # the last sign of life
+        self._back_off = FIRST_BACK_OFF_S
+        self._restarts = 0
+        self._since: datetime | None = None
+        self._unreported: list[tuple[str, float]] = []  # restarts no row tells of yet
+
+    def run(self) -> None:
+        """Go on until the life is over; then leave no process behind."""
+        try:
+            while not self._life.over:
+                try:
+                    with connected():
+                        self._look()
+                except DatabaseGone as gone:
+                    outlive(gone, who="worker", life=self._life, now=self._now)
+                    # Beats are lost with a database, and the cluster needs a moment as well.
+                    self._forgive()
+                self._life.sleep(LOOK_EVERY_S)
+        finally:
+            self._end(wait=self._grace)
+
+    def _look(self) -> None:
+        if self._since is None:
+            courier.keep_schedule(clock.real_now())
+            self._since = self._now()
+            self._note()
+        close_old_connections()
+        if self._cluster is None:
+            self._start()
+        elif (code := self._cluster.poll()) is not None:
+            self._restart(f"the cluster ended by itself, exit code {code}", wait=0, back_off=True)
+        self._report()
+        self._listen()
+        silent_s = time.monotonic() - self._alive_at
+        if silent_s > self._patience:
+            self._restart(f"the cluster took no task for {silent_s:.0f} s", wait=HUNG_WAIT_S)
+
+    def _listen(self) -> None:
+        """Note signs of life, and send the next beat when the last came back."""
+        at = time.monotonic()
+        found = Heartbeat.objects.filter(name="worker").first()
+        if found is not None and found.beat_at != self._seen:
+            self._alive_at, self._seen = at, found.beat_at
+        answered = 0 if found is None else found.facts.get("answered", 0)
+        if self._sent is not None and answered >= self._sent:
+            self._sent, self._send_at = None, at + self._every
+        if at >= self._send_at:
+            # Milliseconds of the wall clock: a number that grows, from one watchdog to the next.
+            self._sent = int(clock.real_now().timestamp() * 1000)
+            async_task("governance.courier.beat", self._sent, save=False)
+            # A worker may die with the beat in its hands. That alone is no hang: ask once more.
+            self._send_at = at + self._patience / 2
+
+    def _start(self) -> None:
+        self._cluster = self._spawn()
+        self._started = time.monotonic()
+        self._forgive()
+
+    def _forgive(self) -> None:
+        """Begin to wait anew, with a beat of its own."""
+        self._alive_at = time.monotonic()
+        self._sent, self._send_at = None, 0.0
+
+    def _restart(self, why: str, *, wait: float, back_off: bool = False) -> None:
+        lived_s = time.monotonic() - self._started
+        log.error("worker: restarting the cluster: %s", why)
+        self._unreported.append((why, lived_s))
+        self._end(wait=wait)
+        if back_off:
+            if lived_s > STEADY_AFTER_S:
+                self._back_off = FIRST_BACK_OFF_S
+            self._life.sleep(self._back_off)
+            self._back_off = min(2 * self._back_off, LONGEST_BACK_OFF_S)
+        if not self._life.over:
+            self._start()
+
+    def _report(self) -> None:
+        """Write a row and an alert for each restart. The cluster does not wait for that."""
+        while self._unreported:
+            why, lived_s = self._unreported[0]
+            signs.report(
+                "worker.restarted", by="worker", kind="worker.restarted", key="worker",
+                text=f"The worker was restarted: {why}.", now=self._now(),
+                reason=why, lived_s=int(lived_s),
+            )  # fmt: skip
+            del self._unreported[0]
+            self._restarts += 1
+            self._note(last_reason=why)
+
+    def _note(self, **facts: str) -> None:
+        since = self._since or self._now()
+        signs.beat(
+            "watchdog", now=self._now(), since=since.isoformat(), restarts=self._restarts, **facts
+        )
+
+    def _end(self, *, wait: float) -> None:
+        """Ask the cluster to stop, wait, and kill whatever of its session is left."""
+        cluster = self._cluster
+        if cluster is None:
+            return
+        self._cluster = None
+        asked = self._life.asked
+        deadline = time.monotonic() + wait
+        if cluster.poll() is None:
+            # Only its parent: it lets tasks finish, where a signal to all would end them.
+            cluster.terminate()
+        while (
+            cluster.poll() is None and time.monotonic() < deadline and self._life.asked <= asked + 1
+        ):
+            self._life.sleep(0.05)
+        deadline = time.monotonic() + 5
+        while session_is_alive(cluster.pid) and time.monotonic() < deadline:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(cluster.pid, signal.SIGKILL)
+            cluster.poll()  # reaps
+            time.sleep(0.02)
+        cluster.wait(timeout=5)
+
+
+def session_is_alive(session: int) -> bool:
+    """Whether any process of a session is there that is not dead and waiting to be reaped."""
+    proc = Path("/proc")
+    if not proc.exists():
+        try:
+            os.killpg(session, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+    for entry in proc.glob("[0-9]*/stat"):
+        try:
+            state, _parent, _group, its_session = entry.read_text().rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        if int(its_session) == session and state not in "ZX":
+            return True
+    return False
