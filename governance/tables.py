@@ -61,7 +61,11 @@ def policy(version: int) -> Policy:
 
 def load(version: PolicyVersion) -> Policy:
     """Read a version's tables, draft or not."""
-    rows = MatrixRow.objects.filter(version=version).select_related("department").prefetch_related("delegates")
+    rows = (
+        MatrixRow.objects.filter(version=version)
+        .select_related("department")
+        .prefetch_related("delegates")
+    )
     return Policy(
         pk=version.pk,
         number=version.number,

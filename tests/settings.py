@@ -32,3 +32,5 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     _options["init_command"] = _options["init_command"].replace(
         "synchronous=FULL", "synchronous=OFF"
     )
+WHITENOISE_AUTOREFRESH = True  # no `staticfiles/` is collected for tests
+WHITENOISE_USE_FINDERS = True

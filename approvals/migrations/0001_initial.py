@@ -8,534 +8,1742 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('governance', '0003_task_attempts'),
+        ("governance", "0003_task_attempts"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Resource',
+            name="Resource",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=300, unique=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.CharField(max_length=300, unique=True)),
             ],
         ),
         migrations.CreateModel(
-            name='ActionRequest',
+            name="ActionRequest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('ref', models.CharField(default=approvals.models.request.new_ref, editable=False, max_length=16, unique=True)),
-                ('idempotency_key', models.CharField(max_length=200)),
-                ('body_hash', models.CharField(max_length=64)),
-                ('payload', models.JSONField()),
-                ('title', models.CharField(max_length=300)),
-                ('amount', models.DecimalField(blank=True, decimal_places=4, max_digits=20, null=True)),
-                ('currency', models.CharField(blank=True, max_length=3)),
-                ('counterparty', models.CharField(blank=True, max_length=200)),
-                ('business_key', models.CharField(max_length=400)),
-                ('generation', models.PositiveIntegerField(default=0)),
-                ('severity', models.CharField(choices=[('low', 'Low'), ('medium', 'Medium'), ('high', 'High')], max_length=6)),
-                ('impact', models.CharField(choices=[('low', 'Low'), ('medium', 'Medium'), ('high', 'High')], max_length=6)),
-                ('digest', models.CharField(max_length=64)),
-                ('justification', models.TextField(blank=True)),
-                ('source_run_id', models.CharField(blank=True, max_length=200)),
-                ('source_url', models.CharField(blank=True, max_length=500)),
-                ('callback_url', models.CharField(blank=True, max_length=500)),
-                ('needed_by', models.DateTimeField(blank=True, null=True)),
-                ('basis_digest', models.CharField(blank=True, max_length=64)),
-                ('routed_amount', models.DecimalField(blank=True, decimal_places=4, max_digits=20, null=True)),
-                ('quorum', models.PositiveSmallIntegerField(default=1)),
-                ('person_present', models.BooleanField(default=False)),
-                ('state', django_fsm.FSMField(choices=[('pending', 'Pending'), ('held', 'Held'), ('blocked', 'Blocked'), ('approved', 'Approved'), ('executing', 'Executing'), ('troubled', 'Troubled'), ('rolling_back', 'Rolling back'), ('completed', 'Completed'), ('completed_manually', 'Completed by hand'), ('rejected', 'Rejected'), ('denied', 'Denied'), ('expired', 'Expired'), ('withdrawn', 'Withdrawn'), ('rolled_back', 'Rolled back'), ('stranded', 'Stranded')], default='pending', max_length=50, protected=True)),
-                ('state_seq', models.PositiveIntegerField(default=0)),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('submitted_at', models.DateTimeField()),
-                ('approved_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('end_reason', models.CharField(blank=True, max_length=40)),
-                ('has_effects', models.BooleanField(default=False)),
-                ('had_effects', models.BooleanField(default=False)),
-                ('holds_key', models.BooleanField(default=False)),
-                ('held_once', models.BooleanField(default=False)),
-                ('parked_until', models.DateTimeField(blank=True, null=True)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('run_token', models.UUIDField(blank=True, null=True)),
-                ('run_deadline', models.DateTimeField(blank=True, null=True)),
-                ('next_attempt_at', models.DateTimeField(blank=True, null=True)),
-                ('chain_length', models.PositiveIntegerField(default=0)),
-                ('chain_hash', models.CharField(default='', max_length=64)),
-                ('action_type', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='governance.actiontype')),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='governance.agent')),
-                ('credential', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.agentcredential')),
-                ('department', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.department')),
-                ('matrix_row', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.matrixrow')),
-                ('on_behalf_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('policy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='governance.policyversion')),
-                ('supersedes', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='approvals.actionrequest')),
-                ('resource', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='approvals.resource')),
-            ],
-            bases=(django_fsm.ConcurrentTransitionMixin, django_fsm.FSMModelMixin, models.Model),
-        ),
-        migrations.CreateModel(
-            name='Alert',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=60)),
-                ('key', models.CharField(max_length=200)),
-                ('text', models.CharField(max_length=500)),
-                ('raised_at', models.DateTimeField()),
-                ('acknowledged_at', models.DateTimeField(blank=True, null=True)),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('acknowledged_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='alerts', to='approvals.actionrequest')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Ask',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('path', models.CharField(choices=[('approval', 'Approval'), ('timeout', 'Timeout'), ('rejection', 'Rejection'), ('conflict', 'Conflict'), ('system_failure', 'System Failure'), ('policy_violation', 'Policy Violation'), ('undo', 'Undo')], max_length=20)),
-                ('why', models.CharField(blank=True, max_length=300)),
-                ('position', models.PositiveSmallIntegerField(default=0)),
-                ('asked_at', models.DateTimeField(blank=True, null=True)),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('delivered_at', models.DateTimeField(blank=True, null=True)),
-                ('seen_at', models.DateTimeField(blank=True, null=True)),
-                ('pings', models.PositiveSmallIntegerField(default=0)),
-                ('next_ping_at', models.DateTimeField(blank=True, null=True)),
-                ('unreachable_at', models.DateTimeField(blank=True, null=True)),
-                ('passed_over_at', models.DateTimeField(blank=True, null=True)),
-                ('passed_over_reason', models.CharField(blank=True, max_length=300)),
-                ('handed_over_from', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='approvals.ask')),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='asks', to=settings.AUTH_USER_MODEL)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Case',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('exception', models.CharField(choices=[('timeout', 'Timeout'), ('rejection', 'Rejection'), ('conflict', 'Conflict'), ('system_failure', 'System Failure'), ('policy_violation', 'Policy Violation')], max_length=20)),
-                ('severity', models.CharField(choices=[('low', 'Low'), ('medium', 'Medium'), ('high', 'High')], max_length=6)),
-                ('impact', models.CharField(choices=[('low', 'Low'), ('medium', 'Medium'), ('high', 'High')], max_length=6)),
-                ('response', models.CharField(choices=[('ask_again_extended', 'Ask Again Extended'), ('ask_again', 'Ask Again'), ('delegate', 'Delegate'), ('alternate', 'Alternate'), ('department_head', 'Department Head'), ('hold', 'Hold'), ('retry', 'Retry'), ('retry_tell_oncall', 'Retry Tell Oncall'), ('oncall', 'Oncall'), ('ask_compliance', 'Ask Compliance')], max_length=20)),
-                ('source', models.CharField(choices=[('R', 'Runbook'), ('O', 'Ours, where the runbook is silent'), ('local', 'Edited here')], max_length=5)),
-                ('reason', models.CharField(max_length=300)),
-                ('facts', models.JSONField(blank=True, default=dict)),
-                ('highest_level', models.PositiveSmallIntegerField(choices=[(0, 'First approver'), (1, 'Asked again'), (2, 'Alternate approver'), (3, 'Management'), (4, 'Emergency bypass')])),
-                ('absent', models.BooleanField(default=False)),
-                ('state', django_fsm.FSMField(choices=[('open', 'Open'), ('resolved', 'Resolved')], default='open', max_length=50, protected=True)),
-                ('outcome', models.CharField(blank=True, choices=[('approved', 'Approved'), ('rejected', 'Rejected'), ('denied', 'Denied'), ('expired', 'Expired'), ('withdrawn', 'Withdrawn'), ('waived', 'Waived'), ('ruled', 'Ruled'), ('left', 'Left'), ('recovered', 'Recovered'), ('by_hand', 'By Hand'), ('rolled_back', 'Rolled Back'), ('stranded', 'Stranded'), ('change_requested', 'Change Requested')], max_length=20)),
-                ('opened_at', models.DateTimeField()),
-                ('resolved_at', models.DateTimeField(blank=True, null=True)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cases', to='approvals.actionrequest')),
-            ],
-            bases=(django_fsm.ConcurrentTransitionMixin, django_fsm.FSMModelMixin, models.Model),
-        ),
-        migrations.CreateModel(
-            name='Claim',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('claimed_at', models.DateTimeField()),
-                ('units', models.JSONField(default=list)),
-                ('target_reference', models.CharField(blank=True, max_length=200)),
-                ('given_back_at', models.DateTimeField(blank=True, null=True)),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('case', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='claims', to='approvals.case')),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='claims', to='approvals.actionrequest')),
-                ('second_person', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('taken_over_from', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='approvals.claim')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='ConflictParty',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('carrier', 'Newcomer that carries the case'), ('newcomer', 'Newcomer'), ('earlier', 'Earlier')], max_length=8)),
-                ('joined_at', models.DateTimeField()),
-                ('was_held', models.BooleanField(default=False)),
-                ('ruling', models.CharField(blank=True, choices=[('first', 'Goes on'), ('queued', 'Queued'), ('refused', 'Refused')], max_length=7)),
-                ('position', models.PositiveSmallIntegerField(blank=True, null=True)),
-                ('left_at', models.DateTimeField(blank=True, null=True)),
-                ('case', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='parties', to='approvals.case')),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='conflicts', to='approvals.actionrequest')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='CounterpartySum',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('counterparty', models.CharField(max_length=200)),
-                ('currency', models.CharField(max_length=3)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Finding',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('audit', models.CharField(max_length=60)),
-                ('key', models.CharField(max_length=200)),
-                ('text', models.CharField(max_length=500)),
-                ('facts', models.JSONField(blank=True, default=dict)),
-                ('found_at', models.DateTimeField()),
-                ('cleared_at', models.DateTimeField(blank=True, null=True)),
-                ('alert', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='findings', to='approvals.alert')),
-                ('request', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='findings', to='approvals.actionrequest')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Notice',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('asked', 'Asked'), ('pinged', 'Pinged'), ('told', 'Told'), ('state', 'State'), ('alert', 'Alert')], max_length=6)),
-                ('via', models.CharField(choices=[('inbox', 'Inbox'), ('email', 'Email'), ('apprise', 'Chat or pager'), ('webhook', 'Webhook')], max_length=7)),
-                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('delivered', 'Delivered'), ('dropped', 'Dropped'), ('refused', 'Refused'), ('failed', 'Failed')], default='waiting', max_length=9)),
-                ('number', models.PositiveIntegerField(blank=True, null=True)),
-                ('facts', models.JSONField(blank=True, default=dict)),
-                ('urgent', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField()),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('next_attempt_at', models.DateTimeField(blank=True, null=True)),
-                ('delivered_at', models.DateTimeField(blank=True, null=True)),
-                ('seen_at', models.DateTimeField(blank=True, null=True)),
-                ('last_error', models.CharField(blank=True, max_length=300)),
-                ('ask', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='notices', to='approvals.ask')),
-                ('channel', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='notices', to='governance.contactchannel')),
-                ('person', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='notices', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='notices', to='approvals.actionrequest')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Review',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('bypass', 'Bypass'), ('cleanup', 'Cleanup'), ('violation', 'Violation'), ('spot_check', 'Spot check')], max_length=10)),
-                ('state', django_fsm.FSMField(choices=[('open', 'Open'), ('justified', 'Justified'), ('policy_change', 'Justified, with a policy change'), ('not_justified', 'Not justified'), ('cleaned_up', 'Cleaned up')], default='open', max_length=50, protected=True)),
-                ('opened_at', models.DateTimeField()),
-                ('reason', models.TextField(blank=True)),
-                ('signatures_replaced', models.PositiveSmallIntegerField(default=0)),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('remind_at', models.DateTimeField(blank=True, null=True)),
-                ('times_overdue', models.PositiveSmallIntegerField(default=0)),
-                ('finding', models.TextField(blank=True)),
-                ('orders_rollback', models.BooleanField(default=False)),
-                ('target_reference', models.CharField(blank=True, max_length=200)),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('asked', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='reviews', to=settings.AUTH_USER_MODEL)),
-                ('closed_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('opened_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='reviews', to='approvals.actionrequest')),
-                ('second_person', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "ref",
+                    models.CharField(
+                        default=approvals.models.request.new_ref,
+                        editable=False,
+                        max_length=16,
+                        unique=True,
+                    ),
+                ),
+                ("idempotency_key", models.CharField(max_length=200)),
+                ("body_hash", models.CharField(max_length=64)),
+                ("payload", models.JSONField()),
+                ("title", models.CharField(max_length=300)),
+                (
+                    "amount",
+                    models.DecimalField(blank=True, decimal_places=4, max_digits=20, null=True),
+                ),
+                ("currency", models.CharField(blank=True, max_length=3)),
+                ("counterparty", models.CharField(blank=True, max_length=200)),
+                ("business_key", models.CharField(max_length=400)),
+                ("generation", models.PositiveIntegerField(default=0)),
+                (
+                    "severity",
+                    models.CharField(
+                        choices=[("low", "Low"), ("medium", "Medium"), ("high", "High")],
+                        max_length=6,
+                    ),
+                ),
+                (
+                    "impact",
+                    models.CharField(
+                        choices=[("low", "Low"), ("medium", "Medium"), ("high", "High")],
+                        max_length=6,
+                    ),
+                ),
+                ("digest", models.CharField(max_length=64)),
+                ("justification", models.TextField(blank=True)),
+                ("source_run_id", models.CharField(blank=True, max_length=200)),
+                ("source_url", models.CharField(blank=True, max_length=500)),
+                ("callback_url", models.CharField(blank=True, max_length=500)),
+                ("needed_by", models.DateTimeField(blank=True, null=True)),
+                ("basis_digest", models.CharField(blank=True, max_length=64)),
+                (
+                    "routed_amount",
+                    models.DecimalField(blank=True, decimal_places=4, max_digits=20, null=True),
+                ),
+                ("quorum", models.PositiveSmallIntegerField(default=1)),
+                ("person_present", models.BooleanField(default=False)),
+                (
+                    "state",
+                    django_fsm.FSMField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("held", "Held"),
+                            ("blocked", "Blocked"),
+                            ("approved", "Approved"),
+                            ("executing", "Executing"),
+                            ("troubled", "Troubled"),
+                            ("rolling_back", "Rolling back"),
+                            ("completed", "Completed"),
+                            ("completed_manually", "Completed by hand"),
+                            ("rejected", "Rejected"),
+                            ("denied", "Denied"),
+                            ("expired", "Expired"),
+                            ("withdrawn", "Withdrawn"),
+                            ("rolled_back", "Rolled back"),
+                            ("stranded", "Stranded"),
+                        ],
+                        default="pending",
+                        max_length=50,
+                        protected=True,
+                    ),
+                ),
+                ("state_seq", models.PositiveIntegerField(default=0)),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                ("submitted_at", models.DateTimeField()),
+                ("approved_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                ("end_reason", models.CharField(blank=True, max_length=40)),
+                ("has_effects", models.BooleanField(default=False)),
+                ("had_effects", models.BooleanField(default=False)),
+                ("holds_key", models.BooleanField(default=False)),
+                ("held_once", models.BooleanField(default=False)),
+                ("parked_until", models.DateTimeField(blank=True, null=True)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("run_token", models.UUIDField(blank=True, null=True)),
+                ("run_deadline", models.DateTimeField(blank=True, null=True)),
+                ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
+                ("chain_length", models.PositiveIntegerField(default=0)),
+                ("chain_hash", models.CharField(default="", max_length=64)),
+                (
+                    "action_type",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="requests",
+                        to="governance.actiontype",
+                    ),
+                ),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="requests",
+                        to="governance.agent",
+                    ),
+                ),
+                (
+                    "credential",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="governance.agentcredential",
+                    ),
+                ),
+                (
+                    "department",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="governance.department",
+                    ),
+                ),
+                (
+                    "matrix_row",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="governance.matrixrow",
+                    ),
+                ),
+                (
+                    "on_behalf_of",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="requests",
+                        to="governance.policyversion",
+                    ),
+                ),
+                (
+                    "supersedes",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+                (
+                    "resource",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="requests",
+                        to="approvals.resource",
+                    ),
+                ),
             ],
             bases=(django_fsm.ConcurrentTransitionMixin, django_fsm.FSMModelMixin, models.Model),
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Alert",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('block', 'Block'), ('roll_back', 'Roll back'), ('retry', 'Retry'), ('by_hand', 'By hand')], max_length=10)),
-                ('reason', models.TextField(blank=True)),
-                ('ordered_at', models.DateTimeField()),
-                ('needs_second', models.BooleanField(default=False)),
-                ('confirmed_at', models.DateTimeField(blank=True, null=True)),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('outcome', models.CharField(blank=True, choices=[('carried_out', 'Carried out'), ('lapsed', 'Lapsed'), ('joined', 'Joined'), ('nothing_to_do', 'Nothing to do')], max_length=14)),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('case', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='approvals.case')),
-                ('confirmed_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('ordered_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='approvals.actionrequest')),
-                ('review', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='approvals.review')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=60)),
+                ("key", models.CharField(max_length=200)),
+                ("text", models.CharField(max_length=500)),
+                ("raised_at", models.DateTimeField()),
+                ("acknowledged_at", models.DateTimeField(blank=True, null=True)),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "acknowledged_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="alerts",
+                        to="approvals.actionrequest",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Step',
+            name="Ask",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('path', models.CharField(choices=[('approval', 'Approval'), ('timeout', 'Timeout'), ('rejection', 'Rejection'), ('conflict', 'Conflict'), ('system_failure', 'System Failure'), ('policy_violation', 'Policy Violation'), ('undo', 'Undo')], max_length=20)),
-                ('level', models.PositiveSmallIntegerField(choices=[(0, 'First approver'), (1, 'Asked again'), (2, 'Alternate approver'), (3, 'Management'), (4, 'Emergency bypass')])),
-                ('state', django_fsm.FSMField(choices=[('waiting', 'Waiting'), ('suspended', 'Suspended'), ('answered', 'Answered'), ('expired', 'Expired'), ('passed_over', 'Passed over'), ('superseded', 'Superseded')], default='waiting', max_length=50, protected=True)),
-                ('needed', models.PositiveSmallIntegerField(default=1)),
-                ('window', models.DurationField()),
-                ('began', models.CharField(choices=[('submitted', 'when the request came in'), ('expired', 'when the time before it was over'), ('passed_over', 'at once, as nobody could be asked before'), ('late', 'when the clock ran again after an outage'), ('opened', 'when the case was opened')], max_length=12)),
-                ('opened_at', models.DateTimeField()),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('remaining', models.DurationField(blank=True, null=True)),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('case', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='steps', to='approvals.case')),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='steps', to='approvals.actionrequest')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "path",
+                    models.CharField(
+                        choices=[
+                            ("approval", "Approval"),
+                            ("timeout", "Timeout"),
+                            ("rejection", "Rejection"),
+                            ("conflict", "Conflict"),
+                            ("system_failure", "System Failure"),
+                            ("policy_violation", "Policy Violation"),
+                            ("undo", "Undo"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("why", models.CharField(blank=True, max_length=300)),
+                ("position", models.PositiveSmallIntegerField(default=0)),
+                ("asked_at", models.DateTimeField(blank=True, null=True)),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                ("delivered_at", models.DateTimeField(blank=True, null=True)),
+                ("seen_at", models.DateTimeField(blank=True, null=True)),
+                ("pings", models.PositiveSmallIntegerField(default=0)),
+                ("next_ping_at", models.DateTimeField(blank=True, null=True)),
+                ("unreachable_at", models.DateTimeField(blank=True, null=True)),
+                ("passed_over_at", models.DateTimeField(blank=True, null=True)),
+                ("passed_over_reason", models.CharField(blank=True, max_length=300)),
+                (
+                    "handed_over_from",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="approvals.ask",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="asks",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Case",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "exception",
+                    models.CharField(
+                        choices=[
+                            ("timeout", "Timeout"),
+                            ("rejection", "Rejection"),
+                            ("conflict", "Conflict"),
+                            ("system_failure", "System Failure"),
+                            ("policy_violation", "Policy Violation"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "severity",
+                    models.CharField(
+                        choices=[("low", "Low"), ("medium", "Medium"), ("high", "High")],
+                        max_length=6,
+                    ),
+                ),
+                (
+                    "impact",
+                    models.CharField(
+                        choices=[("low", "Low"), ("medium", "Medium"), ("high", "High")],
+                        max_length=6,
+                    ),
+                ),
+                (
+                    "response",
+                    models.CharField(
+                        choices=[
+                            ("ask_again_extended", "Ask Again Extended"),
+                            ("ask_again", "Ask Again"),
+                            ("delegate", "Delegate"),
+                            ("alternate", "Alternate"),
+                            ("department_head", "Department Head"),
+                            ("hold", "Hold"),
+                            ("retry", "Retry"),
+                            ("retry_tell_oncall", "Retry Tell Oncall"),
+                            ("oncall", "Oncall"),
+                            ("ask_compliance", "Ask Compliance"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("R", "Runbook"),
+                            ("O", "Ours, where the runbook is silent"),
+                            ("local", "Edited here"),
+                        ],
+                        max_length=5,
+                    ),
+                ),
+                ("reason", models.CharField(max_length=300)),
+                ("facts", models.JSONField(blank=True, default=dict)),
+                (
+                    "highest_level",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (0, "First approver"),
+                            (1, "Asked again"),
+                            (2, "Alternate approver"),
+                            (3, "Management"),
+                            (4, "Emergency bypass"),
+                        ]
+                    ),
+                ),
+                ("absent", models.BooleanField(default=False)),
+                (
+                    "state",
+                    django_fsm.FSMField(
+                        choices=[("open", "Open"), ("resolved", "Resolved")],
+                        default="open",
+                        max_length=50,
+                        protected=True,
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("approved", "Approved"),
+                            ("rejected", "Rejected"),
+                            ("denied", "Denied"),
+                            ("expired", "Expired"),
+                            ("withdrawn", "Withdrawn"),
+                            ("waived", "Waived"),
+                            ("ruled", "Ruled"),
+                            ("left", "Left"),
+                            ("recovered", "Recovered"),
+                            ("by_hand", "By Hand"),
+                            ("rolled_back", "Rolled Back"),
+                            ("stranded", "Stranded"),
+                            ("change_requested", "Change Requested"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("opened_at", models.DateTimeField()),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="cases",
+                        to="approvals.actionrequest",
+                    ),
+                ),
             ],
             bases=(django_fsm.ConcurrentTransitionMixin, django_fsm.FSMModelMixin, models.Model),
         ),
         migrations.CreateModel(
-            name='Question',
+            name="Claim",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField()),
-                ('asked_at', models.DateTimeField()),
-                ('answer', models.TextField(blank=True)),
-                ('answered_at', models.DateTimeField(blank=True, null=True)),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='questions', to='approvals.actionrequest')),
-                ('step', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='questions', to='approvals.step')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("claimed_at", models.DateTimeField()),
+                ("units", models.JSONField(default=list)),
+                ("target_reference", models.CharField(blank=True, max_length=200)),
+                ("given_back_at", models.DateTimeField(blank=True, null=True)),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "case",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="claims",
+                        to="approvals.case",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="claims",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+                (
+                    "second_person",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "taken_over_from",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="approvals.claim",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Decision',
+            name="ConflictParty",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('verdict', models.CharField(choices=[('approve', 'Approve'), ('reject', 'Reject'), ('deny', 'Deny'), ('waive', 'Waive'), ('change_requested', 'Change Requested'), ('retry', 'Retry'), ('roll_back', 'Roll Back'), ('by_hand', 'By Hand'), ('rule', 'Rule')], max_length=20)),
-                ('note', models.TextField(blank=True)),
-                ('digest', models.CharField(max_length=64)),
-                ('severity', models.CharField(blank=True, choices=[('low', 'Low'), ('medium', 'Medium'), ('high', 'High')], max_length=6)),
-                ('details', models.JSONField(blank=True, default=dict)),
-                ('via', models.CharField(choices=[('page', 'Page'), ('api', 'Api')], max_length=4)),
-                ('reauthenticated_at', models.DateTimeField(blank=True, null=True)),
-                ('at', models.DateTimeField()),
-                ('is_bypass', models.BooleanField(default=False)),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='approvals.actionrequest')),
-                ('review', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='approvals.review')),
-                ('step', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='approvals.step')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("carrier", "Newcomer that carries the case"),
+                            ("newcomer", "Newcomer"),
+                            ("earlier", "Earlier"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("joined_at", models.DateTimeField()),
+                ("was_held", models.BooleanField(default=False)),
+                (
+                    "ruling",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("first", "Goes on"),
+                            ("queued", "Queued"),
+                            ("refused", "Refused"),
+                        ],
+                        max_length=7,
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("left_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "case",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="parties",
+                        to="approvals.case",
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="conflicts",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="CounterpartySum",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("counterparty", models.CharField(max_length=200)),
+                ("currency", models.CharField(max_length=3)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Finding",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("audit", models.CharField(max_length=60)),
+                ("key", models.CharField(max_length=200)),
+                ("text", models.CharField(max_length=500)),
+                ("facts", models.JSONField(blank=True, default=dict)),
+                ("found_at", models.DateTimeField()),
+                ("cleared_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "alert",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="findings",
+                        to="approvals.alert",
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="findings",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Notice",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("asked", "Asked"),
+                            ("pinged", "Pinged"),
+                            ("told", "Told"),
+                            ("state", "State"),
+                            ("alert", "Alert"),
+                        ],
+                        max_length=6,
+                    ),
+                ),
+                (
+                    "via",
+                    models.CharField(
+                        choices=[
+                            ("inbox", "Inbox"),
+                            ("email", "Email"),
+                            ("apprise", "Chat or pager"),
+                            ("webhook", "Webhook"),
+                        ],
+                        max_length=7,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("delivered", "Delivered"),
+                            ("dropped", "Dropped"),
+                            ("refused", "Refused"),
+                            ("failed", "Failed"),
+                        ],
+                        default="waiting",
+                        max_length=9,
+                    ),
+                ),
+                ("number", models.PositiveIntegerField(blank=True, null=True)),
+                ("facts", models.JSONField(blank=True, default=dict)),
+                ("urgent", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField()),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
+                ("delivered_at", models.DateTimeField(blank=True, null=True)),
+                ("seen_at", models.DateTimeField(blank=True, null=True)),
+                ("last_error", models.CharField(blank=True, max_length=300)),
+                (
+                    "ask",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="notices",
+                        to="approvals.ask",
+                    ),
+                ),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="notices",
+                        to="governance.contactchannel",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="notices",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="notices",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Review",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("bypass", "Bypass"),
+                            ("cleanup", "Cleanup"),
+                            ("violation", "Violation"),
+                            ("spot_check", "Spot check"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "state",
+                    django_fsm.FSMField(
+                        choices=[
+                            ("open", "Open"),
+                            ("justified", "Justified"),
+                            ("policy_change", "Justified, with a policy change"),
+                            ("not_justified", "Not justified"),
+                            ("cleaned_up", "Cleaned up"),
+                        ],
+                        default="open",
+                        max_length=50,
+                        protected=True,
+                    ),
+                ),
+                ("opened_at", models.DateTimeField()),
+                ("reason", models.TextField(blank=True)),
+                ("signatures_replaced", models.PositiveSmallIntegerField(default=0)),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                ("remind_at", models.DateTimeField(blank=True, null=True)),
+                ("times_overdue", models.PositiveSmallIntegerField(default=0)),
+                ("finding", models.TextField(blank=True)),
+                ("orders_rollback", models.BooleanField(default=False)),
+                ("target_reference", models.CharField(blank=True, max_length=200)),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "asked",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="reviews",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "closed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "opened_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="reviews",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+                (
+                    "second_person",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            bases=(django_fsm.ConcurrentTransitionMixin, django_fsm.FSMModelMixin, models.Model),
+        ),
+        migrations.CreateModel(
+            name="Order",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("block", "Block"),
+                            ("roll_back", "Roll back"),
+                            ("retry", "Retry"),
+                            ("by_hand", "By hand"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("ordered_at", models.DateTimeField()),
+                ("needs_second", models.BooleanField(default=False)),
+                ("confirmed_at", models.DateTimeField(blank=True, null=True)),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("carried_out", "Carried out"),
+                            ("lapsed", "Lapsed"),
+                            ("joined", "Joined"),
+                            ("nothing_to_do", "Nothing to do"),
+                        ],
+                        max_length=14,
+                    ),
+                ),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "case",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="orders",
+                        to="approvals.case",
+                    ),
+                ),
+                (
+                    "confirmed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "ordered_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="orders",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+                (
+                    "review",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="orders",
+                        to="approvals.review",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Step",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "path",
+                    models.CharField(
+                        choices=[
+                            ("approval", "Approval"),
+                            ("timeout", "Timeout"),
+                            ("rejection", "Rejection"),
+                            ("conflict", "Conflict"),
+                            ("system_failure", "System Failure"),
+                            ("policy_violation", "Policy Violation"),
+                            ("undo", "Undo"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "level",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (0, "First approver"),
+                            (1, "Asked again"),
+                            (2, "Alternate approver"),
+                            (3, "Management"),
+                            (4, "Emergency bypass"),
+                        ]
+                    ),
+                ),
+                (
+                    "state",
+                    django_fsm.FSMField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("suspended", "Suspended"),
+                            ("answered", "Answered"),
+                            ("expired", "Expired"),
+                            ("passed_over", "Passed over"),
+                            ("superseded", "Superseded"),
+                        ],
+                        default="waiting",
+                        max_length=50,
+                        protected=True,
+                    ),
+                ),
+                ("needed", models.PositiveSmallIntegerField(default=1)),
+                ("window", models.DurationField()),
+                (
+                    "began",
+                    models.CharField(
+                        choices=[
+                            ("submitted", "when the request came in"),
+                            ("expired", "when the time before it was over"),
+                            ("passed_over", "at once, as nobody could be asked before"),
+                            ("late", "when the clock ran again after an outage"),
+                            ("opened", "when the case was opened"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("opened_at", models.DateTimeField()),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                ("remaining", models.DurationField(blank=True, null=True)),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "case",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="steps",
+                        to="approvals.case",
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="steps",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+            ],
+            bases=(django_fsm.ConcurrentTransitionMixin, django_fsm.FSMModelMixin, models.Model),
+        ),
+        migrations.CreateModel(
+            name="Question",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("text", models.TextField()),
+                ("asked_at", models.DateTimeField()),
+                ("answer", models.TextField(blank=True)),
+                ("answered_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="questions",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+                (
+                    "step",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="questions",
+                        to="approvals.step",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Decision",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "verdict",
+                    models.CharField(
+                        choices=[
+                            ("approve", "Approve"),
+                            ("reject", "Reject"),
+                            ("deny", "Deny"),
+                            ("waive", "Waive"),
+                            ("change_requested", "Change Requested"),
+                            ("retry", "Retry"),
+                            ("roll_back", "Roll Back"),
+                            ("by_hand", "By Hand"),
+                            ("rule", "Rule"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("note", models.TextField(blank=True)),
+                ("digest", models.CharField(max_length=64)),
+                (
+                    "severity",
+                    models.CharField(
+                        blank=True,
+                        choices=[("low", "Low"), ("medium", "Medium"), ("high", "High")],
+                        max_length=6,
+                    ),
+                ),
+                ("details", models.JSONField(blank=True, default=dict)),
+                ("via", models.CharField(choices=[("page", "Page"), ("api", "Api")], max_length=4)),
+                ("reauthenticated_at", models.DateTimeField(blank=True, null=True)),
+                ("at", models.DateTimeField()),
+                ("is_bypass", models.BooleanField(default=False)),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to="approvals.actionrequest",
+                    ),
+                ),
+                (
+                    "review",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to="approvals.review",
+                    ),
+                ),
+                (
+                    "step",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to="approvals.step",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='ask',
-            name='step',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='asks', to='approvals.step'),
+            model_name="ask",
+            name="step",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="asks",
+                to="approvals.step",
+            ),
         ),
         migrations.CreateModel(
-            name='Waiver',
+            name="Waiver",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('check_key', models.SlugField(max_length=60)),
-                ('check_revision', models.PositiveIntegerField()),
-                ('digest', models.CharField(max_length=64)),
-                ('at', models.DateTimeField()),
-                ('case', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='waivers', to='approvals.case')),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='waivers', to='approvals.actionrequest')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("check_key", models.SlugField(max_length=60)),
+                ("check_revision", models.PositiveIntegerField()),
+                ("digest", models.CharField(max_length=64)),
+                ("at", models.DateTimeField()),
+                (
+                    "case",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="waivers",
+                        to="approvals.case",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="waivers",
+                        to="approvals.actionrequest",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='alert',
-            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['-raised_at'], name='alert_open'),
+            model_name="alert",
+            index=models.Index(
+                condition=models.Q(("closed_at__isnull", True)),
+                fields=["-raised_at"],
+                name="alert_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='alert',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True)), fields=('kind', 'key'), name='alert_one_open'),
+            model_name="alert",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True)),
+                fields=("kind", "key"),
+                name="alert_one_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='case',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'resolved'])), name='case_known_state'),
+            model_name="case",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["open", "resolved"])), name="case_known_state"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='case',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('outcome', ''), ('resolved_at__isnull', True), ('state', 'open')), models.Q(('resolved_at__isnull', False), ('state', 'resolved'), models.Q(('outcome', ''), _negated=True)), _connector='OR'), name='case_resolved_has_an_outcome'),
+            model_name="case",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("outcome", ""), ("resolved_at__isnull", True), ("state", "open")),
+                    models.Q(
+                        ("resolved_at__isnull", False),
+                        ("state", "resolved"),
+                        models.Q(("outcome", ""), _negated=True),
+                    ),
+                    _connector="OR",
+                ),
+                name="case_resolved_has_an_outcome",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='case',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('request', 'exception'), name='case_one_open_a_kind'),
+            model_name="case",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "open")),
+                fields=("request", "exception"),
+                name="case_one_open_a_kind",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='claim',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True)), fields=('request',), name='claim_one_open_a_request'),
+            model_name="claim",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True)),
+                fields=("request",),
+                name="claim_one_open_a_request",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='conflictparty',
-            constraint=models.UniqueConstraint(fields=('case', 'request'), name='conflict_party_once'),
+            model_name="conflictparty",
+            constraint=models.UniqueConstraint(
+                fields=("case", "request"), name="conflict_party_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='conflictparty',
-            constraint=models.UniqueConstraint(condition=models.Q(('role', 'carrier')), fields=('case',), name='conflict_one_carrier'),
+            model_name="conflictparty",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("role", "carrier")),
+                fields=("case",),
+                name="conflict_one_carrier",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='counterpartysum',
-            constraint=models.UniqueConstraint(fields=('owner', 'counterparty', 'currency'), name='counterparty_sum_once'),
+            model_name="counterpartysum",
+            constraint=models.UniqueConstraint(
+                fields=("owner", "counterparty", "currency"), name="counterparty_sum_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='finding',
-            constraint=models.UniqueConstraint(condition=models.Q(('cleared_at__isnull', True)), fields=('audit', 'key'), name='finding_one_open'),
+            model_name="finding",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("cleared_at__isnull", True)),
+                fields=("audit", "key"),
+                name="finding_one_open",
+            ),
         ),
         migrations.AddIndex(
-            model_name='notice',
-            index=models.Index(condition=models.Q(('next_attempt_at__isnull', False)), fields=['next_attempt_at'], name='notice_due'),
+            model_name="notice",
+            index=models.Index(
+                condition=models.Q(("next_attempt_at__isnull", False)),
+                fields=["next_attempt_at"],
+                name="notice_due",
+            ),
         ),
         migrations.AddIndex(
-            model_name='notice',
-            index=models.Index(condition=models.Q(('seen_at__isnull', True), ('via', 'inbox')), fields=['person', '-id'], name='notice_unseen'),
+            model_name="notice",
+            index=models.Index(
+                condition=models.Q(("seen_at__isnull", True), ("via", "inbox")),
+                fields=["person", "-id"],
+                name="notice_unseen",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='notice',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('next_attempt_at__isnull', False), ('state', 'waiting')), models.Q(models.Q(('state', 'waiting'), _negated=True), ('next_attempt_at__isnull', True)), _connector='OR'), name='notice_waiting_has_a_next_attempt'),
+            model_name="notice",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("next_attempt_at__isnull", False), ("state", "waiting")),
+                    models.Q(
+                        models.Q(("state", "waiting"), _negated=True),
+                        ("next_attempt_at__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="notice_waiting_has_a_next_attempt",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='notice',
-            constraint=models.UniqueConstraint(condition=models.Q(('via', 'webhook')), fields=('request', 'number'), name='notice_webhook_number_once'),
+            model_name="notice",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("via", "webhook")),
+                fields=("request", "number"),
+                name="notice_webhook_number_once",
+            ),
         ),
         migrations.AddIndex(
-            model_name='actionrequest',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['due_at'], name='request_due_pending'),
+            model_name="actionrequest",
+            index=models.Index(
+                condition=models.Q(("state", "pending")),
+                fields=["due_at"],
+                name="request_due_pending",
+            ),
         ),
         migrations.AddIndex(
-            model_name='actionrequest',
-            index=models.Index(condition=models.Q(('state', 'approved')), fields=['due_at'], name='request_due_approved'),
+            model_name="actionrequest",
+            index=models.Index(
+                condition=models.Q(("state", "approved")),
+                fields=["due_at"],
+                name="request_due_approved",
+            ),
         ),
         migrations.AddIndex(
-            model_name='actionrequest',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at', 'id'], name='request_open'),
+            model_name="actionrequest",
+            index=models.Index(
+                condition=models.Q(("due_at__isnull", False)),
+                fields=["due_at", "id"],
+                name="request_open",
+            ),
         ),
         migrations.AddIndex(
-            model_name='actionrequest',
-            index=models.Index(fields=['agent', '-id'], name='request_of_agent'),
+            model_name="actionrequest",
+            index=models.Index(fields=["agent", "-id"], name="request_of_agent"),
         ),
         migrations.AddIndex(
-            model_name='actionrequest',
-            index=models.Index(fields=['business_key'], name='request_of_business_key'),
+            model_name="actionrequest",
+            index=models.Index(fields=["business_key"], name="request_of_business_key"),
         ),
         migrations.AddIndex(
-            model_name='actionrequest',
-            index=models.Index(condition=models.Q(('counterparty', ''), _negated=True), fields=['counterparty', 'currency', 'submitted_at'], name='request_to_counterparty'),
+            model_name="actionrequest",
+            index=models.Index(
+                condition=models.Q(("counterparty", ""), _negated=True),
+                fields=["counterparty", "currency", "submitted_at"],
+                name="request_to_counterparty",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['approved', 'blocked', 'completed', 'completed_manually', 'denied', 'executing', 'expired', 'held', 'pending', 'rejected', 'rolled_back', 'rolling_back', 'stranded', 'troubled', 'withdrawn'])), name='request_known_state'),
+            model_name="actionrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        [
+                            "approved",
+                            "blocked",
+                            "completed",
+                            "completed_manually",
+                            "denied",
+                            "executing",
+                            "expired",
+                            "held",
+                            "pending",
+                            "rejected",
+                            "rolled_back",
+                            "rolling_back",
+                            "stranded",
+                            "troubled",
+                            "withdrawn",
+                        ],
+                    )
+                ),
+                name="request_known_state",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', False), ('ended_at__isnull', True), ('state__in', ('pending', 'held', 'blocked', 'approved', 'executing', 'troubled', 'rolling_back'))), models.Q(('due_at__isnull', True), ('ended_at__isnull', False), ('state__in', ('completed', 'completed_manually', 'rejected', 'denied', 'expired', 'withdrawn', 'rolled_back', 'stranded'))), _connector='OR'), name='request_open_has_a_clock'),
+            model_name="actionrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("due_at__isnull", False),
+                        ("ended_at__isnull", True),
+                        (
+                            "state__in",
+                            (
+                                "pending",
+                                "held",
+                                "blocked",
+                                "approved",
+                                "executing",
+                                "troubled",
+                                "rolling_back",
+                            ),
+                        ),
+                    ),
+                    models.Q(
+                        ("due_at__isnull", True),
+                        ("ended_at__isnull", False),
+                        (
+                            "state__in",
+                            (
+                                "completed",
+                                "completed_manually",
+                                "rejected",
+                                "denied",
+                                "expired",
+                                "withdrawn",
+                                "rolled_back",
+                                "stranded",
+                            ),
+                        ),
+                    ),
+                    _connector="OR",
+                ),
+                name="request_open_has_a_clock",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.UniqueConstraint(condition=models.Q(('holds_key', True)), fields=('resource',), name='request_one_holder_a_resource'),
+            model_name="actionrequest",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("holds_key", True)),
+                fields=("resource",),
+                name="request_one_holder_a_resource",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('holds_key', True), ('resource__isnull', False), ('state__in', ['approved', 'executing', 'troubled', 'rolling_back', 'stranded', 'blocked'])), models.Q(('holds_key', False), ('resource__isnull', True)), models.Q(('holds_key', False), models.Q(('state__in', ('approved', 'executing', 'troubled', 'rolling_back', 'stranded')), _negated=True)), _connector='OR'), name='request_holds_its_key_while_it_may_act'),
+            model_name="actionrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("holds_key", True),
+                        ("resource__isnull", False),
+                        (
+                            "state__in",
+                            [
+                                "approved",
+                                "executing",
+                                "troubled",
+                                "rolling_back",
+                                "stranded",
+                                "blocked",
+                            ],
+                        ),
+                    ),
+                    models.Q(("holds_key", False), ("resource__isnull", True)),
+                    models.Q(
+                        ("holds_key", False),
+                        models.Q(
+                            (
+                                "state__in",
+                                ("approved", "executing", "troubled", "rolling_back", "stranded"),
+                            ),
+                            _negated=True,
+                        ),
+                    ),
+                    _connector="OR",
+                ),
+                name="request_holds_its_key_while_it_may_act",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(('has_effects', False), models.Q(('state__in', ('rejected', 'denied', 'expired', 'withdrawn', 'rolled_back')), _negated=True), _connector='OR'), name='request_ended_without_effects'),
+            model_name="actionrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("has_effects", False),
+                    models.Q(
+                        (
+                            "state__in",
+                            ("rejected", "denied", "expired", "withdrawn", "rolled_back"),
+                        ),
+                        _negated=True,
+                    ),
+                    _connector="OR",
+                ),
+                name="request_ended_without_effects",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(('has_effects', False), ('had_effects', True), _connector='OR'), name='request_effects_are_remembered'),
+            model_name="actionrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("has_effects", False), ("had_effects", True), _connector="OR"),
+                name="request_effects_are_remembered",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.UniqueConstraint(fields=('agent', 'idempotency_key'), name='request_idempotency_key_once'),
+            model_name="actionrequest",
+            constraint=models.UniqueConstraint(
+                fields=("agent", "idempotency_key"), name="request_idempotency_key_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ('rejected', 'denied', 'expired', 'withdrawn', 'rolled_back')), _negated=True), fields=('business_key',), name='request_one_live_effect'),
+            model_name="actionrequest",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("state__in", ("rejected", "denied", "expired", "withdrawn", "rolled_back")),
+                    _negated=True,
+                ),
+                fields=("business_key",),
+                name="request_one_live_effect",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_until__isnull', True), ('run_deadline__isnull', True), ('run_token__isnull', True)), models.Q(('lease_until__isnull', False), ('run_deadline__isnull', False), ('run_token__isnull', False)), _connector='OR'), name='request_lease_is_whole'),
+            model_name="actionrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("lease_until__isnull", True),
+                        ("run_deadline__isnull", True),
+                        ("run_token__isnull", True),
+                    ),
+                    models.Q(
+                        ("lease_until__isnull", False),
+                        ("run_deadline__isnull", False),
+                        ("run_token__isnull", False),
+                    ),
+                    _connector="OR",
+                ),
+                name="request_lease_is_whole",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('amount__isnull', True), ('currency', '')), models.Q(('amount__gt', 0), ('amount__isnull', False), models.Q(('currency', ''), _negated=True)), _connector='OR'), name='request_amount_has_a_currency'),
+            model_name="actionrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("amount__isnull", True), ("currency", "")),
+                    models.Q(
+                        ("amount__gt", 0),
+                        ("amount__isnull", False),
+                        models.Q(("currency", ""), _negated=True),
+                    ),
+                    _connector="OR",
+                ),
+                name="request_amount_has_a_currency",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(('quorum__gte', 1)), name='request_quorum'),
+            model_name="actionrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("quorum__gte", 1)), name="request_quorum"
+            ),
         ),
         migrations.AddIndex(
-            model_name='review',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['due_at'], name='review_due'),
+            model_name="review",
+            index=models.Index(
+                condition=models.Q(("state", "open")), fields=["due_at"], name="review_due"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='review',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['cleaned_up', 'justified', 'not_justified', 'open', 'policy_change'])), name='review_known_state'),
+            model_name="review",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        ["cleaned_up", "justified", "not_justified", "open", "policy_change"],
+                    )
+                ),
+                name="review_known_state",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='review',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('due_at__isnull', False), ('state', 'open')), models.Q(models.Q(('state', 'open'), _negated=True), ('closed_at__isnull', False)), _connector='OR'), name='review_open_has_a_clock'),
+            model_name="review",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("closed_at__isnull", True), ("due_at__isnull", False), ("state", "open")
+                    ),
+                    models.Q(
+                        models.Q(("state", "open"), _negated=True), ("closed_at__isnull", False)
+                    ),
+                    _connector="OR",
+                ),
+                name="review_open_has_a_clock",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='review',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'cleaned_up'), _negated=True), models.Q(models.Q(('target_reference', ''), _negated=True), ('closed_by__isnull', False), ('second_person__isnull', False), models.Q(('second_person', models.F('closed_by')), _negated=True)), _connector='OR'), name='review_cleanup_needs_two'),
+            model_name="review",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "cleaned_up"), _negated=True),
+                    models.Q(
+                        models.Q(("target_reference", ""), _negated=True),
+                        ("closed_by__isnull", False),
+                        ("second_person__isnull", False),
+                        models.Q(("second_person", models.F("closed_by")), _negated=True),
+                    ),
+                    _connector="OR",
+                ),
+                name="review_cleanup_needs_two",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True)), fields=('request', 'kind'), name='order_one_open_a_kind'),
+            model_name="order",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True)),
+                fields=("request", "kind"),
+                name="order_one_open_a_kind",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(('confirmed_by__isnull', True), ('ordered_by__isnull', True), models.Q(('confirmed_by', models.F('ordered_by')), _negated=True), _connector='OR'), name='order_second_is_another'),
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("confirmed_by__isnull", True),
+                    ("ordered_by__isnull", True),
+                    models.Q(("confirmed_by", models.F("ordered_by")), _negated=True),
+                    _connector="OR",
+                ),
+                name="order_second_is_another",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(('needs_second', False), ('confirmed_by__isnull', False), ('due_at__isnull', False), ('closed_at__isnull', False), _connector='OR'), name='order_unconfirmed_has_a_clock'),
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("needs_second", False),
+                    ("confirmed_by__isnull", False),
+                    ("due_at__isnull", False),
+                    ("closed_at__isnull", False),
+                    _connector="OR",
+                ),
+                name="order_unconfirmed_has_a_clock",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['answered', 'expired', 'passed_over', 'superseded', 'suspended', 'waiting'])), name='step_known_state'),
+            model_name="step",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        [
+                            "answered",
+                            "expired",
+                            "passed_over",
+                            "superseded",
+                            "suspended",
+                            "waiting",
+                        ],
+                    )
+                ),
+                name="step_known_state",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.CheckConstraint(condition=models.Q(('path__in', ['approval', 'timeout', 'rejection', 'conflict', 'system_failure', 'policy_violation', 'undo'])), name='step_known_path'),
+            model_name="step",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "path__in",
+                        [
+                            "approval",
+                            "timeout",
+                            "rejection",
+                            "conflict",
+                            "system_failure",
+                            "policy_violation",
+                            "undo",
+                        ],
+                    )
+                ),
+                name="step_known_path",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.CheckConstraint(condition=models.Q(('level__in', [0, 1, 2, 3, 4])), name='step_known_level'),
+            model_name="step",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("level__in", [0, 1, 2, 3, 4])), name="step_known_level"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', False), ('remaining__isnull', True), ('state', 'waiting')), models.Q(('due_at__isnull', True), ('remaining__isnull', False), ('state', 'suspended')), models.Q(('remaining__isnull', True), ('state__in', ['answered', 'expired', 'passed_over', 'superseded'])), _connector='OR'), name='step_waiting_has_a_clock'),
+            model_name="step",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("due_at__isnull", False), ("remaining__isnull", True), ("state", "waiting")
+                    ),
+                    models.Q(
+                        ("due_at__isnull", True),
+                        ("remaining__isnull", False),
+                        ("state", "suspended"),
+                    ),
+                    models.Q(
+                        ("remaining__isnull", True),
+                        ("state__in", ["answered", "expired", "passed_over", "superseded"]),
+                    ),
+                    _connector="OR",
+                ),
+                name="step_waiting_has_a_clock",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'waiting')), fields=('request',), name='step_one_waiting_a_request'),
+            model_name="step",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "waiting")),
+                fields=("request",),
+                name="step_one_waiting_a_request",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.UniqueConstraint(fields=('request', 'path', 'level'), name='step_no_rung_twice'),
+            model_name="step",
+            constraint=models.UniqueConstraint(
+                fields=("request", "path", "level"), name="step_no_rung_twice"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.UniqueConstraint(fields=('step', 'person'), name='decision_once_a_person'),
+            model_name="decision",
+            constraint=models.UniqueConstraint(
+                fields=("step", "person"), name="decision_once_a_person"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(('is_bypass', False), ('review__isnull', False), _connector='OR'), name='decision_bypass_has_a_review'),
+            model_name="decision",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("is_bypass", False), ("review__isnull", False), _connector="OR"
+                ),
+                name="decision_bypass_has_a_review",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(('verdict__in', ['approve', 'reject', 'deny', 'waive', 'change_requested', 'retry', 'roll_back', 'by_hand', 'rule'])), name='decision_known_verdict'),
+            model_name="decision",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "verdict__in",
+                        [
+                            "approve",
+                            "reject",
+                            "deny",
+                            "waive",
+                            "change_requested",
+                            "retry",
+                            "roll_back",
+                            "by_hand",
+                            "rule",
+                        ],
+                    )
+                ),
+                name="decision_known_verdict",
+            ),
         ),
         migrations.AddIndex(
-            model_name='ask',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['person', 'path', 'due_at', 'id'], name='ask_open_of_person'),
+            model_name="ask",
+            index=models.Index(
+                condition=models.Q(("due_at__isnull", False)),
+                fields=["person", "path", "due_at", "id"],
+                name="ask_open_of_person",
+            ),
         ),
         migrations.AddIndex(
-            model_name='ask',
-            index=models.Index(condition=models.Q(('next_ping_at__isnull', False)), fields=['next_ping_at'], name='ask_due_ping'),
+            model_name="ask",
+            index=models.Index(
+                condition=models.Q(("next_ping_at__isnull", False)),
+                fields=["next_ping_at"],
+                name="ask_due_ping",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ask',
-            constraint=models.UniqueConstraint(fields=('step', 'person'), name='ask_once_a_step'),
+            model_name="ask",
+            constraint=models.UniqueConstraint(fields=("step", "person"), name="ask_once_a_step"),
         ),
         migrations.AddConstraint(
-            model_name='ask',
-            constraint=models.CheckConstraint(condition=models.Q(('due_at__isnull', True), models.Q(('asked_at__isnull', False), ('passed_over_at__isnull', True)), _connector='OR'), name='ask_open_was_asked'),
+            model_name="ask",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("due_at__isnull", True),
+                    models.Q(("asked_at__isnull", False), ("passed_over_at__isnull", True)),
+                    _connector="OR",
+                ),
+                name="ask_open_was_asked",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ask',
-            constraint=models.CheckConstraint(condition=models.Q(('passed_over_at__isnull', True), models.Q(('passed_over_reason', ''), _negated=True), _connector='OR'), name='ask_passed_over_has_a_reason'),
+            model_name="ask",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("passed_over_at__isnull", True),
+                    models.Q(("passed_over_reason", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="ask_passed_over_has_a_reason",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ask',
-            constraint=models.CheckConstraint(condition=models.Q(('next_ping_at__isnull', True), ('due_at__isnull', False), _connector='OR'), name='ask_pings_while_open'),
+            model_name="ask",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("next_ping_at__isnull", True), ("due_at__isnull", False), _connector="OR"
+                ),
+                name="ask_pings_while_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='waiver',
-            constraint=models.UniqueConstraint(fields=('request', 'check_key', 'check_revision', 'person'), name='waiver_once_a_person'),
+            model_name="waiver",
+            constraint=models.UniqueConstraint(
+                fields=("request", "check_key", "check_revision", "person"),
+                name="waiver_once_a_person",
+            ),
         ),
     ]

@@ -38,23 +38,41 @@ class ActionType(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     shown_facts = models.JSONField(default=list)  # [{"label": "Vendor", "pointer": "/vendor"}]
     schema = models.JSONField()  # JSON Schema 2020-12 of the payload
     example = models.JSONField()  # a valid body for POST /api/v1/requests/
-    amount_pointer = models.CharField(max_length=200, blank=True)  # to {"value", "currency"}; "" = no amount
-    counterparty_pointer = models.CharField(max_length=200, blank=True)  # sums in 24 h are taken by it
-    resource_key = models.CharField(max_length=300, blank=True)  # template; "" = competes with nothing
-    business_key = models.CharField(max_length=300)  # template; frozen at submission, no clock in it
+    amount_pointer = models.CharField(
+        max_length=200, blank=True
+    )  # to {"value", "currency"}; "" = no amount
+    counterparty_pointer = models.CharField(
+        max_length=200, blank=True
+    )  # sums in 24 h are taken by it
+    resource_key = models.CharField(
+        max_length=300, blank=True
+    )  # template; "" = competes with nothing
+    business_key = models.CharField(
+        max_length=300
+    )  # template; frozen at submission, no clock in it
     connector = models.CharField(max_length=60)
     connector_config = models.JSONField(default=dict, blank=True)
-    snapshot_plan = models.JSONField(default=list, blank=True)  # records to read before the first write
+    snapshot_plan = models.JSONField(
+        default=list, blank=True
+    )  # records to read before the first write
     records_touched = models.PositiveSmallIntegerField(default=1)
     reversal = models.CharField(max_length=12, choices=Reversal.choices, default=Reversal.NONE)
-    reversal_code = models.CharField(max_length=60, blank=True)  # the reversal's name in its connector
-    reversal_words = models.TextField(blank=True)  # told before approval: what an undo does, and its limits
+    reversal_code = models.CharField(
+        max_length=60, blank=True
+    )  # the reversal's name in its connector
+    reversal_words = models.TextField(
+        blank=True
+    )  # told before approval: what an undo does, and its limits
     sla = models.DurationField(default=timedelta(hours=4))  # L0's window
     severity = models.CharField(max_length=6, choices=Severity.choices, default=Severity.LOW)
     impact = models.CharField(max_length=6, choices=Impact.choices, default=Impact.LOW)
-    impact_bands = models.JSONField(default=list, blank=True)  # [{"from": "50000.00", "currency": "USD", "impact": "high"}]
+    impact_bands = models.JSONField(
+        default=list, blank=True
+    )  # [{"from": "50000.00", "currency": "USD", "impact": "high"}]
     is_financial = models.BooleanField(default=False)
-    is_critical = models.BooleanField(default=False)  # a critical business process: it alone opens L4
+    is_critical = models.BooleanField(
+        default=False
+    )  # a critical business process: it alone opens L4
     first_no_is_final = models.BooleanField(default=False)
     created_at = models.DateTimeField()
 
@@ -62,9 +80,13 @@ class ActionType(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
         constraints = [
             models.UniqueConstraint(name="action_type_version_once", fields=["key", "version"]),
             models.UniqueConstraint(
-                name="action_type_one_in_production", fields=["key"], condition=Q(state="production")
+                name="action_type_one_in_production",
+                fields=["key"],
+                condition=Q(state="production"),
             ),
-            models.CheckConstraint(name="action_type_sla_has_a_length", condition=Q(sla__gt=timedelta(0))),
+            models.CheckConstraint(
+                name="action_type_sla_has_a_length", condition=Q(sla__gt=timedelta(0))
+            ),
             known_states("action_type_known_state", ActionTypeState.values),
         ]
 

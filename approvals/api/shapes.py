@@ -1,0 +1,367 @@
+"""What goes over the wire: the documents the API answers with, and the forms it takes.
+
+The serializers state the contract for the schema; the functions make the
+documents. A test holds one against the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from approvals.models import ActionRequest, Step
+from approvals.services.submission import Malformed
+from governance.models import ActionType
+from governance.vocabulary import Severity
+from governance.vocabulary import Verdict as Verdicts
+
+S = ActionRequest.State
+# What an agent is told instead of names, notes and other parties.
+REASONS = {
+    S.PENDING: "waiting", S.HELD: "conflict", S.BLOCKED: "policy", S.APPROVED: "waiting",
+    S.EXECUTING: "target", S.TROUBLED: "target", S.ROLLING_BACK: "target",
+}  # fmt: skip
+VERDICT_FIELDS = {"verdict", "note", "digest", "severity"}
+
+
+def accepted(request: ActionRequest, url: str) -> dict[str, Any]:
+    """Return the answer to a submission."""
+    return {
+        "ref": request.ref,
+        "state": request.state,
+        "digest": request.digest,
+        "due_at": request.due_at,
+        "url": url,
+    }
+
+
+def row(request: ActionRequest) -> dict[str, Any]:
+    """Return one line of a list."""
+    return {
+        "ref": request.ref,
+        "action": request.action_type.key,
+        "state": request.state,
+        "due_at": request.due_at,
+        "submitted_at": request.submitted_at,
+        "ended_at": request.ended_at,
+    }
+
+
+def for_agent(request: ActionRequest) -> dict[str, Any]:
+    """Return what an agent may know of its own request: never names, notes or other parties."""
+    questions = request.questions.order_by("pk").values(
+        "id", "text", "asked_at", "answer", "answered_at"
+    )
+    return {
+        "ref": request.ref,
+        "state": request.state,
+        "reason": REASONS.get(S(request.state), "ended"),
+        "end_reason": request.end_reason,
+        "digest": request.digest,
+        "due_at": request.due_at,
+        "needed_by": request.needed_by,
+        "result": _result(request),
+        "questions": list(questions),
+    }
+
+
+def for_people(request: ActionRequest) -> dict[str, Any]:
+    """Return the whole story of a request. A fixed number of queries."""
+    steps = request.steps.order_by("pk").prefetch_related("asks__person", "decisions__person")
+    return {
+        "ref": request.ref,
+        "action": request.action_type.key,
+        "title": request.title,
+        "state": request.state,
+        "end_reason": request.end_reason,
+        "digest": request.digest,
+        "due_at": request.due_at,
+        "submitted_at": request.submitted_at,
+        "ended_at": request.ended_at,
+        "policy_version": request.policy.number,
+        "severity": request.severity,
+        "impact": request.impact,
+        "has_effects": request.has_effects,
+        "steps": [_step(each) for each in steps],
+        "cases": [
+            {
+                "type": case.exception,
+                "severity": case.severity,
+                "impact": case.impact,
+                "response": case.response,
+                "source": case.source,
+                "opened_at": case.opened_at,
+                "outcome": case.outcome or None,
+            }
+            for case in request.cases.order_by("pk")
+        ],
+        "runs": _runs(request),
+        "reviews": list(
+            request.reviews.order_by("pk").values("kind", "state", "opened_at", "due_at")
+        ),
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    asks = sorted(step.asks.all(), key=lambda ask: (ask.position, ask.pk))
+    return {
+        "path": step.path,
+        "level": step.level,
+        "state": step.state,
+        "opened_at": step.opened_at,
+        "due_at": step.due_at,
+        "asked": [
+            {
+                "person": ask.person.username,
+                "reason": ask.why,
+                "delivered_at": ask.delivered_at,
+                "seen_at": ask.seen_at,
+            }
+            for ask in asks
+            if ask.asked_at is not None
+        ],
+        "passed_over": [
+            {"person": ask.person.username, "reason": ask.passed_over_reason}
+            for ask in asks
+            if ask.passed_over_at is not None
+        ],
+        "decisions": [
+            {
+                "person": each.person.username,
+                "verdict": each.verdict,
+                "note": each.note,
+                "severity": each.severity or None,
+                "digest": each.digest,
+                "at": each.at,
+            }
+            for each in step.decisions.all()
+        ],
+    }
+
+
+def _runs(request: ActionRequest) -> list[dict[str, Any]]:
+    # Rows of the package above, through Django's reverse relations: no import goes upwards.
+    units: dict[str, list[dict[str, Any]]] = {}
+    for unit in request.units.order_by("position"):
+        units.setdefault(unit.direction, []).append(
+            {"n": unit.position, "key": unit.key, "state": unit.state}
+        )
+    runs = request.runs.order_by("pk").values("direction", "state")
+    return [
+        {"kind": run["direction"], "state": run["state"], "units": units.get(run["direction"], [])}
+        for run in runs
+    ]
+
+
+def _result(request: ActionRequest) -> list[dict[str, Any]] | None:
+    done = request.units.filter(direction="forward", receipt__isnull=False).order_by("position")
+    return [{"n": unit.position, "receipt": unit.receipt} for unit in done] or None
+
+
+def action(action_type: ActionType) -> dict[str, Any]:
+    """Return one entry of the catalogue."""
+    return {
+        "key": action_type.key,
+        "version": action_type.version,
+        "name": action_type.name,
+        "severity": action_type.severity,
+        "impact": action_type.impact,
+        "financial": action_type.is_financial,
+        "critical_process": action_type.is_critical,
+        "reversal": action_type.reversal,
+        "sla_seconds": int(action_type.sla.total_seconds()),
+        "schema": action_type.schema,
+        "example": action_type.example,
+    }
+
+
+def verdict(body: object) -> dict[str, str]:
+    """Return the arguments of `decide` in a body. Raises Malformed, naming every field at fault."""
+    if not isinstance(body, dict):
+        raise Malformed("The body is not a JSON object.")
+    errors = {str(name)[:60]: "Unknown field." for name in body.keys() - VERDICT_FIELDS}
+    given = {name: value for name, value in body.items() if value is not None}
+    errors |= {
+        name: "Text." for name in VERDICT_FIELDS & given.keys() if not isinstance(given[name], str)
+    }
+    errors |= {name: "Required." for name in ("verdict", "digest") if not given.get(name)}
+    if errors:
+        raise Malformed("Mend these fields and send it again.", errors=errors)
+    return given
+
+
+# --- The contract, for /api/schema/ ---
+
+
+class Problem(serializers.Serializer[Any]):
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+
+
+class Source(serializers.Serializer[Any]):
+    run_id = serializers.CharField(required=False, max_length=200)
+    url = serializers.URLField(required=False, max_length=500)
+
+
+class Submission(serializers.Serializer[Any]):
+    action = serializers.CharField(max_length=60)
+    payload = serializers.DictField()
+    department = serializers.CharField(max_length=60)
+    severity = serializers.ChoiceField(Severity.choices, required=False)
+    impact = serializers.ChoiceField(Severity.choices, required=False)
+    justification = serializers.CharField(required=False, max_length=4000)
+    on_behalf_of = serializers.CharField(required=False, max_length=254)
+    needed_by = serializers.DateTimeField(required=False)
+    supersedes = serializers.CharField(required=False, max_length=16)
+    source = Source(required=False)  # type: ignore[assignment] # a field's name, not DRF's attribute
+    callback_url = serializers.URLField(required=False, max_length=500)
+
+
+class Accepted(serializers.Serializer[Any]):
+    ref = serializers.CharField()
+    state = serializers.ChoiceField(S.choices)
+    digest = serializers.CharField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    url = serializers.CharField()
+
+
+class RequestRow(serializers.Serializer[Any]):
+    ref = serializers.CharField()
+    action = serializers.CharField()
+    state = serializers.ChoiceField(S.choices)
+    due_at = serializers.DateTimeField(allow_null=True)
+    submitted_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+
+class RequestPage(serializers.Serializer[Any]):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = RequestRow(many=True)
+
+
+class QuestionShape(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    text = serializers.CharField()
+    asked_at = serializers.DateTimeField()
+    answer = serializers.CharField(allow_blank=True)
+    answered_at = serializers.DateTimeField(allow_null=True)
+
+
+class RequestForAgent(serializers.Serializer[Any]):
+    ref = serializers.CharField()
+    state = serializers.ChoiceField(S.choices)
+    reason = serializers.ChoiceField(["waiting", "conflict", "policy", "target", "ended"])
+    end_reason = serializers.CharField(allow_blank=True)
+    digest = serializers.CharField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    needed_by = serializers.DateTimeField(allow_null=True)
+    result = serializers.ListField(child=serializers.DictField(), allow_null=True)
+    questions = QuestionShape(many=True)
+
+
+class AskedShape(serializers.Serializer[Any]):
+    person = serializers.CharField()
+    reason = serializers.CharField()
+    delivered_at = serializers.DateTimeField(allow_null=True)
+    seen_at = serializers.DateTimeField(allow_null=True)
+
+
+class PassedOverShape(serializers.Serializer[Any]):
+    person = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class DecisionShape(serializers.Serializer[Any]):
+    person = serializers.CharField()
+    verdict = serializers.ChoiceField(Verdicts.choices)
+    note = serializers.CharField(allow_blank=True)
+    severity = serializers.ChoiceField(Severity.choices, allow_null=True)
+    digest = serializers.CharField()
+    at = serializers.DateTimeField()
+
+
+class StepShape(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    level = serializers.IntegerField()
+    state = serializers.ChoiceField(Step.State.choices)
+    opened_at = serializers.DateTimeField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    asked = AskedShape(many=True)
+    passed_over = PassedOverShape(many=True)
+    decisions = DecisionShape(many=True)
+
+
+class CaseShape(serializers.Serializer[Any]):
+    type = serializers.CharField()
+    severity = serializers.ChoiceField(Severity.choices)
+    impact = serializers.ChoiceField(Severity.choices)
+    response = serializers.CharField()
+    source = serializers.CharField()
+    opened_at = serializers.DateTimeField()
+    outcome = serializers.CharField(allow_null=True)
+
+
+class UnitShape(serializers.Serializer[Any]):
+    n = serializers.IntegerField()
+    key = serializers.CharField()
+    state = serializers.CharField()
+
+
+class RunShape(serializers.Serializer[Any]):
+    kind = serializers.CharField()
+    state = serializers.CharField()
+    units = UnitShape(many=True)
+
+
+class ReviewShape(serializers.Serializer[Any]):
+    kind = serializers.CharField()
+    state = serializers.CharField()
+    opened_at = serializers.DateTimeField()
+    due_at = serializers.DateTimeField(allow_null=True)
+
+
+class RequestForPeople(serializers.Serializer[Any]):
+    """What a person reads. An agent reads the shorter document of `request_withdraw`."""
+
+    ref = serializers.CharField()
+    action = serializers.CharField()
+    title = serializers.CharField()
+    state = serializers.ChoiceField(S.choices)
+    end_reason = serializers.CharField(allow_blank=True)
+    digest = serializers.CharField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    submitted_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+    policy_version = serializers.IntegerField()
+    severity = serializers.ChoiceField(Severity.choices)
+    impact = serializers.ChoiceField(Severity.choices)
+    has_effects = serializers.BooleanField()
+    steps = StepShape(many=True)
+    cases = CaseShape(many=True)
+    runs = RunShape(many=True)
+    reviews = ReviewShape(many=True)
+
+
+class Verdict(serializers.Serializer[Any]):
+    verdict = serializers.ChoiceField(["approve", "reject"])
+    digest = serializers.CharField()
+    note = serializers.CharField(required=False, allow_blank=True, max_length=4000)
+    severity = serializers.ChoiceField(Severity.choices, required=False)
+
+
+class ActionShape(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    version = serializers.IntegerField()
+    name = serializers.CharField()
+    severity = serializers.ChoiceField(Severity.choices)
+    impact = serializers.ChoiceField(Severity.choices)
+    financial = serializers.BooleanField()
+    critical_process = serializers.BooleanField()
+    reversal = serializers.CharField()
+    sla_seconds = serializers.IntegerField()
+    schema = serializers.DictField()
+    example = serializers.DictField()

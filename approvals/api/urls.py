@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from django.urls import path, re_path
+from drf_spectacular.views import SpectacularAPIView
+
+from approvals.api import views
+
+app_name = "approvals-api"
+urlpatterns = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("v1/requests/", views.RequestList.as_view(), name="request-list"),
+    path("v1/requests/<str:ref>/", views.RequestDetail.as_view(), name="request-detail"),
+    path(
+        "v1/requests/<str:ref>/withdraw/", views.RequestWithdraw.as_view(), name="request-withdraw"
+    ),
+    path(
+        "v1/requests/<str:ref>/decisions/", views.RequestDecisions.as_view(), name="request-decide"
+    ),
+    path("v1/actions/", views.ActionList.as_view(), name="action-list"),
+    path("v1/actions/<str:key>/", views.ActionDetail.as_view(), name="action-detail"),
+    re_path(r"^(?P<rest>.*)$", views.Nowhere.as_view(), name="nowhere"),
+]

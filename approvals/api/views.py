@@ -1,0 +1,255 @@
+"""Endpoints for agents and people. Same services as the pages; only the wire differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.cache import cache
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import exceptions, status
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from approvals import selectors
+from approvals.api import shapes
+from approvals.api.authentication import Caller, NotAuthenticated
+from approvals.api.permissions import IsAgent, IsAgentOrPerson, IsPerson
+from approvals.models import ActionRequest, Decision
+from approvals.services.close import withdraw
+from approvals.services.decide import decide
+from approvals.services.submission import Malformed
+from approvals.services.submit import NotAllowed, record_refusal, submit
+from governance import actors, clock
+from governance.errors import NotFound, Refused
+from governance.models import ActionType, Person
+from governance.vocabulary import Scope
+
+REFUSED_CALLS_A_MINUTE = 60  # kept in the record, from one address without a credential
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    required=True,
+    description="1 to 200 visible ASCII characters.",
+)
+PROBLEM = OpenApiResponse(shapes.Problem, description="A problem document (RFC 9457).")
+
+
+class TooManyRefusals(Refused):
+    """An address without a credential knocks too often."""
+
+    status, problem, title = 429, "too-many-refusals", "Too many calls without a valid credential"
+
+
+class Api(APIView):
+    """What all endpoints share: writes that are refused leave an event."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, exceptions.NotAuthenticated):
+            exc = NotAuthenticated("Send Authorization: Bearer with a credential that is in force.")
+        if isinstance(exc, Refused) and self.request.method == "POST":
+            exc = self._keep(exc)
+        return super().handle_exception(exc)
+
+    def _keep(self, refusal: Refused) -> Refused:
+        """Record a refused write; past a limit, for callers who are nobody, count it instead."""
+        now = clock.now()
+        if isinstance(refusal, NotAuthenticated):
+            address = str(self.request.META.get("REMOTE_ADDR", ""))
+            key = f"refused:{address}:{now:%H%M}"
+            cache.add(key, 0, timeout=60)
+            if cache.incr(key) > REFUSED_CALLS_A_MINUTE:
+                return TooManyRefusals("Wait a minute.")
+            actor = f"agent:{refusal.agent}" if refusal.agent else "anonymous"
+        else:
+            actor = _actor(self.request.user)
+        facts = {"path": self.request.path[:200]}
+        record_refusal(actor=actor, refusal=refusal, facts=facts, now=now)
+        return refusal
+
+
+def _actor(caller: object) -> str:
+    if isinstance(caller, Caller):
+        return actors.agent(caller.credential.agent)
+    return actors.person(caller) if isinstance(caller, Person) else "anonymous"
+
+
+class Newest(CursorPagination):
+    """Newest first, by a cursor that stays right while rows are added."""
+
+    ordering = "-id"
+    page_size = 50
+    page_size_query_param = "limit"
+    max_page_size = 200
+
+
+class RequestList(Api):
+    """Submit a request, or list those the caller may see."""
+
+    def get_permissions(self) -> list[Any]:
+        return [IsAgent() if self.request.method == "POST" else IsAgentOrPerson()]
+
+    @extend_schema(
+        operation_id="request_list",
+        parameters=[
+            OpenApiParameter("state", str, description="Only requests in this state."),
+            OpenApiParameter("cursor", str),
+            OpenApiParameter("limit", int, description="1 to 200, 50 by default."),
+        ],
+        responses={200: shapes.RequestPage, 401: PROBLEM},
+    )
+    def get(self, request: Request) -> Response:
+        """List requests, newest first: an agent's own, or those a person may see."""
+        rows = _visible(request)
+        state = request.query_params.get("state")
+        if state:
+            if state not in ActionRequest.State.values:
+                raise Malformed(
+                    f"There is no state {state[:40]!r}.", allowed=ActionRequest.State.values
+                )
+            rows = rows.filter(state=state)
+        pages = Newest()
+        page = pages.paginate_queryset(rows, request, view=self) or []
+        return pages.get_paginated_response([shapes.row(each) for each in page])
+
+    @extend_schema(
+        operation_id="request_submit",
+        parameters=[IDEMPOTENCY_KEY],
+        request=shapes.Submission,
+        responses={
+            201: shapes.Accepted, 200: shapes.Accepted, 401: PROBLEM, 403: PROBLEM, 409: PROBLEM,
+            413: PROBLEM, 422: PROBLEM,
+        },
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        """Ask leave to act. 201 the first time a key is seen, 200 for every repeat."""
+        caller: Caller = request.user
+        taken, created = submit(
+            credential=caller.credential,
+            policy=caller.policy,
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+            body=request.data,
+            now=clock.now(),
+        )
+        code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
+        url = request.build_absolute_uri(reverse("approvals-api:request-detail", args=[taken.ref]))
+        return Response(shapes.accepted(taken, url), status=code, headers={"Location": url})
+
+
+class RequestDetail(Api):
+    permission_classes = [IsAgentOrPerson]
+
+    @extend_schema(
+        operation_id="request_read",
+        responses={200: OpenApiResponse(shapes.RequestForPeople), 401: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: Request, ref: str) -> Response:
+        """Read one request: the whole story for people, its state and what is wanted of it for its agent."""
+        found = _visible(request).filter(ref=ref).first()
+        if found is None:
+            raise NotFound(f"There is no request {ref[:20]}, or you may not see it.")
+        if isinstance(request.user, Caller):
+            return Response(shapes.for_agent(found))
+        return Response(shapes.for_people(found))
+
+
+class RequestWithdraw(Api):
+    permission_classes = [IsAgent]
+
+    @extend_schema(
+        operation_id="request_withdraw",
+        request=None,
+        responses={200: shapes.RequestForAgent, 401: PROBLEM, 404: PROBLEM, 409: PROBLEM},
+    )
+    def post(self, request: Request, ref: str) -> Response:
+        """Take back one's own request before anything was done. Again is the same as once."""
+        caller: Caller = request.user
+        if Scope.WITHDRAW not in caller.credential.scopes:
+            raise NotAllowed("This credential may not withdraw: it lacks the scope withdraw.")
+        withdrawn = withdraw(ref=ref, agent=caller.credential.agent, now=clock.now())
+        return Response(shapes.for_agent(withdrawn))
+
+
+class RequestDecisions(Api):
+    permission_classes = [IsPerson]
+
+    @extend_schema(
+        operation_id="request_decide",
+        request=shapes.Verdict,
+        responses={
+            200: shapes.RequestForPeople,
+            401: PROBLEM,
+            403: PROBLEM,
+            409: PROBLEM,
+            422: PROBLEM,
+        },
+    )
+    def post(self, request: Request, ref: str) -> Response:
+        """Answer the step that waits on the caller, naming the digest they saw."""
+        person: Person = request.user
+        decide(
+            ref=ref,
+            actor=person,
+            now=clock.now(),
+            via=Decision.Via.API,
+            **shapes.verdict(request.data),
+        )
+        decided = selectors.visible_to(person).get(ref=ref)
+        return Response(shapes.for_people(decided))
+
+
+class ActionList(Api):
+    permission_classes = [IsAgentOrPerson]
+
+    @extend_schema(
+        operation_id="action_list", responses={200: shapes.ActionShape(many=True), 401: PROBLEM}
+    )
+    def get(self, request: Request) -> Response:
+        """List the actions in production: those an agent's credential covers, or all for people."""
+        return Response({"results": [shapes.action(each) for each in _actions(request)]})
+
+
+class ActionDetail(Api):
+    permission_classes = [IsAgentOrPerson]
+
+    @extend_schema(
+        operation_id="action_read", responses={200: shapes.ActionShape, 401: PROBLEM, 404: PROBLEM}
+    )
+    def get(self, request: Request, key: str) -> Response:
+        """Read one action: its schema, and a body that is valid."""
+        for each in _actions(request):
+            if each.key == key:
+                return Response(shapes.action(each))
+        raise NotFound(f"There is no action {key[:60]}, or this credential does not cover it.")
+
+
+class Nowhere(Api):
+    """What answers for an address under /api/ that does not exist."""
+
+    permission_classes = [IsAgentOrPerson]
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, rest: str = "") -> Response:
+        raise NotFound("There is no such endpoint. See /api/schema/.")
+
+    post = put = patch = delete = get
+
+
+def _visible(request: Request) -> Any:
+    if isinstance(request.user, Caller):
+        credential = request.user.credential
+        if Scope.READ not in credential.scopes:
+            raise NotAllowed("This credential may not read: it lacks the scope read.")
+        return ActionRequest.objects.filter(agent=credential.agent).select_related("action_type")
+    return selectors.visible_to(request.user)
+
+
+def _actions(request: Request) -> list[ActionType]:
+    rows = ActionType.objects.filter(state=ActionType.State.PRODUCTION).order_by("key")
+    if isinstance(request.user, Caller):
+        rows = rows.filter(key__in=request.user.credential.actions)
+    return list(rows)

@@ -1,0 +1,254 @@
+"""Counts what should not exist. Each finding is a row, an alert, and a silent failure.
+
+An audit is a function of `now` that yields what it found; `run` keeps the rows
+in step with it. A finding stands until its audit no longer finds it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+import httpx2
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, Max, OuterRef, Q
+from django_q.models import Failure
+from django_q.tasks import async_task
+
+from approvals.due import due_of
+from approvals.models import ENDED, ActionRequest, Alert, Ask, Case, Finding, Notice, Step
+from approvals.services.alerts import close_alert, raise_alert
+from governance import clock
+from governance.ledger import Act
+from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion, SealedEvent
+from governance.signs import beat
+from governance.vocabulary import Chain
+
+logger = logging.getLogger("recourse.audits")
+
+S = ActionRequest.State
+EVERY_S = 60.0  # real seconds between two rounds
+OVERDUE_AFTER_S = 60.0  # real seconds a clock may be late before that is a finding
+UNSEALED_AFTER_S = 600.0
+SHOWN = 100  # findings of one audit in one round; a hundred and a million say the same
+CHAINS_CHECKED = 200
+
+
+class Found(NamedTuple):
+    """One thing that should not exist."""
+
+    key: str
+    text: str
+    request: int | None = None  # primary key
+
+
+Audit = Callable[[datetime], Iterable[Found]]
+
+
+def clock_overdue(now: datetime) -> Iterator[Found]:
+    """An open request whose instant has passed, and nothing moved it."""
+    due = ActionRequest.objects.filter(due_at__lt=now - clock.technical(OVERDUE_AFTER_S))
+    due = due.filter(Q(parked_until__isnull=True) | Q(parked_until__lt=now))
+    for pk, ref, due_at in due.order_by("due_at").values_list("pk", "ref", "due_at")[:SHOWN]:
+        yield Found(ref, f"{ref} was due at {due_at:%d %b %H:%M:%S} UTC and nothing moved it.", pk)
+
+
+def due_at_differs(now: datetime) -> Iterator[Found]:
+    """A clock on a request that is not the clock of its source."""
+    waiting = Step.objects.filter(
+        request=OuterRef("pk"), state=Step.State.WAITING, due_at=OuterRef("due_at")
+    )
+    pending = ActionRequest.objects.filter(~Exists(waiting), state=S.PENDING)
+    for pk, ref in pending.values_list("pk", "ref")[:SHOWN]:
+        yield Found(ref, f"{ref} waits, and its clock is not its step's.", pk)
+    for request in ActionRequest.objects.filter(state=S.APPROVED).order_by("due_at")[:SHOWN]:
+        if request.due_at != due_of(request, waiting=None):
+            yield Found(
+                request.ref, f"{request.ref} is approved, and its clock is another one.", request.pk
+            )
+
+
+def asks_out_of_step(now: datetime) -> Iterator[Found]:
+    """Somebody asked by a step that does not wait, or a step that waits on nobody."""
+    astray = Ask.objects.filter(due_at__isnull=False).exclude(
+        step__state=Step.State.WAITING, step__due_at=F("due_at")
+    )
+    for pk, request, ref in astray.values_list("pk", "step__request", "step__request__ref")[:SHOWN]:
+        yield Found(
+            f"ask {pk}", f"Somebody is asked about {ref} by a step that does not wait.", request
+        )
+    asked = Ask.objects.filter(step=OuterRef("pk"), due_at__isnull=False)
+    alone = Step.objects.filter(~Exists(asked), state=Step.State.WAITING)
+    for pk, request, ref in alone.values_list("pk", "request", "request__ref")[:SHOWN]:
+        yield Found(f"step {pk}", f"A step of {ref} waits on nobody.", request)
+
+
+def ended_with_open_parts(now: datetime) -> Iterator[Found]:
+    """A request that has ended while a step still waits, or a case is still open."""
+    waiting = Step.objects.filter(state__in=[Step.State.WAITING, Step.State.SUSPENDED])
+    for request, ref in waiting.filter(request__state__in=ENDED).values_list(
+        "request", "request__ref"
+    )[:SHOWN]:
+        yield Found(f"step of {ref}", f"{ref} has ended, and a step of it waits.", request)
+    cases = Case.objects.filter(state=Case.State.OPEN, request__state__in=ENDED)
+    for request, ref in cases.values_list("request", "request__ref")[:SHOWN]:
+        yield Found(f"case of {ref}", f"{ref} has ended, and a case of it is open.", request)
+
+
+def notices_out_of_tries(now: datetime) -> Iterator[Found]:
+    """A message that will never be delivered, and no alert says so."""
+    said = Alert.objects.filter(kind="notice.failed", request=OuterRef("request"))
+    failed = Notice.objects.filter(~Exists(said), state=Notice.State.FAILED)
+    for pk, request in failed.values_list("pk", "request")[:SHOWN]:
+        yield Found(f"notice {pk}", f"Message {pk} is out of tries, and no alert says so.", request)
+
+
+def failed_tasks(now: datetime) -> Iterator[Found]:
+    """A task in the queue's failed table that nobody was told of."""
+    for pk, func in Failure.objects.order_by("-stopped").values_list("id", "func")[:SHOWN]:
+        if not Alert.objects.filter(kind="task.failed", key=pk).exists():
+            yield Found(f"task {pk}", f"A task of the worker failed: {func}.")
+
+
+def chains_broken(now: datetime) -> Iterator[Found]:
+    """A chain whose head is not its last event, among those that moved last. `verify_ledger` looks at all."""
+    recent = AuditEvent.objects.order_by("-pk").values_list("chain", flat=True)[:CHAINS_CHECKED]
+    chains = set(recent)
+    ends = dict(
+        AuditEvent.objects.filter(chain__in=chains)
+        .values("chain")
+        .annotate(n=Max("seq"))
+        .values_list("chain", "n")
+    )
+    requests = ActionRequest.objects.filter(ref__in=chains)
+    heads = dict(requests.values_list("ref", "chain_length"))
+    heads |= dict(ChainHead.objects.filter(name__in=chains).values_list("name", "length"))
+    for chain, length in ends.items():
+        if heads.get(chain) != length:
+            yield Found(
+                f"chain {chain}",
+                f"Chain {chain} has {length} events, and its head says {heads.get(chain)}.",
+            )
+
+
+def unsealed(now: datetime) -> Iterator[Found]:
+    """An event that no seal covers although several should have."""
+    old = now - clock.technical(UNSEALED_AFTER_S)
+    # The newest events only: what is older was looked at before, and `verify_ledger` looks at all.
+    newest = AuditEvent.objects.order_by("-pk").values("pk")[: SHOWN * 10]
+    covered = SealedEvent.objects.filter(event=OuterRef("pk"))
+    count = AuditEvent.objects.filter(~Exists(covered), pk__in=newest, at__lt=old).count()
+    if count:
+        yield Found("unsealed", f"{count} events of the record are not sealed.")
+
+
+def no_policy(now: datetime) -> Iterator[Found]:
+    """No policy is active, so that every submission is refused."""
+    if not PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE).exists():
+        yield Found("policy", "No policy version is active. Nobody is named to decide anything.")
+
+
+AUDITS: dict[str, Audit] = {
+    "clock_overdue": clock_overdue,
+    "due_at_differs": due_at_differs,
+    "asks_out_of_step": asks_out_of_step,
+    "ended_with_open_parts": ended_with_open_parts,
+    "notices_out_of_tries": notices_out_of_tries,
+    "failed_tasks": failed_tasks,
+    "chains_broken": chains_broken,
+    "unsealed": unsealed,
+    "no_policy": no_policy,
+}
+
+
+def run(*, now: datetime) -> list[Finding]:
+    """Run every audit, bring the findings up to date, and return those that stand.
+
+    An audit that itself fails is a finding. Safe to run again; each audit's
+    findings are written in a transaction of their own.
+    """
+    for name, audit in AUDITS.items():
+        try:
+            found = list(audit(now))
+        except (TypeError, ValueError, LookupError, ArithmeticError) as problem:
+            found = [
+                Found(
+                    "failed", f"The audit {name} itself failed: {type(problem).__name__}: {problem}"
+                )
+            ]
+        _bring_up_to_date(name, found, now)
+    standing = list(Finding.objects.filter(cleared_at__isnull=True).order_by("pk"))
+    beat("audit", now=now, findings=len(standing))
+    return standing
+
+
+@transaction.atomic
+def _bring_up_to_date(audit: str, found: list[Found], now: datetime) -> None:
+    standing = {
+        finding.key: finding
+        for finding in Finding.objects.select_for_update().filter(
+            audit=audit, cleared_at__isnull=True
+        )
+    }
+    keys = {each.key for each in found}
+    act = Act(now=now, actor="audit")
+    for each in found:
+        if each.key in standing:
+            continue
+        alert = raise_alert(kind=f"audit.{audit}", key=each.key, text=each.text, now=now)
+        Finding.objects.create(
+            audit=audit,
+            key=each.key,
+            text=each.text[:500],
+            request_id=each.request,
+            alert=alert,
+            found_at=now,
+        )
+        act.record_named(
+            Chain.SYSTEM, "finding.opened", audit=audit, key=each.key, text=each.text[:300]
+        )
+    for key, finding in standing.items():
+        if key not in keys:
+            finding.cleared_at = now
+            finding.save(update_fields=["cleared_at"])
+            close_alert(kind=f"audit.{audit}", key=key, now=now)
+            act.record_named(Chain.SYSTEM, "finding.cleared", audit=audit, key=key)
+    act.write()
+
+
+def tell_outside(standing: list[Finding]) -> None:
+    """Send the heartbeat to HEARTBEAT_URL, only when nothing was found: silence itself is noticed outside.
+
+    Raises httpx2.HTTPError if the outside does not take it; the task that calls this then fails visibly.
+    """
+    if settings.HEARTBEAT_URL and not standing:
+        httpx2.get(settings.HEARTBEAT_URL, timeout=5).raise_for_status()
+
+
+def call_for_audit(*, now: datetime) -> int:
+    """Have the worker audit each minute; if no audit came back for three, audit here.
+
+    A sweep, run by the clock: an audit reads much, and must not make the clock
+    late while there is a worker. Returns 1 if one was asked for or run.
+    """
+    every = clock.technical(EVERY_S)
+    last = _instant_of("audit")
+    if last is not None and now - last < every:
+        return 0
+    asked = _instant_of("audit-asked")
+    if asked is not None and now - asked < every:
+        return 0
+    beat("audit-asked", now=now)
+    if last is not None and now - last > 3 * every:
+        logger.warning("no audit came back from the worker; auditing here")
+        run(now=now)
+    else:
+        async_task("approvals.tasks.audit")
+    return 1
+
+
+def _instant_of(name: str) -> datetime | None:
+    return Heartbeat.objects.filter(pk=name).values_list("beat_at", flat=True).first()

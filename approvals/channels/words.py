@@ -1,0 +1,229 @@
+"""What a notice says, whatever carries it. Read again at each try, so that it is true when it arrives.
+
+All that an agent wrote goes through `said`; what is left is ours. Links open the
+page and decide nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.conf import settings
+
+from approvals.models import ActionRequest, Ask, Notice, Step
+from approvals.templating import at_pointer
+from governance import ladder, tables, wording
+from governance.decision_tree import ENTERS_AT
+from governance.models import MatrixDelegate, Person
+from governance.vocabulary import ExceptionType, Impact, Level, Path, Severity
+
+TITLE_LENGTH = 120
+VALUE_LENGTH = 200
+WORDS_LENGTH = 600  # of the agent's reason
+FACTS_SHOWN = 12
+NAMES_SHOWN = 5
+
+# What a person is told when a request they know of went on. Keys are Notice.facts["what"].
+TOLD = {
+    "approved": "It was approved.",
+    "rejected": "It was rejected. Nothing is carried out.",
+    "expired": "Nobody decided in time, so it ended. Nothing is carried out.",
+    "lapsed": "It was approved and did not begin in time, so it ended. Nothing is carried out.",
+    "withdrawn": "The agent withdrew it. Nothing is carried out.",
+    "passed_over": "You were passed over, and somebody else was asked.",
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """One message to one person, in words. Templates and chats draw from it and from nothing else."""
+
+    kind: str  # a Notice.Kind
+    name: str  # of the reader
+    url: str  # opens the page; "" for what has none
+    ref: str = ""
+    title: str = ""
+    amount: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    agent: str = ""
+    on_behalf_of: str = ""
+    department: str = ""
+    reason: str = ""  # the agent's own
+    why: str = ""  # why this reader
+    with_others: str = ""
+    left: str = ""
+    until: str = ""  # with its zone
+    window: str = ""
+    if_nobody: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)  # who was asked, and what came of it
+    urgent: bool = False
+    what: str = ""  # of a told or an alert, one sentence
+
+
+def words_for(notice: Notice, *, now: datetime) -> Words:
+    """Say what this notice has to tell, as things are now.
+
+    Args:
+        notice: with person; for a request's also request (action type, agent,
+            department, on_behalf_of) and, if it has one, ask and step.
+        now: business time.
+    """
+    person, request = notice.person, notice.request
+    if person is None:
+        raise ValueError(f"notice {notice.pk} is for nobody")
+    name = said(str(person), TITLE_LENGTH)
+    if request is None:
+        return Words(notice.kind, name, settings.SITE_URL, urgent=notice.urgent, what=_what(notice))
+    common: dict[str, Any] = {
+        "kind": notice.kind,
+        "name": name,
+        "url": page_of(request),
+        "ref": request.ref,
+        "title": said(request.title, TITLE_LENGTH),
+        "amount": wording.money(request.amount, request.currency),
+        "facts": _facts(request),
+        "agent": request.agent.name,
+        "on_behalf_of": said(str(request.on_behalf_of or ""), TITLE_LENGTH),
+        "department": request.department.name,
+        "urgent": notice.urgent,
+    }
+    if notice.ask is None:
+        return Words(**common, what=_what(notice))
+    return Words(
+        **common,
+        reason=said(request.justification, WORDS_LENGTH),
+        **_asking(notice.ask, request, person, now),
+    )
+
+
+def said(text: str, limit: int) -> str:
+    """Quote what somebody else wrote: one plain line, in which no mail client finds a link to draw."""
+    line = wording.plain(text, limit)
+    return line.replace("://", "[:]//").replace("www.", "www[.]")
+
+
+def page_of(request: ActionRequest) -> str:
+    """Return the address of a request's page. It is pinned: mails of last year still open it."""
+    return f"{settings.SITE_URL}/requests/{request.ref}/"
+
+
+def zone_of(person: Person) -> tzinfo:
+    """Return a person's zone, UTC where the name of it is not known."""
+    try:
+        return ZoneInfo(person.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")  # the message names the zone, so that the fallback is seen
+
+
+def _what(notice: Notice) -> str:
+    what = str(notice.facts.get("text") or notice.facts.get("what") or "")
+    return (
+        TOLD.get(what)
+        or said(what, WORDS_LENGTH)
+        or "Something changed. Open the page to see what."
+    )
+
+
+def _facts(request: ActionRequest) -> list[tuple[str, str]]:
+    found = []
+    for fact in request.action_type.shown_facts[:FACTS_SHOWN]:
+        label = wording.plain(str(fact["label"]), 60)
+        value = at_pointer(request.payload, fact["pointer"])
+        found.append(
+            (label, said(str(value), VALUE_LENGTH) if value not in (None, "") else "missing")
+        )
+    return found
+
+
+def _asking(ask: Ask, request: ActionRequest, person: Person, now: datetime) -> dict[str, Any]:
+    step, zone = ask.step, zone_of(person)
+    if step.due_at is None:
+        raise ValueError(f"{step} is asked about and has no clock")
+    window = wording.span(step.due_at - step.opened_at)
+    return {
+        "why": wording.plain(ask.why, VALUE_LENGTH),
+        "with_others": _names(_others(step, person)),
+        "left": wording.span(max(step.due_at - now, timedelta(0))),
+        "until": f"{wording.at(step.due_at, now=now, zone=zone)} {wording.zone_word(step.due_at, zone)}",
+        "window": f"Your {window} started at {wording.at(step.opened_at, now=now, zone=zone)}.",
+        "if_nobody": if_nobody_answers(request, step, now=now, zone=zone),
+        "before": _before(request, step, now=now, zone=zone),
+    }
+
+
+def _others(step: Step, person: Person) -> list[str]:
+    others = step.asks.filter(due_at__isnull=False).exclude(person=person)
+    return [str(each.person) for each in others.select_related("person").order_by("position")]
+
+
+def _names(names: list[str]) -> str:
+    shown = [wording.plain(name, TITLE_LENGTH) for name in names[:NAMES_SHOWN]]
+    if len(names) > NAMES_SHOWN:
+        shown.append(f"{len(names) - NAMES_SHOWN} more")
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _before(request: ActionRequest, step: Step, *, now: datetime, zone: tzinfo) -> list[str]:
+    """Say who was asked on earlier rungs, and what came of each."""
+    earlier = request.steps.exclude(pk=step.pk).filter(opened_at__lte=step.opened_at)
+    lines = []
+    for each in earlier.prefetch_related("asks__person").order_by("opened_at", "pk"):
+        names = _names([str(ask.person) for ask in each.asks.all() if ask.asked_at])
+        ended = wording.at(each.closed_at, now=now, zone=zone) if each.closed_at else ""
+        if each.state == Step.State.EXPIRED and names:
+            lines.append(f"{names} did not answer by {ended}.")
+        elif each.state == Step.State.PASSED_OVER:
+            lines.append(f"L{each.level} was passed over: nobody could be asked.")
+        elif each.state == Step.State.ANSWERED and names:
+            lines.append(f"{names} was asked and answered at {ended}.")
+    return lines
+
+
+def if_nobody_answers(
+    request: ActionRequest, step: Step, *, now: datetime, zone: tzinfo
+) -> list[str]:
+    """Say who is asked next and when, and how it ends: two sentences, the last one always there.
+
+    Rungs on which nobody can be asked are passed over when they open, so it may
+    come sooner than said; never later.
+    """
+    if step.due_at is None:
+        raise ValueError(f"{step} has no clock")
+    policy = tables.policy(request.policy_id)
+    path, level = Path(step.path), Level(step.level)
+    response = None
+    if path == Path.APPROVAL:
+        path = Path.TIMEOUT
+        cell = ExceptionType.TIMEOUT, Severity(request.severity), Impact(request.impact)
+        response = policy.cells[cell].response if cell in policy.cells else None
+        ahead = [each for each in ladder.rungs(path) if response and each >= ENTERS_AT[response]]
+    else:
+        ahead = [each for each in ladder.rungs(path) if each > level]
+    lines, end = [], step.due_at
+    for n, each in enumerate(ahead):
+        if n == 0:
+            who = _next_people(request, path, each)
+            lines.append(f"At {wording.at(end, now=now, zone=zone)} {who}.")
+        window = policy.windows.get((path, each), timedelta(0))
+        end += ladder.granted(window, response, each) if response else window
+    closing = wording.at(end, now=now, zone=zone)
+    so = "If nobody answers at all, it ends" if lines else "It ends"
+    lines.append(f"{so} at {closing}, and nothing is carried out.")
+    return lines
+
+
+def _next_people(request: ActionRequest, path: Path, level: Level) -> str:
+    if path == Path.TIMEOUT and level == Level.L1:
+        return "the same people are asked again"
+    if path == Path.TIMEOUT and level == Level.L2:
+        delegates = MatrixDelegate.objects.filter(row=request.matrix_row_id)
+        named = [
+            str(each.role or each.person) for each in delegates.select_related("role", "person")
+        ]
+        return f"the delegates are asked: {_names(named)}" if named else "the delegates are asked"
+    if level == Level.L3:
+        return "the next management level is asked"
+    return f"the next people are asked ({wording.SIGNS[path].word.lower()}, L{level})"

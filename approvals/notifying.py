@@ -1,0 +1,104 @@
+"""Puts what people and agents are to be told into the outbox; `approvals.notifications` delivers it.
+
+Nothing here sends: rows go out with the act that they tell of, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from approvals.models import ActionRequest, Ask, Notice
+from approvals.services.writes import Writes
+from governance.routing import Candidate, People
+
+
+def asked(
+    writes: Writes,
+    ask: Ask,
+    request: ActionRequest,
+    people: People,
+    *,
+    now: datetime,
+    kind: Notice.Kind = Notice.Kind.ASKED,
+) -> None:
+    """Tell one person, through each of their channels, that they are asked, or are still asked."""
+    _through_channels(writes, people.by_pk[ask.person_id], request, kind, ask=ask, now=now)
+
+
+def told(
+    writes: Writes,
+    persons: Iterable[int],
+    request: ActionRequest,
+    people: People,
+    *,
+    what: str,
+    now: datetime,
+    **facts: Any,
+) -> None:
+    """Tell people how a request they know of went on: in their inbox, and through their channels."""
+    for person in sorted(persons):
+        facts = {"what": what, **facts}
+        writes.notices.append(
+            Notice(
+                kind=Notice.Kind.TOLD,
+                via=Notice.Via.INBOX,
+                state=Notice.State.DELIVERED,
+                request=request,
+                person_id=person,
+                facts=facts,
+                created_at=now,
+                delivered_at=now,
+            )
+        )
+        _through_channels(
+            writes, people.by_pk[person], request, Notice.Kind.TOLD, facts=facts, now=now
+        )
+
+
+def state_changed(writes: Writes, request: ActionRequest, *, now: datetime) -> None:
+    """Tell the agent's callback, if it gave one, that the request is in another state."""
+    if not request.callback_url:
+        return
+    writes.notices.append(
+        Notice(
+            kind=Notice.Kind.STATE,
+            via=Notice.Via.WEBHOOK,
+            request=request,
+            number=request.state_seq,
+            facts={"state": str(request.state), "reason": request.end_reason},
+            created_at=now,
+            next_attempt_at=now,
+        )
+    )
+
+
+def _through_channels(
+    writes: Writes,
+    person: Candidate,
+    request: ActionRequest,
+    kind: Notice.Kind,
+    *,
+    now: datetime,
+    ask: Ask | None = None,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    urgent = request.needed_by is not None
+    for channel in person.channels:
+        if channel.urgent_only and not urgent:
+            continue
+        writes.notices.append(
+            Notice(
+                kind=kind,
+                via=channel.kind,
+                request=request,
+                ask=ask,
+                person_id=person.pk,
+                channel_id=channel.pk,
+                facts=facts or {},
+                urgent=urgent,
+                created_at=now,
+                next_attempt_at=now,
+            )
+        )

@@ -1,0 +1,192 @@
+"""What pages, endpoints and processes read. Selectors change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
+
+from approvals.models import ActionRequest, Alert, Ask, Finding, Notice
+from governance import clock
+from governance.models import Heartbeat, Person
+from governance.vocabulary import Duty, Path
+from governance.wording import LANES
+
+COUNTED = 100  # counts are bounded, so that a page costs the same at any load
+SEES_ALL = (Duty.OPERATOR, Duty.AUDITOR, Duty.COMPLIANCE, Duty.POLICY_ADMIN)
+PATHS = tuple(Path)
+CLOCK_SILENT_AFTER_S = 90.0  # real seconds; the schedule alone beats each minute
+
+
+def visible_to(person: Person) -> QuerySet[ActionRequest]:
+    """Return the requests a person may see, with what their pages show first.
+
+    Operators, auditors, compliance and policy admins see all; others those they
+    were named for, asked or passed over, those of agents they own, and those
+    made on their behalf.
+    """
+    rows = ActionRequest.objects.select_related(
+        "action_type", "agent", "department", "policy", "matrix_row", "on_behalf_of"
+    )
+    if not person.is_active:
+        return rows.none()
+    if person.is_superuser or person.has_duty(*SEES_ALL):
+        return rows
+    named = Ask.objects.filter(step__request=OuterRef("pk"), person=person)
+    return rows.filter(Exists(named) | Q(agent__owner=person) | Q(on_behalf_of=person))
+
+
+def inbox_for(
+    person: Person, path: str, *, after: tuple[datetime, int] | None = None
+) -> QuerySet[Ask]:
+    """Return the asks that wait on a person on one path, the first to run out first.
+
+    Args:
+        after: (due_at, id) of the last one shown before.
+    """
+    rows = Ask.objects.filter(person=person, path=path, due_at__isnull=False)
+    if after is not None:
+        due_at, pk = after
+        rows = rows.filter(Q(due_at__gt=due_at) | Q(due_at=due_at, pk__gt=pk))
+    return rows.select_related(
+        "step__request__action_type", "step__request__agent", "step__case"
+    ).order_by("due_at", "pk")
+
+
+def open_requests(*, after: tuple[datetime, int] | None = None) -> QuerySet[ActionRequest]:
+    """Return all open requests, the next to move first. Answers "why is this still open?"."""
+    rows = ActionRequest.objects.filter(due_at__isnull=False)
+    if after is not None:
+        due_at, pk = after
+        rows = rows.filter(Q(due_at__gt=due_at) | Q(due_at=due_at, pk__gt=pk))
+    return rows.select_related("action_type", "agent").order_by("due_at", "pk")
+
+
+def unseen_notices(person: Person) -> QuerySet[Notice]:
+    """Return what a person was told in the inbox and has not seen, the newest first."""
+    return (
+        Notice.objects.filter(person=person, via=Notice.Via.INBOX, seen_at__isnull=True)
+        .select_related("request")
+        .order_by("-pk")
+    )
+
+
+def open_alerts() -> QuerySet[Alert]:
+    return (
+        Alert.objects.filter(closed_at__isnull=True)
+        .select_related("request")
+        .order_by("-raised_at")
+    )
+
+
+def open_findings() -> int:
+    """Return how many silent failures stand: findings of audits that nobody mended."""
+    return Finding.objects.filter(cleared_at__isnull=True).count()
+
+
+def next_due_at(now: datetime) -> datetime | None:
+    """Return when the clock has something to do next; at or before `now` if it has already."""
+    instants = [
+        ActionRequest.objects.filter(state=state, parked_until__isnull=True).aggregate(
+            first=Min("due_at")
+        )["first"]
+        for state in (ActionRequest.State.PENDING, ActionRequest.State.APPROVED)
+    ]
+    instants.append(
+        Ask.objects.filter(next_ping_at__isnull=False).aggregate(first=Min("next_ping_at"))["first"]
+    )
+    instants.append(
+        Notice.objects.filter(next_attempt_at__gt=now).aggregate(first=Min("next_attempt_at"))[
+            "first"
+        ]
+    )
+    return min((instant for instant in instants if instant is not None), default=None)
+
+
+def chain_heads() -> Iterator[tuple[str, int, str]]:
+    """Yield (chain, length, last hash) of every request, for `governance.verify`."""
+    heads = ActionRequest.objects.order_by("ref").values_list("ref", "chain_length", "chain_hash")
+    yield from heads.iterator()
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """How many asks of one path wait on somebody, and when the first runs out."""
+
+    count: int  # at most COUNTED
+    first_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    ok: bool
+    checked_at: datetime | None
+    silent_failures: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around every page."""
+
+    counts: dict[str, Lane]
+    inbox_count: int
+    open_count: int | None
+    health: Health
+
+
+def frame_for(person: Person, now: datetime) -> Frame:
+    """Return the lanes' counts and the product's health, in a fixed number of queries."""
+    counts = {}
+    for path in PATHS:
+        waiting = Ask.objects.filter(person=person, path=path, due_at__isnull=False)
+        dues = list(waiting.order_by("due_at", "pk").values_list("due_at", flat=True)[:COUNTED])
+        counts[str(path)] = Lane(len(dues), dues[0] if dues else None)
+    open_count = None
+    if person.has_duty(*SEES_ALL):
+        open_count = ActionRequest.objects.filter(due_at__isnull=False)[:COUNTED].count()
+    return Frame(counts, sum(lane.count for lane in counts.values()), open_count, health(now))
+
+
+def health(now: datetime) -> Health:
+    """Return whether the clock runs and nothing failed in silence, in words for the rail.
+
+    The beat of either pair of hands counts: the clock process, or the schedule.
+    """
+    beats = Heartbeat.objects.filter(pk__in=("clock", "schedule"))
+    beat = beats.aggregate(last=Max("beat_at"))["last"]
+    failures = open_findings()
+    if beat is None or beat < now - clock.technical(CLOCK_SILENT_AFTER_S):
+        return Health(False, beat, failures, "The clock is silent")
+    if failures:
+        return Health(False, beat, failures, "Something failed unseen")
+    return Health(True, beat, failures, "Every clock is running")
+
+
+def next_ask(person: Person, *, after: Ask | None) -> Ask | None:
+    """Return what to offer a person next: the next of the same lane, then of the lanes below, then above.
+
+    Args:
+        after: the ask they have just answered.
+    """
+    lanes = [*(str(path) for path in LANES), str(Path.UNDO)]
+    if after is not None and after.path in lanes and after.due_at is not None:
+        later = inbox_for(person, after.path, after=(after.due_at, after.pk)).first()
+        if later is not None:
+            return later
+        start = lanes.index(after.path)
+        lanes = lanes[start:] + lanes[:start]
+    found = (inbox_for(person, path).first() for path in lanes)
+    return next((ask for ask in found if ask is not None), None)
+
+
+def places_in_lane(ask: Ask, *, most: int) -> tuple[int, int] | None:
+    """Return an open ask's place in its lane and how many there are, both counted up to `most` + 1.
+
+    None beyond that.
+    """
+    waiting = Ask.objects.filter(person=ask.person_id, path=ask.path, due_at__isnull=False)
+    pks = list(waiting.order_by("due_at", "pk").values_list("pk", flat=True)[: most + 1])
+    return (pks.index(ask.pk) + 1, len(pks)) if ask.pk in pks else None

@@ -1,0 +1,98 @@
+"""What an operator must see. One alert stands open for each matter, however often it happens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from approvals.models import ActionRequest, Alert
+from governance import actors, wording
+from governance.errors import NotFound, NotYours
+from governance.ledger import Act
+from governance.models import Person
+from governance.vocabulary import Chain, Duty
+
+TEXT_LENGTH = 500
+
+
+@transaction.atomic
+def raise_alert(
+    *, kind: str, key: str, text: str, now: datetime, request: ActionRequest | None = None
+) -> Alert:
+    """Raise an alert, or return the one that already stands for this (kind, key). Safe from any number of callers."""
+    alert = Alert(
+        kind=kind,
+        key=key[:200],
+        text=wording.plain(text, TEXT_LENGTH),
+        request=request,
+        raised_at=now,
+    )
+    Alert.objects.bulk_create([alert], ignore_conflicts=True)
+    return Alert.objects.get(kind=kind, key=key[:200], closed_at__isnull=True)
+
+
+def close_alert(*, kind: str, key: str, now: datetime) -> int:
+    """Close the alert that stands for this matter, if one does: it works again."""
+    standing = Alert.objects.filter(kind=kind, key=key[:200], closed_at__isnull=True)
+    return standing.update(closed_at=now)
+
+
+@transaction.atomic
+def acknowledge(*, alert: int, actor: Person, now: datetime) -> Alert:
+    """Keep that somebody looks after an alert. It stands until what it is about works again.
+
+    Idempotent: the first who says so is kept.
+
+    Args:
+        alert: primary key.
+
+    Raises:
+        NotYours: the actor is no operator.
+        NotFound: there is no such alert.
+    """
+    if not (actor.is_superuser or actor.has_duty(Duty.OPERATOR)):
+        raise NotYours("Operators look after alerts. Nothing was changed.")
+    found = Alert.objects.select_for_update(no_key=True, of=("self",)).filter(pk=alert).first()
+    if found is None:
+        raise NotFound("There is no such alert.")
+    if found.acknowledged_at is not None or found.closed_at is not None:
+        return found
+    found.acknowledged_by, found.acknowledged_at = actor, now
+    found.save(update_fields=["acknowledged_by", "acknowledged_at"])
+    act = Act(now=now, actor=actors.person(actor))
+    act.record_named(Chain.SYSTEM, "alert.acknowledged", alert=found.kind, key=found.key)
+    act.write()
+    return found
+
+
+def expired(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored: nobody decided in time."""
+    text = f"{request.ref} expired: nobody decided. {request.title}"
+    return _of(request, "request.expired", text, now)
+
+
+def lapsed(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored: it was approved, and nothing began."""
+    text = f"{request.ref} was approved and not begun in time, so it ended. {request.title}"
+    return _of(request, "request.lapsed", text, now)
+
+
+def unreachable(request: ActionRequest, name: str, *, now: datetime) -> Alert:
+    """An alert, not yet stored: somebody is asked in the inbox alone."""
+    text = (
+        f"{name} was asked about {request.ref} in the inbox alone: no other channel reaches them."
+    )
+    alert = _of(request, "ask.unreachable", text, now)
+    alert.key = f"{request.ref} {name}"
+    return alert
+
+
+def _of(request: ActionRequest, kind: str, text: str, now: datetime) -> Alert:
+    return Alert(
+        kind=kind,
+        key=request.ref,
+        text=wording.plain(text, TEXT_LENGTH),
+        request=request,
+        raised_at=now,
+    )

@@ -1,0 +1,360 @@
+"""How a request climbs: from its first ask to the rung that can be asked next, or to its end.
+
+`Climb` moves one locked request in memory, by the pure tables of `governance`,
+and leaves every row it made or changed with a `Writes`. Submission, the sweeps
+and decisions all climb through it, so that there is one way up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from approvals import notifying
+from approvals.due import set_due
+from approvals.models import ActionRequest, Ask, Case, Decision, Step
+from approvals.services import alerts
+from approvals.services.writes import Writes
+from governance import ladder
+from governance.decision_tree import ENTERS_AT
+from governance.ledger import Act
+from governance.routing import Asked, History, Passed, People, Routing, Row, Subject, Why, route
+from governance.tables import Policy
+from governance.vocabulary import (
+    ExceptionType,
+    Impact,
+    Level,
+    Path,
+    Response,
+    Severity,
+    Verdict,
+)
+
+
+def subject_of(request: ActionRequest) -> Subject:
+    """Return what routing knows of a request, its action type and agent loaded."""
+    return Subject(
+        department=request.department_id,
+        action=request.action_type.key,
+        action_name=request.action_type.name,
+        amount=request.routed_amount,
+        currency=request.currency,
+        agent_owner=request.agent.owner_id,
+        on_behalf_of=request.on_behalf_of_id,
+    )
+
+
+@dataclass
+class Climb:
+    """One request on its way up, with all that hangs from it. Its row is locked by the caller.
+
+    Attributes:
+        request: with `action_type` and `agent` loaded.
+        was: the state the row was read in.
+        step: the step that waits, if one does.
+        asks: all asks of that step, those passed over among them.
+        case: the open timeout case, if there is one.
+        first_asked: who was asked at L0.
+    """
+
+    request: ActionRequest
+    policy: Policy
+    people: People
+    act: Act
+    writes: Writes
+    step: Step | None = None
+    asks: list[Ask] = field(default_factory=list)
+    case: Case | None = None
+    decisions: Sequence[Decision] = ()
+    first_asked: tuple[int, ...] = ()
+    everybody_asked: set[int] = field(default_factory=set)
+    late: timedelta = timedelta(0)  # how late the clock was, where it mattered
+
+    def __post_init__(self) -> None:
+        self.was: str = self.request.state
+        self.now: datetime = self.act.now
+        self._opened_case = False
+
+    @property
+    def row(self) -> Row:
+        return self.policy.rows[self.request.matrix_row_id]
+
+    @property
+    def approvals(self) -> int:
+        """How many distinct people approved this digest, over all steps."""
+        return len({
+            each.person_id
+            for each in self.decisions
+            if each.verdict == Verdict.APPROVE and each.digest == self.request.digest
+        })  # fmt: skip
+
+    # --- What can happen to it ---
+
+    def open_first(self) -> None:
+        """Ask for the first time, at submission."""
+        window = self.request.action_type.sla
+        if not self._open(Path.APPROVAL, Level.L0, Step.Began.SUBMITTED, self.now, window):
+            self._leave(Path.APPROVAL, Level.L0, since=self.now, absent=True)
+
+    def run_out(self) -> None:
+        """The waiting step's clock ran out: close it and climb."""
+        step = self._waiting()
+        if step.due_at is None or step.due_at > self.now:
+            raise ValueError(f"{step} is not due")
+        since, path, level = step.due_at, Path(step.path), Level(step.level)
+        step.expire(now=self.now)
+        late = self.now - since
+        self.act.record(
+            self.request, "step.expired", path=path, level=level, due_at=since, late_s=late
+        )
+        self._close_step()
+        self._leave(path, level, since=since)
+
+    def pass_over(self, gone: Iterable[Passed], *, only_for_reachable: bool = False) -> bool:
+        """People who were asked cannot answer any more: ask the next ones, on the same clock, or climb.
+
+        Args:
+            gone: who, and why.
+            only_for_reachable: change nothing unless somebody reachable takes every place.
+
+        Returns whether anything changed.
+        """
+        step = self._waiting()
+        why = {passed.person: passed for passed in gone}
+        kept = [ask for ask in self.asks if ask.due_at and ask.person_id not in why]
+        decided = sum(each.step_id == step.pk for each in self.decisions)
+        wanted = step.needed - decided - len(kept)
+        spent = {ask.person_id: Passed(ask.person_id, Why.NOBODY, "") for ask in self.asks}
+        found = self._route(Path(step.path), Level(step.level), spent=spent, have=len(kept))
+        taking = found.asked[: max(wanted, 0)]
+        enough = len(taking) >= wanted
+        if only_for_reachable and not (enough and all(asked.reachable for asked in taking)):
+            return False
+        for ask in self.asks:
+            if ask.due_at and ask.person_id in why:
+                self._pass_ask(ask, why[ask.person_id])
+        self._record_passed(step, found.passed_over)
+        if enough:
+            for place, asked in enumerate(taking, start=len(self.asks)):
+                self._ask(step, asked, place)
+                self.act.record(
+                    self.request, "ask.opened", path=step.path, level=step.level,
+                    asked=self._username(asked.person), instead_of=[self._username(pk) for pk in why],
+                )  # fmt: skip
+            return True
+        step.pass_over(now=self.now)
+        self.act.record(self.request, "step.passed_over", path=step.path, level=step.level)
+        self._close_step()
+        self._leave(Path(step.path), Level(step.level), since=self.now, absent=True)
+        return True
+
+    def settle(self) -> None:
+        """Have the request's row written as it now is."""
+        set_due(self.request, waiting=self.step)
+        self.writes.move(self.request, was=self.was)
+
+    # --- The way up ---
+
+    def _leave(self, path: Path, level: Level, *, since: datetime, absent: bool = False) -> None:
+        """A rung is over without an answer: open the next one that can be asked, or end."""
+        began = Step.Began.PASSED_OVER if absent else Step.Began.EXPIRED
+        rung: Level | None
+        if path == Path.APPROVAL:
+            path, rung = Path.TIMEOUT, self._open_case(since=since, absent=absent)
+        else:
+            rung = ladder.next_rung(path, level)
+        while rung is not None:
+            window = self._window(path, rung)
+            start = ladder.begins_at(due_at=since, now=self.now, window=window)
+            if start != since:
+                self.late, began = self.now - since, Step.Began.LATE
+            if self._open(path, rung, began, start, window):
+                return
+            since, began = start, Step.Began.PASSED_OVER
+            rung = ladder.next_rung(path, rung)
+        self._end()
+
+    def _open(
+        self, path: Path, level: Level, began: Step.Began, since: datetime, window: timedelta
+    ) -> bool:
+        """Open one rung and ask its people; or record that it was passed over, and return False."""
+        found = self._route(path, level)
+        opens = found.opens
+        step = Step(
+            request=self.request,
+            case=self.case,
+            path=path,
+            level=level,
+            state=Step.State.WAITING if opens else Step.State.PASSED_OVER,
+            needed=found.needed,
+            window=window if opens else timedelta(0),
+            began=began,
+            opened_at=since,
+            due_at=since + window if opens else None,
+            closed_at=None if opens else since,
+        )
+        self.writes.steps.append(step)
+        self._reach(level)
+        self._record_passed(step, found.passed_over)
+        passed = {self._username(each.person): each.why for each in found.passed_over}
+        if not opens:
+            self.act.record(
+                self.request, "step.passed_over", path=path, level=level, passed_over=passed
+            )
+            return False
+        self.step, self.asks = step, []
+        self.act.record(
+            self.request, "step.opened", path=path, level=level, opened_at=since,
+            due_at=step.due_at, needed=found.needed, passed_over=passed,
+            asked=[self._username(each.person) for each in found.asked],
+        )  # fmt: skip
+        for place, asked in enumerate(found.asked):
+            self._ask(step, asked, place)
+        if path == Path.APPROVAL:
+            self.first_asked = tuple(asked.person for asked in found.asked)
+        return True
+
+    def _open_case(self, *, since: datetime, absent: bool) -> Level:
+        """Open the timeout case that the first ask's silence is, and return where the tree enters."""
+        request = self.request
+        cell = ExceptionType.TIMEOUT, Severity(request.severity), Impact(request.impact)
+        answer = self.policy.cells[cell]
+        level = ENTERS_AT[answer.response]
+        self.case = Case(
+            request=request,
+            exception=ExceptionType.TIMEOUT,
+            severity=request.severity,
+            impact=request.impact,
+            response=answer.response,
+            source=answer.source,
+            reason="Nobody first asked can decide."
+            if absent
+            else "The first approver did not answer in time.",
+            highest_level=level,
+            absent=absent,
+            opened_at=since,
+        )
+        self.writes.cases.append(self.case)
+        self._opened_case = True
+        self.act.record(
+            request, "case.opened", exception=ExceptionType.TIMEOUT, severity=request.severity,
+            impact=request.impact, response=answer.response, source=answer.source,
+            original_approvers=[self._username(pk) for pk in self.first_asked],
+            reason=self.case.reason,
+        )  # fmt: skip
+        return level
+
+    def _end(self) -> None:
+        """The path is over, and silence never approves: close, tell, alert."""
+        self.step = None
+        self.request.expire(now=self.now, reason="silence")
+        self.act.record(self.request, "request.expired", reason="silence")
+        self.resolve_case(Case.Outcome.EXPIRED)
+        told = self.everybody_asked
+        notifying.told(self.writes, told, self.request, self.people, what="expired", now=self.now)
+        self.writes.alerts.append(alerts.expired(self.request, now=self.now))
+        notifying.state_changed(self.writes, self.request, now=self.now)
+
+    def resolve_case(self, outcome: Case.Outcome) -> None:
+        """Close the open case, if there is one."""
+        if self.case is None:
+            return
+        self.case.resolve(outcome=outcome, now=self.now)
+        self._case_changed()
+        self.act.record(
+            self.request, "case.resolved", exception=self.case.exception, outcome=outcome,
+            highest_level=self.case.highest_level,
+        )  # fmt: skip
+
+    # --- Small things ---
+
+    def _route(
+        self, path: Path, level: Level, *, spent: dict[int, Passed] | None = None, have: int = 0
+    ) -> Routing:
+        history = History(
+            deciders=frozenset(each.person_id for each in self.decisions),
+            approvals=self.approvals + have,
+            first_asked=self.first_asked,
+            spent=spent or {},
+        )
+        return route(
+            path,
+            level,
+            row=self.row,
+            subject=subject_of(self.request),
+            people=self.people,
+            history=history,
+            now=self.now,
+            policy=self.policy.number,
+        )
+
+    def _window(self, path: Path, level: Level) -> timedelta:
+        response = Response(self.case.response) if self.case else Response.DELEGATE
+        return ladder.granted(self.policy.windows[path, level], response, level)
+
+    def _reach(self, level: Level) -> None:
+        if self.case is not None and self.case.highest_level < level:
+            self.case.highest_level = level
+            self._case_changed()
+
+    def _case_changed(self) -> None:
+        if self.case and not self._opened_case and self.case not in self.writes.changed_cases:
+            self.writes.changed_cases.append(self.case)
+
+    def _ask(self, step: Step, asked: Asked, place: int) -> None:
+        first_ping = step.opened_at + ladder.ping_wait(step.window, 0)
+        ask = Ask(
+            step=step,
+            person_id=asked.person,
+            path=step.path,
+            why=asked.why,
+            position=place,
+            asked_at=self.now,
+            due_at=step.due_at,
+            next_ping_at=first_ping if step.level == Level.L1 else None,
+            unreachable_at=None if asked.reachable else self.now,
+        )
+        self.asks.append(ask)
+        self.everybody_asked.add(asked.person)
+        self.writes.asks.append(ask)
+        notifying.asked(self.writes, ask, self.request, self.people, now=self.now)
+        if not asked.reachable:
+            self.writes.alerts.append(
+                alerts.unreachable(self.request, self.people.by_pk[asked.person].name, now=self.now)
+            )
+
+    def _pass_ask(self, ask: Ask, passed: Passed) -> None:
+        ask.due_at = ask.next_ping_at = None
+        ask.passed_over_at, ask.passed_over_reason = self.now, passed.why
+        self.writes.passed_asks.append(ask)
+        self.act.record(
+            self.request, "ask.passed_over", person=self._username(ask.person_id), reason=passed.why
+        )
+
+    def _record_passed(self, step: Step, passed_over: Iterable[Passed]) -> None:
+        """Keep why others were not asked, once each; those already on the step say it themselves."""
+        known = {ask.person_id for ask in self.asks if ask.step is step}
+        self.writes.asks += [
+            Ask(
+                step=step,
+                person_id=passed.person,
+                path=step.path,
+                passed_over_at=self.now,
+                passed_over_reason=passed.why,
+            )
+            for passed in {each.person: each for each in passed_over}.values()
+            if passed.person not in known
+        ]
+
+    def _close_step(self) -> None:
+        self.writes.closed_steps.append(self._waiting())
+        self.step = None
+
+    def _waiting(self) -> Step:
+        if self.step is None:
+            raise ValueError(f"nothing waits on {self.request.ref}")
+        return self.step
+
+    def _username(self, pk: int) -> str:
+        return f"person:{self.people.by_pk[pk].username}"

@@ -1,0 +1,76 @@
+"""Loads what a climb needs, for one request or for a batch, in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from approvals.models import ActionRequest, Ask, Case, Decision, Step
+from approvals.services.escalate import Climb
+from approvals.services.writes import Writes
+from governance import tables
+from governance.ledger import Act
+from governance.vocabulary import ExceptionType, Path
+
+
+def climbs(
+    requests: Sequence[ActionRequest], writes: Writes, *, actor: str, now: datetime
+) -> list[Climb]:
+    """Return a climb for each of these requests, in their order, each with an act of its own.
+
+    The requests are locked, with `action_type` and `agent` loaded. Their acts
+    are already with `writes`.
+    """
+    ids = [request.pk for request in requests]
+    steps = {
+        step.request_id: step
+        for step in Step.objects.filter(request__in=ids, state=Step.State.WAITING)
+    }
+    asks: dict[int, list[Ask]] = defaultdict(list)  # of the waiting step, by request
+    asked: dict[int, list[tuple[str, int]]] = defaultdict(list)  # (path, person) of all, by request
+    for ask in Ask.objects.filter(step__request__in=ids).select_related("step").order_by("pk"):
+        request_id = ask.step.request_id
+        waiting = steps.get(request_id)
+        if waiting is not None and ask.step_id == waiting.pk:
+            ask.step = waiting
+            asks[request_id].append(ask)
+        if ask.asked_at is not None:
+            asked[request_id].append((ask.path, ask.person_id))
+    cases = {
+        case.request_id: case
+        for case in Case.objects.filter(
+            request__in=ids, exception=ExceptionType.TIMEOUT, state=Case.State.OPEN
+        )
+    }
+    decisions: dict[int, list[Decision]] = defaultdict(list)
+    for decision in Decision.objects.filter(request__in=ids).order_by("pk"):
+        decisions[decision.request_id].append(decision)
+    policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
+    people = tables.people_for(
+        {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
+        also={person for pairs in asked.values() for _, person in pairs}
+        | {ask.person_id for each in asks.values() for ask in each}
+        | {decision.person_id for each in decisions.values() for decision in each},
+        now=now,
+    )
+    found = []
+    for request in requests:
+        act = Act(now=now, actor=actor)
+        writes.acts.append(act)
+        found.append(
+            Climb(
+                request=request,
+                policy=policies[request.policy_id],
+                people=people,
+                act=act,
+                writes=writes,
+                step=steps.get(request.pk),
+                asks=asks[request.pk],
+                case=cases.get(request.pk),
+                decisions=decisions[request.pk],
+                first_asked=tuple(p for path, p in asked[request.pk] if path == Path.APPROVAL),
+                everybody_asked={person for _, person in asked[request.pk]},
+            )
+        )
+    return found

@@ -1,0 +1,104 @@
+"""The rows of one act, or of a whole sweep, kept in memory and written at once.
+
+Services and sweeps move objects in memory; what they changed and what they
+made is collected here, and goes out in a fixed number of statements whatever
+the number of requests. Source: DESIGN 7, "How it stays fast".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from approvals.models import ActionRequest, Alert, Ask, Case, Decision, Notice, Step
+from governance import bulk, ledger
+
+MOVED = ("due_at", "chain_length", "chain_hash")
+CHANGED_STATE = (
+    *MOVED,
+    "state",
+    "state_seq",
+    "approved_at",
+    "ended_at",
+    "end_reason",
+    "holds_key",
+    "next_attempt_at",
+)
+
+
+@dataclass
+class Writes:
+    """What is to be written. `save` once, in the transaction that holds the requests' locks."""
+
+    acts: list[ledger.Act] = field(default_factory=list)
+    moved: dict[str, list[ActionRequest]] = field(
+        default_factory=dict
+    )  # by the state they came from
+    closed_steps: list[Step] = field(default_factory=list)
+    changed_cases: list[Case] = field(default_factory=list)
+    passed_asks: list[Ask] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+
+    def move(self, request: ActionRequest, *, was: str) -> None:
+        """Have the row of a locked request written; `was` is the state it was read in."""
+        self.moved.setdefault(was, []).append(request)
+
+    def save(self) -> None:
+        """Write everything, parents before children, the named chains last.
+
+        Raises LostUpdate if a row was not as it was read, and whatever the
+        database says to a row it refuses. Objects must not be used after that:
+        they hold the state they were to have.
+        """
+        for was, requests in self.moved.items():
+            alive = [request for request in requests if request.state == was]
+            turned = [request for request in requests if request.state != was]
+            expecting = ("state", was)
+            bulk.save_differing(ActionRequest, alive, MOVED, expecting=expecting)
+            bulk.save_differing(ActionRequest, turned, CHANGED_STATE, expecting=expecting)
+        self._close()
+        bulk.save_alike(
+            Case,
+            self.changed_cases,
+            ["state", "outcome", "resolved_at", "highest_level"],
+            expecting=("state", Case.State.OPEN),
+        )
+        self._insert()
+        ledger.write(self.acts)
+
+    def _close(self) -> None:
+        bulk.save_alike(
+            Step, self.closed_steps, ["state", "closed_at"], expecting=("state", Step.State.WAITING)
+        )
+        if self.closed_steps:
+            closed = [step.pk for step in self.closed_steps]
+            Ask.objects.filter(step__in=closed, due_at__isnull=False).update(
+                due_at=None, next_ping_at=None
+            )
+        bulk.save_alike(
+            Ask,
+            self.passed_asks,
+            ["due_at", "next_ping_at", "passed_over_at", "passed_over_reason"],
+        )
+
+    def _insert(self) -> None:
+        """Insert parents before children, each pointing at the keys its parents were given."""
+        for rows, parents in (
+            (self.cases, ["request"]),
+            (self.steps, ["request", "case"]),
+            (self.asks, ["step"]),
+        ):
+            for parent in parents:
+                bulk.link(rows, parent)
+            bulk.give_keys(rows)
+            bulk.insert(rows)
+        bulk.insert(self.decisions)
+        for parent in ("request", "ask"):
+            bulk.link(self.notices, parent)
+        bulk.insert(self.notices)
+        bulk.link(self.alerts, "request")
+        Alert.objects.bulk_create(self.alerts, ignore_conflicts=True)  # one open alert a matter

@@ -1,0 +1,233 @@
+"""Loops the clock drives. Each takes `now`, does one batch, and says how many rows it moved.
+
+Safe to run from any number of processes at once, and safe to run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from approvals import notifying
+from approvals.batches import in_halves
+from approvals.locks import lock_resources
+from approvals.models import ActionRequest, Ask, Finding, Notice
+from approvals.services import alerts
+from approvals.services.escalate import Climb, subject_of
+from approvals.services.gather import climbs
+from approvals.services.writes import Writes
+from governance import actors, bulk, ladder
+from governance.claims import claim
+from governance.models import Absence, ContactChannel, Person
+from governance.routing import Passed, Why, hindrance
+
+BATCH = 500
+S = ActionRequest.State
+
+
+def climb_due_steps(*, now: datetime, limit: int = BATCH) -> int:
+    """Expire waiting steps whose time is up; each request climbs to the next rung, or ends.
+
+    A rung begins at the instant the one before it was over, not at the sweep.
+    Returns how many requests moved, at most `limit`.
+    """
+    due = _due(S.PENDING, now)
+    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
+
+    def move(climb: Climb) -> bool:
+        if climb.step is None or climb.step.due_at is None or climb.step.due_at > now:
+            raise ValueError(f"{climb.request.ref} is due, and no step of it is")
+        climb.run_out()
+        return True
+
+    return _move(candidates, due, move, sweep="climb_due_steps", now=now)
+
+
+def end_lapsed_approvals(*, now: datetime, limit: int = BATCH) -> int:
+    """End approvals that nothing began in time. Returns how many, at most `limit`."""
+    due = _due(S.APPROVED, now)
+    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
+
+    def end(climb: Climb) -> bool:
+        request = climb.request
+        request.expire(now=now, reason="lapsed")
+        climb.act.record(
+            request, "request.expired", reason="lapsed", approved_at=request.approved_at
+        )
+        told = climb.everybody_asked
+        notifying.told(climb.writes, told, request, climb.people, what="lapsed", now=now)
+        notifying.state_changed(climb.writes, request, now=now)
+        climb.writes.alerts.append(alerts.lapsed(request, now=now))
+        return True
+
+    return _move(candidates, due, end, sweep="end_lapsed_approvals", now=now)
+
+
+def pass_over_absent(*, now: datetime, limit: int = BATCH) -> int:
+    """Pass over people who were asked and can no longer answer; the next ones are asked on the same clock.
+
+    Somebody whom no channel reaches any more is passed over only for somebody
+    reachable; otherwise they stay asked, and an alert is raised once. Returns
+    how many requests changed.
+    """
+    usable = ContactChannel.objects.filter(
+        person=OuterRef("pk"), confirmed_at__isnull=False, refused_at__isnull=True
+    )
+    away = Absence.objects.filter(
+        person=OuterRef("pk"), cancelled_at__isnull=True, starts_at__lte=now, ends_at__gt=now
+    )
+    gone = Person.objects.filter(Q(is_active=False) | Exists(away)).values("pk")
+    unreachable = Person.objects.filter(is_active=True).exclude(Exists(usable)).values("pk")
+    open_asks = Ask.objects.filter(due_at__isnull=False).filter(
+        Q(person__in=gone) | Q(person__in=unreachable, unreachable_at__isnull=True)
+    )
+    pending = ActionRequest.objects.filter(_unparked(now), state=S.PENDING)
+    candidates = list(
+        pending.filter(pk__in=open_asks.values("step__request"))
+        .order_by("pk")
+        .values_list("pk", flat=True)[:limit]
+    )
+
+    def replace(climb: Climb) -> bool:
+        return _replace_gone(climb) | _replace_unreachable(climb)
+
+    return _move(candidates, pending, replace, sweep="pass_over_absent", now=now)
+
+
+def ping_again(*, now: datetime, limit: int = BATCH) -> int:
+    """Remind people who were asked again, at widening intervals. Returns how many requests were pinged."""
+    due = Ask.objects.filter(next_ping_at__lte=now)
+    candidates = list(
+        due.order_by("next_ping_at", "pk").values_list("step__request", flat=True)[:limit]
+    )
+    pending = ActionRequest.objects.filter(_unparked(now), state=S.PENDING)
+
+    def ping(climb: Climb) -> bool:
+        pinged = [
+            ask for ask in climb.asks if ask.next_ping_at is not None and ask.next_ping_at <= now
+        ]
+        for ask in pinged:
+            _ping(climb, ask)
+        bulk.save_differing(Ask, pinged, ["pings", "next_ping_at"])
+        return bool(pinged)
+
+    return _move(list(dict.fromkeys(candidates)), pending, ping, sweep="ping_again", now=now)
+
+
+# --- The common way ---
+
+
+def _due(state: str, now: datetime) -> QuerySet[ActionRequest]:
+    return ActionRequest.objects.filter(_unparked(now), state=state, due_at__lte=now)
+
+
+def _unparked(now: datetime) -> Q:
+    return Q(parked_until__isnull=True) | Q(parked_until__lte=now)
+
+
+def _move(
+    candidates: Sequence[int],
+    still: QuerySet[ActionRequest],
+    move: Callable[[Climb], bool],
+    *,
+    sweep: str,
+    now: datetime,
+) -> int:
+    """Claim the candidates that are `still` what the sweep is for, move each, write all at once."""
+
+    @transaction.atomic
+    def work(pks: Sequence[int]) -> int:
+        lock_resources(
+            ActionRequest.objects.filter(pk__in=pks).values_list("resource_id", flat=True)
+        )
+        rows = (
+            still.filter(pk__in=pks).select_related("action_type", "agent").order_by("due_at", "pk")
+        )
+        writes = Writes()
+        moved = []
+        for climb in climbs(claim(rows, limit=len(pks)), writes, actor=actors.CLOCK, now=now):
+            if move(climb):
+                climb.settle()
+                moved.append(climb)
+        writes.save()
+        _report_late([climb for climb in moved if climb.late], sweep=sweep, now=now)
+        return len(moved)
+
+    return in_halves(candidates, work, sweep=sweep, now=now)
+
+
+def _report_late(late: Sequence[Climb], *, sweep: str, now: datetime) -> None:
+    """A clock that was too late for the new rung's window is a finding: people lost time they had."""
+    if not late:
+        return
+    worst = max(climb.late for climb in late)
+    text = f"The clock was up to {int(worst.total_seconds())} s late. Rungs began anew instead of in the past."
+    alert = alerts.raise_alert(kind="clock.late", key=sweep, text=text, now=now)
+    bulk.insert([
+        Finding(
+            audit="clock.late",
+            key=f"{climb.request.ref} {now.isoformat()}",
+            text=f"A rung of {climb.request.ref} began {int(climb.late.total_seconds())} s late.",
+            facts={"late_s": int(climb.late.total_seconds())},
+            request=climb.request,
+            alert=alert,
+            found_at=now,
+            cleared_at=now,  # nothing is left to mend: the rung has its full window
+        )
+        for climb in late
+    ])  # fmt: skip
+
+
+def _replace_gone(climb: Climb) -> bool:
+    deciders = frozenset(each.person_id for each in climb.decisions)
+    gone: list[Passed] = []
+    for ask in climb.asks:
+        if ask.due_at is None:
+            continue
+        person = climb.people.by_pk[ask.person_id]
+        found = hindrance(
+            person, subject=subject_of(climb.request), deciders=deciders, now=climb.now
+        )
+        if found is not None and found.code in (Why.AWAY, Why.DISABLED):
+            gone.append(found)
+    return climb.pass_over(gone) if gone else False
+
+
+def _replace_unreachable(climb: Climb) -> bool:
+    if climb.step is None or climb.step.pk is None:
+        return False  # it climbed just now, and routing knew
+    changed = False
+    for ask in [each for each in climb.asks if each.pk and each.due_at and not each.unreachable_at]:
+        person = climb.people.by_pk[ask.person_id]
+        if person.reachable:
+            continue
+        passed = Passed(
+            ask.person_id, Why.UNREACHABLE, "has no confirmed channel besides the inbox"
+        )
+        if not climb.pass_over([passed], only_for_reachable=True):
+            ask.unreachable_at = climb.now
+            bulk.save_alike(Ask, [ask], ["unreachable_at"])
+            climb.writes.alerts.append(
+                alerts.unreachable(climb.request, person.name, now=climb.now)
+            )
+            climb.act.record(climb.request, "ask.unreachable", person=f"person:{person.username}")
+        changed = True
+    return changed
+
+
+def _ping(climb: Climb, ask: Ask) -> None:
+    if climb.step is None or ask.next_ping_at is None or ask.due_at is None:
+        raise ValueError(f"ask {ask.pk} is to be pinged, and nothing waits")
+    ask.pings += 1
+    following: datetime | None = ask.next_ping_at
+    while following is not None and following <= climb.now:
+        following += ladder.ping_wait(climb.step.window, ask.pings)
+    ask.next_ping_at = following if following is not None and following < ask.due_at else None
+    username = climb.people.by_pk[ask.person_id].username
+    climb.act.record(climb.request, "ask.pinged", person=f"person:{username}", ping=ask.pings)
+    notifying.asked(
+        climb.writes, ask, climb.request, climb.people, now=climb.now, kind=Notice.Kind.PINGED
+    )

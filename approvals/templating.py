@@ -1,0 +1,49 @@
+"""Keys and titles made from a payload: `{/json/pointer}` and `{amount}`, nothing else.
+
+Not a template language: an action type's templates are data, and what fills
+them comes from an agent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from jsonpointer import JsonPointer, JsonPointerException
+
+_PLACE = re.compile(r"\{([^{}]*)\}")
+_MISSING = object()
+
+
+def at_pointer(document: Any, pointer: str) -> Any:
+    """Return what a JSON pointer (RFC 6901) finds, or None where there is nothing."""
+    try:
+        found = JsonPointer(pointer).resolve(document, _MISSING)
+    except JsonPointerException:
+        return None
+    return None if found is _MISSING else found
+
+
+def key(template: str, payload: Mapping[str, Any]) -> str:
+    """Fill a key template. Every value is percent-encoded, so that "a/b" + "c" is never "a" + "b/c".
+
+    What the payload leaves out stands as nothing.
+    """
+    return _fill(template, lambda name: quote(_text(at_pointer(payload, name)), safe=""))
+
+
+def title(template: str, payload: Mapping[str, Any], *, amount: str) -> str:
+    """Fill a title for people to read; the caller makes it safe to show."""
+    return _fill(
+        template, lambda name: amount if name == "amount" else _text(at_pointer(payload, name))
+    )
+
+
+def _fill(template: str, value_of: Callable[[str], str]) -> str:
+    return _PLACE.sub(lambda place: value_of(place.group(1)), template)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

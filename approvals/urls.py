@@ -1,0 +1,19 @@
+"""The pages of approvers and operators."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from approvals.views import inbox, notices, open, request
+
+app_name = "approvals"
+urlpatterns = [
+    path("inbox/", inbox.inbox, name="inbox"),
+    path("inbox/seen/", notices.notices_seen, name="notices-seen"),
+    path("inbox/peek/<str:ref>/", inbox.peek, name="peek"),
+    path("requests/", open.open_requests, name="open"),
+    path("requests/<str:ref>/", request.request_page, name="request"),
+    path("requests/<str:ref>/decide/", request.request_decide, name="request-decide"),
+    path("requests/<str:ref>/seen/", request.request_seen, name="request-seen"),
+    path("alerts/<int:pk>/acknowledge/", notices.alert_acknowledge, name="alert-acknowledge"),
+]

@@ -1,0 +1,51 @@
+"""What the views share: the caller's type, keyset cursors, and one request or 404."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.http import Http404, HttpRequest
+from django.utils.dateparse import parse_datetime
+
+from approvals.models import ActionRequest
+from approvals.selectors import visible_to
+
+if TYPE_CHECKING:
+    from django_htmx.middleware import HtmxDetails
+
+    from governance.models import Person
+
+KEY_MAX = 2**63 - 1
+
+
+class HtmxRequest(HttpRequest):
+    """A request of somebody who is logged in."""
+
+    user: Person  # type: ignore[assignment] # LoginRequiredMiddleware lets nobody else through
+    htmx: HtmxDetails
+
+
+def visible_or_404(person: Person, ref: str) -> ActionRequest:
+    """Return a request this person may see. To others it does not exist."""
+    found = visible_to(person).filter(ref=ref).first()
+    if found is None:
+        raise Http404("no such request")
+    return found
+
+
+def cursor_of(due_at: datetime, pk: int) -> str:
+    """Write where a page ended, for the address of the next one."""
+    return f"{due_at.isoformat()}~{pk}"
+
+
+def read_cursor(text: str) -> tuple[datetime, int] | None:
+    """Read what `cursor_of` wrote. Anything else is the beginning of the list."""
+    instant, _, pk = text.partition("~")
+    try:
+        due_at = parse_datetime(instant.replace(" ", "+"))
+    except ValueError:
+        return None
+    if due_at is None or due_at.tzinfo is None or not pk.isascii() or not pk.isdigit():
+        return None
+    return (due_at, int(pk)) if int(pk) <= KEY_MAX else None

@@ -1,0 +1,159 @@
+"""The page of one request, and the decision on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Exists, OuterRef
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals import selectors, story
+from approvals.forms import DecisionForm
+from approvals.models import ActionRequest, Ask, Notice
+from approvals.packets import packet_of
+from approvals.services.decide import decide
+from approvals.services.seen import see_request
+from approvals.views.edge import HtmxRequest, visible_or_404
+from governance import clock, wording
+from governance.errors import DigestChanged, NotFound, Refused, Unprocessable
+from governance.models import Person
+from governance.vocabulary import Path
+
+RELATED = 5
+PLACES = 99  # the place in the lane is said up to here
+
+
+@require_safe
+def request_page(request: HtmxRequest, ref: str) -> HttpResponse:
+    """Everything about one request. htmx is given what may have changed meanwhile."""
+    found = visible_or_404(request.user, ref)
+    if request.htmx and not request.htmx.history_restore_request:
+        return render(request, "approvals/request.html#now", _context(request, found))
+    return render(request, "approvals/request.html", _page(request, found))
+
+
+@require_POST
+def request_decide(request: HtmxRequest, ref: str) -> HttpResponse:
+    """Take a verdict. 422 for a form to mend, 403 or 409 for a refusal: each says what holds now."""
+    found = visible_or_404(request.user, ref)
+    own = _open_ask(found, request.user)
+    form = DecisionForm(request.POST)
+    if not form.is_valid():
+        return _answer(request, found, form=form, status=422)
+    try:
+        decide(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
+    except Refused as refusal:
+        return _answer(request, found, form=form, refusal=refusal, status=refusal.status)
+    following = selectors.next_ask(request.user, after=own)
+    if not request.htmx:
+        did = story.DID[form.cleaned_data["verdict"]]
+        messages.success(request, f"You {did} {found.ref}: {story.title_of(found)}.")
+        return redirect("approvals:request", ref=ref)
+    return _answer(request, found, stored=True, following=following)
+
+
+@require_POST
+def request_seen(request: HtmxRequest, ref: str) -> HttpResponse:
+    """Keep that somebody who is asked looked. The page sends this; no GET does."""
+    visible_or_404(request.user, ref)
+    see_request(ref=ref, actor=request.user, now=clock.now())
+    return HttpResponse(status=204)
+
+
+def _answer(
+    request: HtmxRequest,
+    found: ActionRequest,
+    *,
+    form: DecisionForm | None = None,
+    refusal: Refused | None = None,
+    status: int = 200,
+    **more: Any,
+) -> HttpResponse:
+    """Answer a decision with what holds now: in place for htmx, else as a whole page."""
+    fresh = visible_or_404(request.user, found.ref)
+    whole = not request.htmx
+    context = (_page if whole else _context)(request, fresh)
+    # What was typed stays. A form that may still be sent is offered again, except when what it
+    # is about has changed: then the page must be looked at anew.
+    changed = isinstance(refusal, DigestChanged | NotFound)
+    typed = form.data.get("note", "")[: 2 * story.REASON_LENGTH] if form is not None else ""
+    context |= {
+        "form": form,
+        "refusal": refusal,
+        "typed": typed,
+        "offer_form": context["story"].can_decide and not changed,
+        "mend": isinstance(refusal, Unprocessable),
+        "reload": changed,
+        "in_place": not whole,
+        **more,
+    }
+    template = "approvals/request.html" if whole else "approvals/request.html#decided"
+    return render(request, template, context, status=status)
+
+
+def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
+    """Return what the page and each of its parts draw from."""
+    now = clock.now()
+    packet = packet_of(found, now=now)
+    told = story.tell(
+        packet, reader=request.user, now=now, zone=timezone.get_current_timezone()
+    )
+    return {
+        "request_": found,
+        "story": told,
+        "now": now,
+        "offer_form": told.can_decide,
+        "in_place": bool(request.htmx),
+        "here": "inbox",
+    }
+
+
+def _page(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
+    """Return what only the whole page needs besides."""
+    person = request.user
+    own = _open_ask(found, person)
+    return _context(request, found) | {
+        "crumb": _crumb(own),
+        "related": _related(found, person),
+        "unseen": bool(own is not None and own.seen_at is None) or _told_of(found, person),
+        "verdict": "reject" if request.GET.get("verdict") == "reject" else "approve",
+    }
+
+
+def _open_ask(found: ActionRequest, person: Person) -> Ask | None:
+    return Ask.objects.filter(
+        step__request=found, person=person, due_at__isnull=False
+    ).first()
+
+
+def _told_of(found: ActionRequest, person: Person) -> bool:
+    return Notice.objects.filter(
+        request=found, person=person, via=Notice.Via.INBOX, seen_at__isnull=True
+    ).exists()
+
+
+def _crumb(own: Ask | None) -> dict[str, str] | None:
+    """Say which lane it is in and at which place, to somebody who is asked."""
+    if own is None or own.due_at is None:
+        return None
+    path = Path(own.path)
+    places = selectors.places_in_lane(own, most=PLACES)
+    return {
+        "lane": wording.SIGNS[path].words,
+        "url": f"{reverse('approvals:inbox')}#lane-{path}",
+        "place": f"{places[0]} of {wording.capped(places[1], PLACES)}" if places else "",
+    }
+
+
+def _related(found: ActionRequest, person: Person) -> list[ActionRequest]:
+    """Return the last requests to the same counterparty that this person may see."""
+    if not found.counterparty:
+        return []
+    same = selectors.visible_to(person).filter(counterparty=found.counterparty)
+    own = Ask.objects.filter(step__request=OuterRef("pk"), person=person, due_at__isnull=False)
+    return list(same.exclude(pk=found.pk).annotate(is_mine=Exists(own)).order_by("-pk")[:RELATED])

@@ -1,0 +1,78 @@
+"""Short ways to say what tests of the waiting and the deciding say all the time."""
+
+from __future__ import annotations
+
+from approvals.services.decide import decide
+from approvals.services.submit import submit
+from governance.models import AuditEvent
+from governance.tables import policy
+from tests.factories import (
+    MONDAY_9AM,
+    AgentCredentialFactory,
+    ContactChannelFactory,
+    MatrixDelegateFactory,
+    PersonFactory,
+)
+
+
+def body(company, *, invoice="INV-88213", amount="12000.00", currency="USD", **over):
+    """Return a valid submission of a vendor payment; `over` replaces its outer fields."""
+    example = company.vendor_payment.example
+    payload = {
+        **example["payload"],
+        "invoice": invoice,
+        "amount": {"value": amount, "currency": currency},
+    }
+    return {**example, "payload": payload, **over}
+
+
+def credential_of(company):
+    found = company.agent.credentials.first()
+    return found or AgentCredentialFactory(agent=company.agent)
+
+
+def ask_for_payment(company, *, now=MONDAY_9AM, key="key-1", **over):
+    """Submit a vendor payment and return the request as it was stored."""
+    inner = {name: over.pop(name) for name in ("invoice", "amount", "currency") if name in over}
+    taken, created = submit(
+        credential=credential_of(company),
+        policy=company.policy.pk,
+        idempotency_key=key,
+        body=body(company, **inner, **over),
+        now=now,
+    )
+    assert created
+    return taken
+
+
+def answer(request, person, verdict="approve", *, now, **over):
+    return decide(
+        **{
+            "ref": request.ref,
+            "actor": person,
+            "verdict": verdict,
+            "digest": request.digest,
+            "now": now,
+        }
+        | over
+    )
+
+
+def chain_kinds(request):
+    return list(
+        AuditEvent.objects.filter(chain=request.ref).order_by("seq").values_list("kind", flat=True)
+    )
+
+
+def another_delegate(company):
+    """Name a second delegate in the matrix row, and return them."""
+    second = PersonFactory(
+        username="treasury_analyst",
+        name="Treasury Analyst",
+        limit_amount=50_000,
+        limit_currency="USD",
+    )
+    ContactChannelFactory(person=second)
+    MatrixDelegateFactory(row=company.row, position=2, role=None, person=second)
+    policy.cache_clear()
+    return second
