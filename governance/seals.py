@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.db import connection, transaction
 
-from governance import canonical, clock, ledger
-from governance.models import AuditEvent, Seal, SealedEvent
+from governance import canonical, clock, ledger, signs
+from governance.models import AuditEvent, Heartbeat, Seal, SealedEvent
 
 VERSION = 1  # of what a seal's hash covers
-CHAIN = "seals"  # their ChainHead, which is also the sealers' lock
+CHAIN = "seals"  # their ChainHead, which is also the sealers' lock, and their Heartbeat
 
 
 class ExportFailed(Exception):
@@ -44,22 +44,19 @@ class Key(NamedTuple):
 def seal_new_events(now: datetime, *, apart: timedelta | None = None) -> int:
     """Seal all committed events that no seal covers yet, and return how many.
 
-    A sweep: 0 while the last seal is younger than `apart`, a real minute by
-    default. Safe to run from any number of workers at once. Events whose
-    transaction is still open are left for the next seal.
+    A sweep: 0 until `apart`, a real minute by default, has passed since
+    somebody last looked. Safe to run from any number of workers at once. Events
+    whose transaction is still open are left for the next seal.
 
     Raises OSError or ExportFailed if a seal cannot be exported; it stands all
     the same, and the next run exports what the file lacks.
     """
     apart = clock.technical(60) if apart is None else apart
-    last = Seal.objects.order_by("number").last()
-    if last and now - last.sealed_at < apart:
-        return 0
-    return _seal(now, apart)
+    return _seal(now, apart) if _due(now, _last_look(), apart) else 0
 
 
 def seal_now(now: datetime) -> int:
-    """Seal, whenever the last seal was made: `seal_new_events` without its wait."""
+    """Seal, whenever that was last done: `seal_new_events` without its wait."""
     return _seal(now, timedelta.min)
 
 
@@ -67,11 +64,12 @@ def seal_now(now: datetime) -> int:
 def _seal(now: datetime, apart: timedelta) -> int:
     [head] = ledger.lock_heads([CHAIN])
     transaction.on_commit(export)
-    last = Seal.objects.filter(number=head.length).first()
-    if last and now - last.sealed_at < apart:
+    looked_at = _last_look()
+    if not _due(now, looked_at, apart):
         return 0  # another sealer was faster
     number = head.length + 1
-    size = _cover(number, above=_settled(last, clock.technical(60 * 60)))
+    size = _cover(number, above=_settled(looked_at, clock.technical(60 * 60)))
+    signs.beat(CHAIN, now=now, sealed=size)
     if not size:
         return 0
     tree = MerkleTree()
@@ -96,6 +94,15 @@ def _seal(now: datetime, apart: timedelta) -> int:
     return size
 
 
+def _last_look() -> datetime | None:
+    """Return when events without a seal were last looked for, found or not."""
+    return Heartbeat.objects.filter(name=CHAIN).values_list("beat_at", flat=True).first()
+
+
+def _due(now: datetime, looked_at: datetime | None, apart: timedelta) -> bool:
+    return looked_at is None or now - looked_at >= apart
+
+
 def _cover(number: int, *, above: int) -> int:
     """Give every event without a seal, of those whose id is above `above`, a leaf of seal `number`.
 
@@ -114,18 +121,19 @@ def _cover(number: int, *, above: int) -> int:
         return int(cursor.rowcount)
 
 
-def _settled(last: Seal | None, longest: timedelta) -> int:
+def _settled(looked_at: datetime | None, longest: timedelta) -> int:
     """Return an event id up to which every event there will ever be has its seal.
 
     It keeps a seal from reading the whole ledger. An id is handed out before
     its transaction commits, so a lower one may still appear beside the ids of
-    a seal, but only for as long as a transaction lives. `last` looked for such
-    late-comers; what a seal at least `longest` before it had seen was settled
-    by then. Should a transaction live longer, `verify_ledger` finds its events.
+    a seal, but only for as long as a transaction lives. The last look was for
+    such late-comers too; whatever a seal had reached `longest` before it was
+    settled by then. Not `longest` before now: nobody may have looked since.
+    Should a transaction live longer, `verify_ledger` finds its events.
     """
-    if last is None:
+    if looked_at is None:
         return 0
-    older = Seal.objects.filter(sealed_at__lte=last.sealed_at - longest).order_by("number").last()
+    older = Seal.objects.filter(sealed_at__lte=looked_at - longest).order_by("number").last()
     if older is None:
         return 0
     return SealedEvent.objects.get(seal=older, position=older.size - 1).event_id

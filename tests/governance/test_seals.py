@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -141,11 +143,18 @@ class TestSealing:
             record("clock.woke", at=at)
             seals.seal_new_events(at)
 
-        last = Seal.objects.order_by("number").last()
-        floor = seals._settled(last, HOUR)
+        floor = seals._settled(at, HOUR)
 
-        newest_settled = Seal.objects.get(sealed_at=last.sealed_at - HOUR)
+        newest_settled = Seal.objects.get(sealed_at=at - HOUR)
         assert floor == SealedEvent.objects.get(seal=newest_settled).event_id
+
+    def test_looking_in_vain_counts_as_looking(self, django_assert_num_queries):
+        assert seals.seal_new_events(MONDAY_9AM) == 0
+        record("clock.woke")
+
+        with django_assert_num_queries(1):
+            assert seals.seal_new_events(MONDAY_9AM + MINUTE - MOMENT) == 0
+        assert seals.seal_new_events(MONDAY_9AM + MINUTE) == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -219,6 +228,27 @@ class TestExport:
         assert len(exported()) == 1
 
 
+def closing_connection(call, *arguments):
+    """Call from another thread."""
+    try:
+        return call(*arguments)
+    finally:
+        connection.close()
+
+
+def until_somebody_waits_for_a_lock():
+    deadline = time.monotonic() + 10
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            if cursor.execute(waiting).fetchone() != (0,):
+                return
+    raise TimeoutError("nobody waits for a lock")
+
+
 @contextmanager
 def uncommitted(kind):
     """Have another connection record an event, and commit it when the block is left."""
@@ -264,6 +294,18 @@ class TestAtOnce:
 
         assert sum(outcomes) == 3
         assert list(findings(LATER)) == []
+
+    @pytest.mark.postgresql
+    def test_a_sealer_who_had_to_wait_for_another_looks_at_the_clock_again(self):
+        record("clock.woke")
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                first = seals.seal_new_events(MONDAY_9AM)
+                record("clock.slept")
+                second = pool.submit(closing_connection, seals.seal_new_events, MONDAY_9AM)
+                until_somebody_waits_for_a_lock()
+
+            assert (first, second.result(timeout=10)) == (1, 0)
 
     @pytest.mark.postgresql
     def test_an_event_that_commits_after_a_seal_is_left_for_the_next(self):
