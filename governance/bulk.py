@@ -10,7 +10,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from enum import Enum
 from itertools import islice
 from typing import Any
 
@@ -198,9 +197,7 @@ def _field(model: type[Model], name: str) -> Field[Any, Any]:
 
 def _prepared(fields: Sequence[Field[Any, Any]], row: Sequence[Any]) -> list[Any]:
     """Return one row as the database's driver wants it."""
-    values = [f.get_db_prep_save(v, connection) for f, v in zip(fields, row, strict=True)]
-    # A list that mixes a choice with its plain value is two types to psycopg.
-    return [value.value if isinstance(value, Enum) else value for value in values]
+    return [f.get_db_prep_save(value, connection) for f, value in zip(fields, row, strict=True)]
 
 
 def _array_type(field: Field[Any, Any]) -> str:

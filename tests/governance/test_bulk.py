@@ -290,7 +290,7 @@ class TestSave:
         with django_assert_num_queries(0):
             save(Parcel, [], ["level"])
 
-    def test_more_rows_than_a_statement_of_sqlite_takes(self, save):
+    def test_more_rows_than_one_statement_takes(self, save):
         bulk.insert([parcel(f"{n}") for n in range(1203)])
         objs = list(stored())
         for obj in objs:
@@ -326,6 +326,15 @@ def test_alike_rows_cost_one_update_a_group(django_assert_num_queries):
         bulk.save_alike(Parcel, objs, ["level"])
 
     assert stored(level=1).count() == 10
+
+
+@pytest.mark.sqlite_only  # it limits the variables of a statement; PostgreSQL takes any number
+@pytest.mark.django_db
+def test_a_large_group_is_written_in_portions(django_assert_num_queries):
+    bulk.insert([parcel(f"{n}") for n in range(1203)])
+
+    with django_assert_num_queries(1 + 3):
+        bulk.save_alike(Parcel, stored(), ["level"])
 
 
 @pytest.mark.django_db
