@@ -397,6 +397,27 @@ class TestSeals:
             Finding("export", 4, "the exported file has this seal and the database has not")
         ]
 
+    def test_a_seal_with_another_hash_is_not_followed_by_the_next(self, policy):
+        tamper(Seal.objects.filter(number=2), hash="0" * 64)
+
+        assert Finding("seals", 3, "does not follow the seal before it") in found()
+
+    def test_a_seal_that_the_head_does_not_know_shows(self, policy):
+        ChainHead.objects.filter(name="seals").update(length=3)
+
+        assert found() == [Finding("seals", 4, "the seals' head knows only 3 seals")]
+
+    def test_a_head_that_names_another_seal_shows(self, policy):
+        ChainHead.objects.filter(name="seals").update(last_hash="0" * 64)
+
+        assert found() == [Finding("seals", 4, "is not the seal that the seals' head names")]
+
+    def test_a_leaf_moved_without_changing_the_order_shows(self, policy):
+        with lifted(connection):
+            SealedEvent.objects.filter(seal=1, position=2).update(position=7)
+
+        assert found() == [Finding("seals", 1, "lost its leaf 2, or the event it stood for")]
+
     def test_an_event_put_under_another_seal_shows(self, policy):
         with lifted(connection):
             SealedEvent.objects.filter(seal=2).update(seal=3, position=1)
