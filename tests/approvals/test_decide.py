@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from approvals.models import ActionRequest, Ask, Case, Decision, Notice
+from approvals.models import Ask, Case, Decision, Notice
 from approvals.sweeps import climb_due_steps
 from governance.errors import (
     AlreadyDecided,
@@ -174,7 +174,6 @@ def test_who_was_passed_over_is_told_so(company, timeline):
 def test_one_record_is_acted_on_by_one_request_at_a_time(company):
     first = ask_for_payment(company, key="k1")
     company.vendor_payment.resource_key = "demo:vendor-bill:{/vendor}"
-    ActionRequest.objects.all()
     second = ask_for_payment(company, key="k2", invoice="INV-2")
     second.resource = first.resource
     second.save()

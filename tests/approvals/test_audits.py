@@ -1,0 +1,160 @@
+"""What should not exist is found, told, counted, and cleared when it is mended."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+
+from approvals import audits
+from approvals.models import ActionRequest, Alert, Ask, Case, Finding, Step
+from approvals.selectors import open_findings
+from governance.models import AuditEvent, Heartbeat, PolicyVersion
+from tests.approvals.asking import answer, ask_for_payment
+from tests.factories import MONDAY_9AM, CaseFactory, NoticeFactory
+
+pytestmark = pytest.mark.django_db
+
+M = timedelta(minutes=1)
+
+
+def found_by(now=MONDAY_9AM + M):
+    return {finding.audit for finding in audits.run(now=now)}
+
+
+@pytest.fixture
+def waiting(company):
+    return ask_for_payment(company)
+
+
+def test_a_healthy_product_has_nothing_to_find(company, waiting):
+    approved = ask_for_payment(company, key="k2", invoice="B")
+    answer(approved, company.finance_manager, now=MONDAY_9AM)
+
+    assert found_by() == set()
+    assert Heartbeat.objects.get(pk="audit").facts == {"findings": 0}
+
+
+def test_a_clock_is_overdue_a_minute_after_its_instant_and_not_before(waiting):
+    assert "clock_overdue" not in found_by(waiting.due_at + M)
+    assert "clock_overdue" in found_by(waiting.due_at + M + timedelta(microseconds=1))
+
+
+def test_a_clock_that_is_not_its_sources(waiting):
+    ActionRequest.objects.update(due_at=waiting.due_at + M)
+
+    assert "due_at_differs" in found_by()
+
+
+def test_an_approval_whose_clock_is_another_one(company, waiting):
+    answer(waiting, company.finance_manager, now=MONDAY_9AM)
+    ActionRequest.objects.update(due_at=MONDAY_9AM + 31 * M)
+
+    assert "due_at_differs" in found_by()
+
+
+def test_an_ask_of_a_step_that_does_not_wait(waiting):
+    Ask.objects.update(due_at=waiting.due_at + M)
+
+    assert "asks_out_of_step" in found_by()
+
+
+def test_a_step_that_waits_on_nobody(waiting):
+    Ask.objects.update(due_at=None)
+
+    assert "asks_out_of_step" in found_by()
+
+
+def test_a_step_that_waits_on_a_request_that_has_ended(waiting):
+    ActionRequest.objects.update(state="rejected", due_at=None, ended_at=MONDAY_9AM)
+
+    assert "ended_with_open_parts" in found_by()
+
+
+def test_a_case_left_open_on_a_request_that_has_ended(waiting):
+    CaseFactory(request=waiting)
+    Step.objects.update(state="superseded")
+    ActionRequest.objects.update(state="rejected", due_at=None, ended_at=MONDAY_9AM)
+
+    assert "ended_with_open_parts" in found_by()
+    assert Case.objects.count() == 1
+
+
+def test_a_message_out_of_tries_that_no_alert_tells_of(waiting):
+    NoticeFactory(request=waiting, state="failed", next_attempt_at=None)
+
+    assert "notices_out_of_tries" in found_by()
+
+
+def test_a_head_that_is_not_its_chains_last_event(waiting):
+    ActionRequest.objects.update(chain_length=99)
+
+    assert "chains_broken" in found_by()
+
+
+def test_an_event_that_no_seal_covers_after_ten_minutes(waiting):
+    assert "unsealed" not in found_by(MONDAY_9AM + 10 * M)
+    assert "unsealed" in found_by(MONDAY_9AM + 10 * M + timedelta(microseconds=1))
+
+
+def test_no_active_policy(company):
+    PolicyVersion.objects.update(state="superseded")
+
+    assert "no_policy" in found_by()
+
+
+def test_a_finding_is_a_row_an_alert_an_event_and_a_number_once(waiting):
+    ActionRequest.objects.update(due_at=waiting.due_at + M)
+
+    for _ in range(3):
+        audits.run(now=MONDAY_9AM + M)
+
+    assert Finding.objects.count() == Alert.objects.count() == open_findings() == 1
+    assert AuditEvent.objects.filter(kind="finding.opened").count() == 1
+
+
+def test_a_finding_clears_when_it_is_mended(waiting):
+    ActionRequest.objects.update(due_at=waiting.due_at + M)
+    audits.run(now=MONDAY_9AM + M)
+    ActionRequest.objects.update(due_at=waiting.due_at)
+
+    assert audits.run(now=MONDAY_9AM + 2 * M) == []
+    assert Finding.objects.get().cleared_at == MONDAY_9AM + 2 * M
+    assert Alert.objects.get().closed_at == MONDAY_9AM + 2 * M
+
+
+def test_an_audit_that_fails_is_a_finding(waiting, monkeypatch):
+    def broken(now):
+        raise LookupError("no such thing")
+
+    monkeypatch.setitem(audits.AUDITS, "broken", broken)
+
+    assert "broken" in found_by()
+
+
+def test_the_command_says_what_it_found_and_its_exit_code_too(waiting, capsys, timeline):
+    call_command("audit")
+    ActionRequest.objects.update(due_at=waiting.due_at + M)
+
+    with pytest.raises(SystemExit) as exit_code:
+        call_command("audit")
+
+    assert exit_code.value.code == 1
+    assert waiting.ref in capsys.readouterr().out
+
+
+class TestCallForAudit:
+    def test_one_is_asked_for_each_minute(self, company):
+        counts = [
+            audits.call_for_audit(now=MONDAY_9AM + n * timedelta(seconds=20)) for n in range(4)
+        ]
+
+        assert counts == [1, 0, 0, 1]
+
+    def test_with_no_worker_to_do_it_the_clock_audits(self, company):
+        audits.run(now=MONDAY_9AM)
+
+        audits.call_for_audit(now=MONDAY_9AM + timedelta(seconds=181))
+
+        assert Heartbeat.objects.get(pk="audit").beat_at == MONDAY_9AM + timedelta(seconds=181)

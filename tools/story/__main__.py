@@ -1,0 +1,57 @@
+"""`make story`: start everything, tell a story, check the record, stop everything. Exit 0 only if all holds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+import django
+import httpx2
+
+from tools.demo import Demo, DemoError
+from tools.story import payment
+from tools.story.telling import Telling
+
+STORIES = {"payment": payment.tell}
+SPEED = 60.0  # an hour is a minute: the payment takes three quarters of one
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make story", description=__doc__)
+    parser.add_argument(
+        "story", nargs="?", default=os.environ.get("STORY") or "payment", choices=STORIES
+    )
+    parser.add_argument("--speed", type=float, default=float(os.environ.get("SPEED") or SPEED))
+    options = parser.parse_args()
+    telling = Telling()
+    began = time.monotonic()
+    try:
+        with Demo(speed=options.speed, database_url=os.environ.get("DATABASE_URL")) as demo:
+            os.environ |= demo.environment
+            os.environ["DJANGO_SETTINGS_MODULE"] = "governance.settings"
+            django.setup()
+            print(
+                f"Story {options.story!r} at {demo.url}, {options.speed:g} times as fast",
+                flush=True,
+            )
+            try:
+                STORIES[options.story](demo, telling)
+            except (TimeoutError, RuntimeError, LookupError, httpx2.HTTPError) as problem:
+                telling.row(
+                    "", "the story goes on", False, otherwise=f"{type(problem).__name__}: {problem}"
+                )
+            if telling.failures:
+                for name in ("web", "clock", "worker"):
+                    print(f"--- {name}\n{demo.log(name)[-2000:]}", file=sys.stderr)
+    except DemoError as problem:
+        print(f"FAIL  {problem}", file=sys.stderr)
+        return 1
+    verdict = f"{telling.failures} rows did not hold" if telling.failures else "every row holds"
+    print(f"{verdict}, in {time.monotonic() - began:.0f} s")
+    return 1 if telling.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

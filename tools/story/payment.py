@@ -1,0 +1,305 @@
+"""A $12,000 vendor payment: silence, silence again, and the Senior Accountant approves.
+
+The Finance Manager is at work and does not answer. Rows and instants are those
+of the product's own story; instants of rungs are asserted from the rows.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from tools.demo import Demo
+from tools.story.telling import Agent, Browser, Callback, Telling, instant, minutes, wait_for
+
+NOTE = "Receipt and invoice agree. The Finance Manager did not answer."
+MINUTE = timedelta(minutes=1)
+
+
+def tell(demo: Demo, telling: Telling) -> None:
+    """Tell the story on a running demo; what does not hold is counted by `telling`."""
+    with Callback() as callback:
+        _tell(demo, telling, callback)
+
+
+def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
+    agent = Agent(demo.url, demo.agents["ap-agent"]["token"])
+    senior = _log_in(demo, "senior_accountant")
+    manager = _log_in(demo, "finance_manager")
+    operator = _log_in(demo, "operator")
+
+    # T+0
+    body = agent.get("/api/v1/actions/vendor_payment/")["example"]
+    body["payload"]["amount"] = {"value": "12000.00", "currency": "USD"}
+    body |= {"severity": "low", "impact": "medium", "callback_url": callback.url}
+    answer = agent.submit(body, "story-1")
+    telling.equal("T+0", "ap-agent asks to pay $12,000.00: 201", answer.status_code, 201)
+    taken = answer.json()
+    ref = taken["ref"]
+    again = agent.submit(body, "story-1")
+    telling.equal(
+        "T+0",
+        "sent again with its key: 200 and the same ref",
+        (again.status_code, again.json()["ref"]),
+        (200, ref),
+    )
+    first = operator.story(ref)["steps"][0]
+    start = instant(first["opened_at"])
+    telling.equal(
+        "T+0",
+        "the Finance Manager is asked (L0)",
+        _rung(first),
+        ("approval", 0, ["finance_manager"]),
+    )
+    telling.equal("T+0", "for 5 minutes", _window(first), 5 * MINUTE)
+
+    def seconds_to(at: timedelta) -> float:
+        return at.total_seconds() / demo.speed + 30
+
+    wait_for("the Finance Manager's notice", lambda: _delivered(operator.story(ref), 0), seconds=30)
+    telling.row("T+0", "and notified: the notice was delivered", True)
+
+    # T+5
+    wait_for("L1", lambda: len(operator.story(ref)["steps"]) > 1, seconds=seconds_to(5 * MINUTE))
+    story = operator.story(ref)
+    telling.equal(
+        "T+5 min",
+        "L0 expires, to the second",
+        (story["steps"][0]["state"], _at(story, 1, start)),
+        ("expired", 5 * MINUTE),
+    )
+    case = story["cases"][0]
+    telling.equal(
+        "T+5 min",
+        "a timeout case is opened: ask again",
+        (case["type"], case["response"], _since(case["opened_at"], start)),
+        ("timeout", "ask_again", 5 * MINUTE),
+    )
+    telling.equal(
+        "T+5 min",
+        "the same person is asked again (L1), for 30 minutes",
+        (_rung(story["steps"][1]), _window(story["steps"][1])),
+        (("timeout", 1, ["finance_manager"]), 30 * MINUTE),
+    )
+
+    # T+35
+    wait_for("L2", lambda: len(operator.story(ref)["steps"]) > 2, seconds=seconds_to(30 * MINUTE))
+    story = operator.story(ref)
+    telling.equal(
+        "T+35 min",
+        "L1's 30 minutes are over, to the second",
+        (story["steps"][1]["state"], _at(story, 2, start)),
+        ("expired", 35 * MINUTE),
+    )
+    telling.equal(
+        "T+35 min",
+        "the Senior Accountant is asked (L2), for 2 hours",
+        (_rung(story["steps"][2]), _window(story["steps"][2])),
+        (("timeout", 2, ["senior_accountant"]), 120 * MINUTE),
+    )
+    pings = [each - start for each in _pings(demo, ref)]
+    telling.equal(
+        "T+35 min",
+        "pinged meanwhile, at widening intervals",
+        [round(minutes(ping)) for ping in pings],
+        [10, 20],
+    )
+    inbox = senior.page("/inbox/")
+    telling.row(
+        "T+35 min",
+        "it is in the Senior Accountant's inbox",
+        ref in inbox,
+        otherwise="an inbox without it",
+    )
+    telling.row(
+        "T+35 min",
+        "and no longer in the Finance Manager's",
+        ref not in _rows(manager.page("/inbox/")),
+        otherwise="still there",
+    )
+    page = senior.page(f"/requests/{ref}/")
+    payload = body["payload"]
+    for word, value in (
+        ("vendor", payload["vendor"]),
+        ("invoice", payload["invoice"]),
+        ("amount", "$12,000.00"),
+        ("terms", payload["terms"]),
+    ):
+        telling.row(
+            "T+35 min",
+            f"the page shows the {word}: {value}",
+            str(value) in page,
+            otherwise="not on the page",
+        )
+    telling.row(
+        "T+35 min",
+        "and the whole chain: who was asked before, and that they did not answer",
+        page.count("Finance Manager") >= 2 and "case was opened" in page,
+        otherwise="not on the page",
+    )
+    senior.send(page, f"/requests/{ref}/seen/", {})
+    seen = operator.story(ref)["steps"][2]["asked"][0]["seen_at"]
+    telling.row(
+        "T+36 min", "that the page was seen is on the record", seen is not None, otherwise=seen
+    )
+
+    # T+46
+    due = start + 46 * MINUTE
+    wait_for("T+46", lambda: _now(demo) >= due, seconds=seconds_to(46 * MINUTE))
+    early = manager.send(
+        manager.page(f"/requests/{ref}/"),
+        f"/requests/{ref}/decide/",
+        {"verdict": "approve", "note": "", "digest": taken["digest"]},
+    )
+    telling.row(
+        "T+46 min",
+        "the Finance Manager is too late, and told so",
+        "window closed" in early.text,
+        otherwise=early.status_code,
+    )
+    decided = senior.send(
+        senior.page(f"/requests/{ref}/"),
+        f"/requests/{ref}/decide/",
+        {"verdict": "approve", "note": NOTE, "digest": taken["digest"]},
+    )
+    telling.row(
+        "T+46 min",
+        "the Senior Accountant approves, with a note",
+        decided.status_code in (200, 302),
+        otherwise=decided.status_code,
+    )
+    story = operator.story(ref)
+    telling.equal("T+46 min", "the request is approved", story["state"], "approved")
+    decision = story["steps"][2]["decisions"][0]
+    telling.equal(
+        "T+46 min",
+        "by the Senior Accountant, on the digest that was shown, with the note",
+        (decision["person"], decision["verdict"], decision["digest"], decision["note"]),
+        ("senior_accountant", "approve", taken["digest"], NOTE),
+    )
+    telling.row(
+        "T+46 min",
+        "at its own instant, after 46 minutes and before L2 was over",
+        46 * MINUTE <= _since(decision["at"], start) < 155 * MINUTE,
+        otherwise=decision["at"],
+    )
+    telling.equal(
+        "T+46 min", "the case is closed: approved", story["cases"][0]["outcome"], "approved"
+    )
+    told = manager.page("/inbox/")
+    telling.row(
+        "T+46 min", "the Finance Manager is told in the inbox", ref in told, otherwise="not told"
+    )
+    got = wait_for("the webhook", lambda: list(callback.got), seconds=30)
+    document = _verified(demo, got[0])
+    telling.equal(
+        "T+46 min",
+        "the agent's webhook says so, signed and numbered",
+        (document["ref"], document["state"], document["number"]),
+        (ref, "approved", 1),
+    )
+    telling.equal(
+        "T+46 min",
+        "and the agent reads it",
+        agent.get(f"/api/v1/requests/{ref}/")["state"],
+        "approved",
+    )
+
+    # The record
+    facts = _events(demo, ref)
+    opened = facts["case.opened"]["facts"]
+    telling.equal(
+        "ledger",
+        "original approver, and the reason for the escalation",
+        (opened["original_approvers"], bool(opened["reason"])),
+        (["person:finance_manager"], True),
+    )
+    signed = facts["step.decided"]
+    telling.equal(
+        "ledger",
+        "actual approver, and the note",
+        (signed["actor"], signed["facts"]["note"]),
+        ("person:senior_accountant", NOTE),
+    )
+    for command in ("verify_ledger", "audit"):
+        code, words = demo.manage(command)
+        telling.row(
+            "after", f"manage.py {command} is clean", code == 0, otherwise=words.strip()[-300:]
+        )
+    status = demo.status()
+    telling.row(
+        "after", "/status is ok", status.get("ok") is True, otherwise=json.dumps(status)[:300]
+    )
+
+
+def _log_in(demo: Demo, username: str) -> Browser:
+    return Browser(demo.url, username, demo.users[username]["password"])
+
+
+def _rung(step: dict[str, Any]) -> tuple[str, int, list[str]]:
+    return step["path"], step["level"], [asked["person"] for asked in step["asked"]]
+
+
+def _window(step: dict[str, Any]) -> timedelta:
+    return instant(step["due_at"]) - instant(step["opened_at"])
+
+
+def _since(at: str, start: Any) -> timedelta:
+    return instant(at) - start
+
+
+def _at(story: dict[str, Any], step: int, start: Any) -> timedelta:
+    return _since(story["steps"][step]["opened_at"], start)
+
+
+def _delivered(story: dict[str, Any], step: int) -> bool:
+    return all(asked["delivered_at"] for asked in story["steps"][step]["asked"])
+
+
+def _rows(page: str) -> str:
+    """Return the part of an inbox that lists what waits."""
+    return page.partition('id="rows"')[2].partition("</main>")[0].partition('id="told"')[0]
+
+
+# What no page and no endpoint says is read from the demo's own rows.
+
+
+def _now(demo: Demo) -> Any:
+    from governance import clock
+
+    return clock.now()
+
+
+def _pings(demo: Demo, ref: str) -> list[Any]:
+    from governance.models import AuditEvent
+
+    return list(
+        AuditEvent.objects.filter(chain=ref, kind="ask.pinged")
+        .order_by("seq")
+        .values_list("at", flat=True)
+    )
+
+
+def _events(demo: Demo, ref: str) -> dict[str, dict[str, Any]]:
+    from governance.models import AuditEvent
+
+    return {
+        event["kind"]: event
+        for event in AuditEvent.objects.filter(chain=ref)
+        .order_by("seq")
+        .values("kind", "actor", "facts")
+    }
+
+
+def _verified(demo: Demo, got: tuple[dict[str, str], bytes]) -> dict[str, Any]:
+    """Return the body of a webhook whose signature is right. Raises if it is not."""
+    from standardwebhooks.webhooks import Webhook
+
+    from approvals.channels.webhook import webhook_secret
+    from governance.models import Agent as AgentRow
+
+    headers, body = got
+    Webhook(webhook_secret(AgentRow.objects.get(name="ap-agent"))).verify(body, headers)
+    document: dict[str, Any] = json.loads(body)
+    return document
