@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import smtplib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
@@ -69,12 +70,13 @@ def send(message: Mail) -> None:
         validate_email(message.to)
     except ValidationError as problem:
         raise Refused("It is not an e-mail address.", code="not-an-address") from problem
+    connection = get_connection(fail_silently=False)
     outgoing = EmailMultiAlternatives(
         subject=message.subject,
         body=message.text,
         to=[message.to],
         headers=dict(message.headers),
-        connection=get_connection(fail_silently=False),
+        connection=connection,
     )
     outgoing.attach_alternative(message.html, "text/html")
     try:
@@ -103,6 +105,10 @@ def send(message: Mail) -> None:
         why = wording.plain(str(problem), 120) or type(problem).__name__
         reason = f"The mail server {host()} does not answer: {why}."
         raise ChannelDown(reason, code=type(problem).__name__) from problem
+    finally:
+        # A log-in that failed leaves the line open. How the goodbye goes changes nothing.
+        with suppress(OSError):
+            connection.close()
     if not taken:
         raise TryAgain("The mail server took nothing.", code="smtp nothing")
 

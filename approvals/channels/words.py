@@ -156,7 +156,7 @@ def _asking(ask: Ask, request: ActionRequest, person: Person, now: datetime) -> 
 
 def _others(step: Step, person: Person) -> list[str]:
     others = step.asks.filter(due_at__isnull=False).exclude(person=person)
-    return [str(each.person) for each in others.select_related("person").order_by("position")]
+    return [str(each.person) for each in others.select_related("person").order_by("position", "pk")]
 
 
 def _names(names: list[str]) -> str:

@@ -17,6 +17,7 @@ DATABASE_AWAY_S = 5.0
 
 class Command(BaseCommand):
     help = "Deliver the notices that are due, until stopped. Safe beside workers."
+    requires_system_checks = []  # a page that is broken stops no delivery
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
