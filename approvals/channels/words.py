@@ -120,6 +120,12 @@ def zone_of(person: Person) -> tzinfo:
 
 def _what(notice: Notice) -> str:
     what = str(notice.facts.get("text") or notice.facts.get("what") or "")
+    if notice.request is not None and what in ("approved", "rejected"):
+        last = notice.request.decisions.select_related("person").order_by("at", "pk").last()
+        if last is not None:
+            end = " Nothing is carried out." if what == "rejected" else ""
+            note = f" Their note: {said(last.note, VALUE_LENGTH)}" if last.note else ""
+            return f"{wording.plain(str(last.person), TITLE_LENGTH)} {what} it.{end}{note}"
     return (
         TOLD.get(what)
         or said(what, WORDS_LENGTH)
