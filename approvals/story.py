@@ -188,6 +188,7 @@ class Story:
     can_decide: bool
     holds: Holds
     thing: str  # "the vendor payment"
+    approve_words: str  # what a yes leads to
     of_amount: str  # " of $12,000.00", or nothing
     nothing_done: str  # "nothing is paid"
     severities: tuple[tuple[str, str, str], ...]
@@ -415,6 +416,10 @@ class _Teller:
             can_decide=self.can_decide(),
             holds=self.holds(),
             thing=f"the {action.name.lower()}",
+            approve_words=(
+                "It may then be carried out, once, and must begin within"
+                f" {wording.span(_begin_within(request))}"
+            ),
             of_amount=(
                 f" of {wording.money(request.amount, request.currency)}" if request.amount else ""
             ),
@@ -685,7 +690,8 @@ class _Teller:
                 others = [str(person) for person in asked if person.pk != self.reader.pk]
                 names = f"You, {self.reader}" + (f" and {_names(others)}" if others else "")
             share = wording.share_left(step.due_at, step.opened_at, self.now)
-            return Rung("here", top, "", names, "", step.opened_at, step.due_at, share=share)
+            left = self.passed_on() if self.over else wording.span(step.due_at - self.now)
+            return Rung("here", top, "", names, left, step.opened_at, step.due_at, share=share)
         if step.state == Step.State.PASSED_OVER:
             why = next(
                 (f"{ask.person} {ask.passed_over_reason}" for ask in asks), "Nobody can be asked"

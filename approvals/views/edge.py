@@ -22,7 +22,7 @@ KEY_MAX = 2**63 - 1
 class HtmxRequest(HttpRequest):
     """A request of somebody who is logged in."""
 
-    user: Person  # type: ignore[assignment] # LoginRequiredMiddleware lets nobody else through
+    user: Person
     htmx: HtmxDetails
 
 

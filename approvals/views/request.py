@@ -33,7 +33,7 @@ def request_page(request: HtmxRequest, ref: str) -> HttpResponse:
     """Everything about one request. htmx is given what may have changed meanwhile."""
     found = visible_or_404(request.user, ref)
     if request.htmx and not request.htmx.history_restore_request:
-        return render(request, "approvals/request.html#now", _context(request, found))
+        return _now(request, found)
     return render(request, "approvals/request.html", _page(request, found))
 
 
@@ -54,7 +54,8 @@ def request_decide(request: HtmxRequest, ref: str) -> HttpResponse:
         did = story.DID[form.cleaned_data["verdict"]]
         messages.success(request, f"You {did} {found.ref}: {story.title_of(found)}.")
         return redirect("approvals:request", ref=ref)
-    return _answer(request, found, stored=True, following=following)
+    title = story.title_of(following.step.request) if following is not None else ""
+    return _answer(request, found, stored=True, following=following, following_title=title)
 
 
 @require_POST
@@ -63,6 +64,19 @@ def request_seen(request: HtmxRequest, ref: str) -> HttpResponse:
     visible_or_404(request.user, ref)
     see_request(ref=ref, actor=request.user, now=clock.now())
     return HttpResponse(status=204)
+
+
+def _now(request: HtmxRequest, found: ActionRequest) -> HttpResponse:
+    """Answer a page that asks whether anything changed since the event it knows last."""
+    context = _context(request, found)
+    told = context["story"]
+    over = told.due_at is not None and told.due_at <= context["now"]
+    if request.GET.get("known") == str(found.chain_length) and not over:
+        return HttpResponse(status=204)
+    # Where somebody may be typing, the form stays, and what is said above it changes.
+    typing = request.GET.get("form") == "1"
+    context |= {"clock_oob": typing, "aside_oob": not typing}
+    return render(request, "approvals/request.html#now", context)
 
 
 def _answer(
@@ -100,9 +114,7 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
     """Return what the page and each of its parts draw from."""
     now = clock.now()
     packet = packet_of(found, now=now)
-    told = story.tell(
-        packet, reader=request.user, now=now, zone=timezone.get_current_timezone()
-    )
+    told = story.tell(packet, reader=request.user, now=now, zone=timezone.get_current_timezone())
     return {
         "request_": found,
         "story": told,
@@ -126,9 +138,7 @@ def _page(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
 
 
 def _open_ask(found: ActionRequest, person: Person) -> Ask | None:
-    return Ask.objects.filter(
-        step__request=found, person=person, due_at__isnull=False
-    ).first()
+    return Ask.objects.filter(step__request=found, person=person, due_at__isnull=False).first()
 
 
 def _told_of(found: ActionRequest, person: Person) -> bool:

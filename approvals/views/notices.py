@@ -1,0 +1,41 @@
+"""What people were told, and what operators look after."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from approvals.services.alerts import acknowledge
+from approvals.services.seen import see_notices
+from approvals.views.edge import KEY_MAX, HtmxRequest
+from governance import clock
+from governance.errors import NotFound, NotYours
+
+
+@require_POST
+def notices_seen(request: HtmxRequest) -> HttpResponse:
+    """Mark what the inbox told as seen, up to the newest that was on the page."""
+    upto = request.POST.get("upto", "")
+    if not (upto.isascii() and upto.isdigit() and int(upto) <= KEY_MAX):
+        raise BadRequest("upto is not a notice")
+    see_notices(actor=request.user, upto=int(upto), now=clock.now())
+    if request.htmx:
+        return HttpResponse('<div id="told" data-live="told"></div>')
+    return redirect("approvals:inbox")
+
+
+@require_POST
+def alert_acknowledge(request: HtmxRequest, pk: int) -> HttpResponse:
+    """Keep that this operator looks after an alert."""
+    try:
+        alert = acknowledge(alert=pk, actor=request.user, now=clock.now())
+    except NotYours as refusal:
+        return HttpResponse(refusal.detail, status=refusal.status, content_type="text/plain")
+    except NotFound as refusal:
+        messages.error(request, refusal.detail)
+        return redirect("approvals:open")
+    messages.success(request, f"You look after this now: {alert.text}")
+    return redirect("approvals:open")
