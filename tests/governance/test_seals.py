@@ -236,17 +236,14 @@ def closing_connection(call, *arguments):
         connection.close()
 
 
-def until_somebody_waits_for_a_lock():
+def until_somebody_waits_for_us():
     deadline = time.monotonic() + 10
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
+    waiting = "SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
     with connection.cursor() as cursor:
         while time.monotonic() < deadline:
             if cursor.execute(waiting).fetchone() != (0,):
                 return
-    raise TimeoutError("nobody waits for a lock")
+    raise TimeoutError("nobody waits for us")
 
 
 @contextmanager
@@ -303,7 +300,7 @@ class TestAtOnce:
                 first = seals.seal_new_events(MONDAY_9AM)
                 record("clock.slept")
                 second = pool.submit(closing_connection, seals.seal_new_events, MONDAY_9AM)
-                until_somebody_waits_for_a_lock()
+                until_somebody_waits_for_us()
 
             assert (first, second.result(timeout=10)) == (1, 0)
 
