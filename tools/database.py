@@ -9,35 +9,37 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-CLOCK, PEOPLE = "governance_democlock", "governance_person"
 
 
 def whose() -> dict[str, Any]:
     """Look at the default database. Reads only; an SQLite file that is not there is not made."""
     from django.db import connection
 
+    from governance import demo
+    from governance.models import DemoClock
+
     name = str(connection.settings_dict["NAME"])
     file = name if connection.vendor == "sqlite" else None
-    if file is not None and not Path(file).exists():
-        return {"state": "empty", "file": file}
-    with connection.cursor() as cursor:
-        tables = set(connection.introspection.table_names(cursor))
-        rows = {table: _has_rows(cursor, table) for table in tables & {CLOCK, PEOPLE}}
-    if rows.get(CLOCK):
-        state = "demo"
-    elif not tables or rows.get(PEOPLE) is False:  # migrated, and nobody in it yet
+    tables = connection.introspection.table_names() if file is None else tables_in(Path(file))
+    if not tables:
         state = "empty"
-    else:
+    elif DemoClock._meta.db_table not in tables:  # none of them ours
         state = "other"
+    else:
+        state = demo.whose()
     return {"state": state, "file": file}
 
 
-def _has_rows(cursor: Any, table: str) -> bool:
-    cursor.execute(f'SELECT 1 FROM "{table}" LIMIT 1')
-    return cursor.fetchone() is not None
+def tables_in(file: Path) -> list[str]:
+    """Return the tables of an SQLite file, which connecting as the product does would change."""
+    if not file.exists():
+        return []
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import errno
 import fcntl
+import hashlib
 import http.client
 import json
 import os
@@ -25,6 +26,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, Self
+from urllib.parse import quote
 
 from environ import Env
 from honcho.environ import parse_procfile
@@ -34,6 +36,9 @@ from tools.processes import POLL_S, PROC, ROOT, Crew, Guard
 LOOPBACK = "127.0.0.1"
 USUAL_PORT = 8000
 PATIENCE_S = 120.0  # real seconds until everything must be good; a slow machine needs about 20
+SQLITE = "recourse.sqlite3"
+# Shared by all demos of this environment, whose packages have static files as well.
+STATIC = Path(sys.prefix) / "demo-static"
 # Written by a demo into its directory, and gone when the next one starts afresh. The secrets stay.
 LEAVINGS = ("mail", "log", "seals.jsonl")
 
@@ -68,7 +73,6 @@ class Demo:
         procfile: Path = ROOT / "Procfile",
         prepare: bool = True,
         patience: float = PATIENCE_S,
-        good: Callable[[str], str] | None = None,
         environment: Mapping[str, str] | None = None,
         echo: IO[str] | None = None,
         say: Callable[[str], None] = lambda line: None,
@@ -86,8 +90,7 @@ class Demo:
             demo_file: where to write address and log-ins. None: `demo.json` in `var`.
             procfile: what to run.
             prepare: migrate, collect static files and seed before the start.
-            patience: real seconds to wait for `good`.
-            good: asked with the URL until it returns "", else what is bad. None: `what_is_bad`.
+            patience: real seconds to wait for `/readyz` and `/status`.
             environment: further variables for the processes.
             echo: gets every line that the processes write.
             say: told what is happening, a line at a time.
@@ -106,7 +109,6 @@ class Demo:
         self._procfile = procfile
         self._prepare = prepare
         self._patience = patience
-        self._good = good or what_is_bad
         self._echo = echo
         self._say = say
         self._should_stop = should_stop
@@ -130,7 +132,7 @@ class Demo:
     @property
     def environment(self) -> dict[str, str]:
         """What the processes get to see: settings read in it are those of this demo."""
-        database = self._database_url or f"sqlite:///{self.var / 'recourse.sqlite3'}"
+        database = self._database_url or f"sqlite:///{quote(str(self.var / SQLITE))}"
         inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
         return {
             **inherited,
@@ -138,7 +140,7 @@ class Demo:
             "PYTHONUNBUFFERED": "1",
             "RECOURSE_PROFILE": "demo",
             "RECOURSE_VAR": str(self.var),
-            "STATIC_ROOT": str(self.var / "static"),
+            "STATIC_ROOT": str(STATIC),
             "DATABASE_URL": database,
             "PORT": str(self.port),
             "SITE_URL": self.url,
@@ -237,9 +239,9 @@ class Demo:
         draft = self.var / "demo.json.new"
         draft.unlink(missing_ok=True)
         if self._prepare:
-            self._make_room()
-            self._step("migrate", "migrate", "--no-input")
-            self._step("collectstatic", "collectstatic", "--no-input", "--verbosity=0")
+            if not self._make_room():
+                self._step("migrate", "migrate", "--no-input")
+            self._collect_static()
             fresh = [] if self._keep else ["--fresh"]
             where = ["--write-demo-file", str(draft), "--url", self.url]
             self._step("seed", "seed_demo", f"--speed={self.speed:g}", *fresh, *where)
@@ -251,8 +253,15 @@ class Demo:
             draft.chmod(0o600)  # it names passwords and tokens
             shutil.move(draft, self.demo_file)
 
-    def _make_room(self) -> None:
-        """Clear what an earlier demo left, and nothing that is not a demo's."""
+    def _make_room(self) -> bool:
+        """Clear what an earlier demo left, and nothing that is not a demo's.
+
+        Returns:
+            Whether tables of an earlier demo, maybe of another shape, still
+            stand on a server. Seeding afresh drops and makes them.
+        """
+        if self._database_url is None and not (self.var / SQLITE).exists():
+            return False  # nothing to look at, and a second saved
         code = self._running.run(
             "database", [sys.executable, "-m", "tools.database"], stop=self._should_stop
         )
@@ -270,7 +279,7 @@ class Demo:
         if self._keep:
             if found["state"] == "demo":
                 self._say("Going on with the data of the last run (KEEP=1).")
-            return
+            return False
         if found["state"] == "demo":
             self._say("Starting afresh: the data of the last run goes. KEEP=1 keeps it.")
         if found["file"]:
@@ -283,6 +292,21 @@ class Demo:
             else:
                 path.unlink(missing_ok=True)
         (self.var / "log").mkdir()
+        return bool(found["state"] == "demo" and not found["file"])
+
+    def _collect_static(self) -> None:
+        """Collect static files where they changed since the last time: compressing takes long."""
+        with STATIC.with_suffix(".stamp").open("a+") as stamp:
+            while not locked(stamp.fileno()):  # another demo is collecting them
+                if self._should_stop():
+                    raise Stopped
+                time.sleep(2 * POLL_S)
+            now = static_sources()
+            stamp.seek(0)
+            if stamp.read() != now or not STATIC.is_dir():
+                stamp.truncate(0)
+                self._step("collectstatic", "collectstatic", "--no-input", "--verbosity=0")
+                stamp.write(now)
 
     def _step(self, name: str, *arguments: str) -> None:
         command = [sys.executable, "manage.py", *arguments]
@@ -299,7 +323,7 @@ class Demo:
             if self._should_stop():
                 raise Stopped
             self.raise_if_ended()
-            trouble = self._good(self.url)
+            trouble = what_is_bad(self.url)
             if not trouble:
                 return
             if time.monotonic() > deadline:
@@ -355,18 +379,34 @@ def lock(var: Path) -> int:
     """Take the directory for one demo; return the open file that holds it."""
     var.mkdir(parents=True, exist_ok=True)
     handle = os.open(var / "demo.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not locked(handle):
         owner = os.read(handle, 100).decode().strip()
         os.close(handle)
         raise DemoError(
             f"Another demo uses {var} (process {owner}). Stop it first, or set RECOURSE_VAR to "
             "another directory for this one."
-        ) from None
+        )
     os.ftruncate(handle, 0)
     os.pwrite(handle, str(os.getpid()).encode(), 0)
     return handle
+
+
+def locked(handle: int) -> bool:
+    """Take an open file for this process, until it is closed. False: another has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def static_sources() -> str:
+    """Return a digest that changes with any static file of ours and any requirement."""
+    digest = hashlib.sha256((ROOT / "requirements/runtime.txt").read_bytes())
+    for path in sorted([*ROOT.glob("static/**/*"), *ROOT.glob("*/static/**/*")]):
+        facts = path.stat()
+        digest.update(f"{path} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def get(url: str) -> tuple[int, bytes]:

@@ -35,17 +35,19 @@ def whose(tmp_path):
     return ask
 
 
+OURS = "".join(
+    f"CREATE TABLE governance_{name} (id);" for name in ("democlock", "person", "policyversion")
+)
+
+
 @pytest.mark.parametrize(
     ("statements", "state"),
     [
         ("", "empty"),
-        ("CREATE TABLE governance_person (id); CREATE TABLE governance_democlock (id)", "empty"),
-        ("CREATE TABLE governance_person (id); INSERT INTO governance_person VALUES (1)", "other"),
+        (OURS, "empty"),
+        (OURS + "INSERT INTO governance_person VALUES (1)", "other"),
+        (OURS + "INSERT INTO governance_democlock VALUES (1)", "demo"),
         ("CREATE TABLE somebodys (id)", "other"),
-        (
-            "CREATE TABLE governance_democlock (id); INSERT INTO governance_democlock VALUES (1)",
-            "demo",
-        ),
     ],
 )
 def test_a_database_is_told_by_what_is_in_it(whose, tmp_path, statements, state):

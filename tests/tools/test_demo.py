@@ -15,7 +15,6 @@ import pytest
 from tests.tools.conftest import command_line, until
 from tools.demo import Demo, DemoError, free_port, get
 from tools.postgres import fresh_database, is_postgres
-from tools.processes import ROOT
 
 pytestmark = pytest.mark.processes
 PEOPLE = {
@@ -26,19 +25,20 @@ PEOPLE = {
 
 
 @pytest.fixture(scope="module")
-def own_database():
-    """A database for one demo, of the kind this suite is about. None: SQLite."""
+def place(tmp_path_factory):
+    """A directory and a database, used by one demo after the other: migrating takes long."""
+    var = tmp_path_factory.mktemp("a demo") / "v+r"
     url = os.environ.get("DATABASE_URL")
     if not is_postgres(url):
-        yield None
+        yield {"var": var, "database_url": None}
         return
     with fresh_database(url) as fresh:
-        yield fresh
+        yield {"var": var, "database_url": fresh}
 
 
-@pytest.fixture(scope="module")
-def demo(own_database):
-    with Demo(speed=60, database_url=own_database) as running:
+@pytest.fixture(scope="class")
+def demo(place):
+    with Demo(speed=60, **place) as running:
         yield running
 
 
@@ -50,72 +50,70 @@ def ask(url, token=None):
         return json.load(answer)
 
 
-def test_the_demo_file_names_what_others_need(demo):
-    facts = json.loads(demo.demo_file.read_text())
+class TestARunningDemo:
+    def test_the_demo_file_names_what_others_need(self, demo):
+        facts = json.loads(demo.demo_file.read_text())
 
-    assert facts["url"] == demo.url
-    assert facts["clock"]["speed"] == 60
-    assert {user["username"] for user in facts["users"]} >= PEOPLE
-    assert all(set(user) >= {"username", "password", "roles"} for user in facts["users"])
-    assert "ap-agent" in demo.agents
-    assert "target" in facts
+        assert facts["url"] == demo.url
+        assert facts["clock"]["speed"] == 60
+        assert {user["username"] for user in facts["users"]} >= PEOPLE
+        assert all(set(user) >= {"username", "password", "roles"} for user in facts["users"])
+        assert "ap-agent" in demo.agents
+        assert "target" in facts
 
+    def test_the_demo_file_is_for_its_owner_alone(self, demo):
+        assert stat.S_IMODE(demo.demo_file.stat().st_mode) == 0o600
 
-def test_the_demo_file_is_for_its_owner_alone(demo):
-    assert stat.S_IMODE(demo.demo_file.stat().st_mode) == 0o600
+    def test_the_page_for_log_in_and_its_styles_are_served(self, demo):
+        code, page = get(f"{demo.url}/accounts/login/")
 
+        assert code == 200
+        assert b'name="login"' in page
+        assert b'name="password"' in page
 
-def test_the_page_for_log_in_and_its_styles_are_served(demo):
-    code, page = get(f"{demo.url}/accounts/login/")
+    def test_the_agent_of_the_demo_file_is_let_in(self, demo):
+        catalogue = ask(f"{demo.url}/api/v1/actions/", demo.agents["ap-agent"]["token"])
 
-    assert code == 200
-    assert b'name="login"' in page
-    assert b'name="password"' in page
+        assert "vendor_payment" in json.dumps(catalogue)
 
+    @pytest.mark.parametrize("command", ["verify_ledger", "audit"])
+    def test_the_record_is_clean(self, demo, command):
+        code, words = demo.manage(command)
 
-def test_the_agent_of_the_demo_file_is_let_in(demo):
-    catalogue = ask(f"{demo.url}/api/v1/actions/", demo.agents["ap-agent"]["token"])
+        assert code == 0, words
 
-    assert "vendor_payment" in json.dumps(catalogue)
+    def test_a_worker_that_was_killed_with_its_cluster_is_replaced_and_all_is_good_again(
+        self, demo
+    ):
+        before = set(demo.pids("worker"))
+        assert len(before) > 2  # the watchdog, the cluster, its workers
 
+        demo.kill("worker")
+        demo.restart("worker")
 
-@pytest.mark.parametrize("command", ["verify_ledger", "audit"])
-def test_the_record_is_clean(demo, command):
-    code, words = demo.manage(command)
-
-    assert code == 0, words
-
-
-def test_a_worker_that_was_killed_with_its_cluster_is_replaced_and_all_is_good_again(demo):
-    before = set(demo.pids("worker"))
-    assert len(before) > 2  # the watchdog, the cluster, its workers
-
-    demo.kill("worker")
-    demo.restart("worker")
-
-    until(lambda: len(demo.pids("worker")) > 2, seconds=60)
-    until(lambda: demo.status().get("ok") is True, seconds=90)
-    assert not before & set(demo.pids("worker"))
+        until(lambda: len(demo.pids("worker")) > 2, seconds=60)
+        until(lambda: demo.status().get("ok") is True, seconds=90)
+        assert not before & set(demo.pids("worker"))
 
 
 @pytest.fixture
-def make_demo(start, tmp_path, own_database):
-    """Start the program itself, over a directory of its own."""
+def make_demo(start, tmp_path, place):
+    """Start the program itself, going on with the data of the demo before."""
 
-    def begin(*options, **environment):
-        files = ["--var", str(tmp_path / "var"), "--demo-file", str(tmp_path / ".demo.json")]
+    def begin(**environment):
+        files = ["--var", str(place["var"]), "--demo-file", str(tmp_path / ".demo.json")]
         return start(
-            sys.executable, "-m", "tools.demo", "--port", str(free_port()), *files, *options,
-            DATABASE_URL=own_database or "", **environment,
+            sys.executable, "-m", "tools.demo", "--port", str(free_port()), "--keep", *files,
+            DATABASE_URL=place["database_url"] or "", SPEED="60", **environment,
         )  # fmt: skip
 
     return begin
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_however_it_ends_no_process_of_the_product_is_left(make_demo, tmp_path, signum):
-    program = make_demo("--speed", "60")
-    program.says("Recourse runs at", seconds=180)
+    program = make_demo()
+    program.says("Recourse runs at", seconds=240)
     assert len(program.everyone()) > 6  # with the cluster's workers, in a session of their own
 
     program.send(signum)
@@ -128,7 +126,7 @@ def test_however_it_ends_no_process_of_the_product_is_left(make_demo, tmp_path, 
 
 def test_a_process_of_the_product_that_dies_is_named_and_ends_the_demo(make_demo):
     program = make_demo()
-    program.says("Recourse runs at", seconds=180)
+    program.says("Recourse runs at", seconds=240)
     clocks = [pid for pid in program.everyone() if command_line(pid)[-1:] == ["clock"]]
 
     os.kill(clocks[0], signal.SIGKILL)
@@ -138,23 +136,19 @@ def test_a_process_of_the_product_that_dies_is_named_and_ends_the_demo(make_demo
     assert program.everyone() == []
 
 
-def test_data_is_kept_or_replaced_as_asked(tmp_path, own_database):
-    common = {"procfile": tmp_path / "Procfile", "var": tmp_path, "database_url": own_database}
-    common["procfile"].write_text(f"web: {(ROOT / 'Procfile').read_text().split('web: ')[1]}")
-    with Demo(**common, good=lambda url: "") as first:
-        seals = (tmp_path / "seals.jsonl").read_text()
-        token = first.agents["ap-agent"]["token"]
+def test_data_is_kept_or_replaced_as_asked(stand_ins, place):
     said = []
+    procfile = stand_ins(web="web")  # what is asked here is asked before the start
+    seals = place["var"] / "seals.jsonl"
 
-    with Demo(**common, keep=True, good=lambda url: "", say=said.append) as kept:
-        assert (tmp_path / "seals.jsonl").read_text().startswith(seals)
-        code, _ = kept.manage("verify_ledger")
-        assert code == 0
+    with Demo(procfile=procfile, keep=True, say=said.append, **place) as kept:
+        before = seals.read_text()
+        assert kept.manage("verify_ledger")[0] == 0
     assert "Going on with the data of the last run (KEEP=1)." in said
 
-    with Demo(**common, good=lambda url: "", say=said.append) as afresh:
-        assert not (tmp_path / "seals.jsonl").read_text().startswith(seals)
-        assert afresh.agents["ap-agent"]["token"] != token
+    with Demo(procfile=procfile, say=said.append, **place) as replaced:
+        assert not seals.read_text().startswith(before.splitlines()[0])
+        assert replaced.manage("verify_ledger")[0] == 0
     assert "Starting afresh: the data of the last run goes. KEEP=1 keeps it." in said
 
 
