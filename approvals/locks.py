@@ -33,7 +33,7 @@ def lock_request(ref: str, *, and_resource: bool = False) -> ActionRequest:
     if and_resource:
         # Which Resource it wants never changes, so it can be read before the lock.
         lock_resources(ActionRequest.objects.filter(ref=ref).values_list("resource_id", flat=True))
-    found = (
+    found: ActionRequest | None = (
         ActionRequest.objects.select_for_update(no_key=True, of=("self",))
         .select_related("action_type", "agent", "department", "matrix_row")
         .filter(ref=ref)

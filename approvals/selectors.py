@@ -10,6 +10,7 @@ from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 
 from approvals.models import ActionRequest, Alert, Ask, Finding, Notice
 from governance import clock
+from governance.ledger import by_name
 from governance.models import Heartbeat, Person
 from governance.vocabulary import Duty, Path
 from governance.wording import LANES
@@ -27,7 +28,7 @@ def visible_to(person: Person) -> QuerySet[ActionRequest]:
     were named for, asked or passed over, those of agents they own, and those
     made on their behalf.
     """
-    rows = ActionRequest.objects.select_related(
+    rows: QuerySet[ActionRequest] = ActionRequest.objects.select_related(
         "action_type", "agent", "department", "policy", "matrix_row", "on_behalf_of"
     )
     if not person.is_active:
@@ -57,7 +58,7 @@ def inbox_for(
 
 def open_requests(*, after: tuple[datetime, int] | None = None) -> QuerySet[ActionRequest]:
     """Return all open requests, the next to move first. Answers "why is this still open?"."""
-    rows = ActionRequest.objects.filter(due_at__isnull=False)
+    rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(due_at__isnull=False)
     if after is not None:
         due_at, pk = after
         rows = rows.filter(Q(due_at__gt=due_at) | Q(due_at=due_at, pk__gt=pk))
@@ -107,7 +108,9 @@ def next_due_at(now: datetime) -> datetime | None:
 
 def chain_heads() -> Iterator[tuple[str, int, str]]:
     """Yield (chain, length, last hash) of every request, for `governance.verify`."""
-    heads = ActionRequest.objects.order_by("ref").values_list("ref", "chain_length", "chain_hash")
+    heads = ActionRequest.objects.order_by(by_name("ref")).values_list(
+        "ref", "chain_length", "chain_hash"
+    )
     yield from heads.iterator()
 
 

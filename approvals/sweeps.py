@@ -121,7 +121,10 @@ def ping_again(*, now: datetime, limit: int = BATCH) -> int:
 
 
 def _due(state: str, now: datetime) -> QuerySet[ActionRequest]:
-    return ActionRequest.objects.filter(_unparked(now), state=state, due_at__lte=now)
+    due: QuerySet[ActionRequest] = ActionRequest.objects.filter(
+        _unparked(now), state=state, due_at__lte=now
+    )
+    return due
 
 
 def _unparked(now: datetime) -> Q:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Subquery
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -21,14 +21,13 @@ class NotAuthenticated(Refused):
     agent = ""  # whose credential it was, for the record and never for the answer
 
 
-class Caller(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Caller:
     """An authenticated agent. Not a user: it can hold no session, role or permission."""
 
     credential: AgentCredential
     policy: int | None  # the active policy version, which came in the same query
-
-    is_authenticated = True
-    is_active = True
+    is_authenticated: bool = field(default=True, init=False)  # DRF asks
 
 
 class AgentAuthentication(BaseAuthentication):

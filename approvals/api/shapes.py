@@ -300,7 +300,7 @@ class CaseShape(serializers.Serializer[Any]):
     severity = serializers.ChoiceField(Severity.choices)
     impact = serializers.ChoiceField(Severity.choices)
     response = serializers.CharField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment] # a field's name, not DRF's attribute
     opened_at = serializers.DateTimeField()
     outcome = serializers.CharField(allow_null=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.cache import cache
+from django.db.models import QuerySet
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import exceptions, status
@@ -23,7 +24,7 @@ from approvals.services.decide import decide
 from approvals.services.submission import Malformed
 from approvals.services.submit import NotAllowed, record_refusal, submit
 from governance import actors, clock
-from governance.errors import NotFound, Refused
+from governance.errors import NotFound, NotYours, Refused
 from governance.models import ActionType, Person
 from governance.vocabulary import Scope
 
@@ -113,7 +114,7 @@ class RequestList(Api):
                 )
             rows = rows.filter(state=state)
         pages = Newest()
-        page = pages.paginate_queryset(rows, request, view=self) or []
+        page: list[ActionRequest] = pages.paginate_queryset(rows, request, view=self) or []
         return pages.get_paginated_response([shapes.row(each) for each in page])
 
     @extend_schema(
@@ -127,7 +128,7 @@ class RequestList(Api):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Ask leave to act. 201 the first time a key is seen, 200 for every repeat."""
-        caller: Caller = request.user
+        caller = _agent(request)
         taken, created = submit(
             credential=caller.credential,
             policy=caller.policy,
@@ -152,7 +153,8 @@ class RequestDetail(Api):
         found = _visible(request).filter(ref=ref).first()
         if found is None:
             raise NotFound(f"There is no request {ref[:20]}, or you may not see it.")
-        if isinstance(request.user, Caller):
+        caller: object = request.user
+        if isinstance(caller, Caller):
             return Response(shapes.for_agent(found))
         return Response(shapes.for_people(found))
 
@@ -167,7 +169,7 @@ class RequestWithdraw(Api):
     )
     def post(self, request: Request, ref: str) -> Response:
         """Take back one's own request before anything was done. Again is the same as once."""
-        caller: Caller = request.user
+        caller = _agent(request)
         if Scope.WITHDRAW not in caller.credential.scopes:
             raise NotAllowed("This credential may not withdraw: it lacks the scope withdraw.")
         withdrawn = withdraw(ref=ref, agent=caller.credential.agent, now=clock.now())
@@ -190,7 +192,7 @@ class RequestDecisions(Api):
     )
     def post(self, request: Request, ref: str) -> Response:
         """Answer the step that waits on the caller, naming the digest they saw."""
-        person: Person = request.user
+        person = _person(request)
         decide(
             ref=ref,
             actor=person,
@@ -239,17 +241,36 @@ class Nowhere(Api):
     post = put = patch = delete = get
 
 
-def _visible(request: Request) -> Any:
-    if isinstance(request.user, Caller):
-        credential = request.user.credential
+def _agent(request: Request) -> Caller:
+    """Return the calling agent; the view's permission let nobody else in."""
+    caller: object = request.user
+    if not isinstance(caller, Caller):
+        raise NotYours("This is for agents.")
+    return caller
+
+
+def _person(request: Request) -> Person:
+    """Return the calling person; the view's permission let nobody else in."""
+    caller: object = request.user
+    if not isinstance(caller, Person):
+        raise NotYours("This is for people.")
+    return caller
+
+
+def _visible(request: Request) -> QuerySet[ActionRequest]:
+    caller: object = request.user
+    if isinstance(caller, Caller):
+        credential = caller.credential
         if Scope.READ not in credential.scopes:
             raise NotAllowed("This credential may not read: it lacks the scope read.")
-        return ActionRequest.objects.filter(agent=credential.agent).select_related("action_type")
-    return selectors.visible_to(request.user)
+        own: QuerySet[ActionRequest] = ActionRequest.objects.filter(agent=credential.agent)
+        return own.select_related("action_type")
+    return selectors.visible_to(_person(request))
 
 
 def _actions(request: Request) -> list[ActionType]:
     rows = ActionType.objects.filter(state=ActionType.State.PRODUCTION).order_by("key")
-    if isinstance(request.user, Caller):
-        rows = rows.filter(key__in=request.user.credential.actions)
+    caller: object = request.user
+    if isinstance(caller, Caller):
+        rows = rows.filter(key__in=caller.credential.actions)
     return list(rows)

@@ -97,6 +97,10 @@ class Claim(models.Model):
                 fields=["request"],
                 condition=Q(closed_at__isnull=True),
             ),
+            models.CheckConstraint(
+                name="claim_second_is_another",
+                condition=Q(second_person__isnull=True) | ~Q(second_person=models.F("person")),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime
+from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -66,6 +67,7 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     """
 
     State = State
+    objects: ClassVar[models.Manager[ActionRequest]] = models.Manager()
 
     ref = models.CharField(max_length=16, unique=True, default=new_ref, editable=False)
     agent = models.ForeignKey(Agent, models.PROTECT, related_name="requests")
@@ -267,6 +269,7 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     @transition(state, source=[S.HELD, S.BLOCKED], target=S.PENDING)
     def wait_again(self) -> None:
         """The interruption is over; it waits on where it stood."""
+        self.holds_key = False
         self.state_seq += 1
 
     @transition(state, source=[S.HELD, S.BLOCKED], target=S.APPROVED)
@@ -294,9 +297,9 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
         """A worker took it."""
         self.state_seq += 1
 
-    @transition(state, source=[S.APPROVED, S.EXECUTING], target=S.TROUBLED)
+    @transition(state, source=[S.APPROVED, S.EXECUTING, S.BLOCKED], target=S.TROUBLED)
     def fail(self) -> None:
-        """It could not begin or go on; a retry or a person is next."""
+        """It could not begin or go on, or is unblocked and had not; a retry or a person is next."""
         self.state_seq += 1
 
     @transition(state, source=S.EXECUTING, target=S.COMPLETED)

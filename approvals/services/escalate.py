@@ -125,7 +125,10 @@ class Climb:
         kept = [ask for ask in self.asks if ask.due_at and ask.person_id not in why]
         decided = sum(each.step_id == step.pk for each in self.decisions)
         wanted = step.needed - decided - len(kept)
-        spent = {ask.person_id: Passed(ask.person_id, Why.NOBODY, "") for ask in self.asks}
+        # Somebody passed over before may be asked again: back from an absence, or, though no
+        # channel reaches them, because nobody else is left.
+        out = {*why, *(ask.person_id for ask in kept)}
+        spent = {pk: Passed(pk, Why.NOBODY, "") for pk in out}
         found = self._route(Path(step.path), Level(step.level), spent=spent, have=len(kept))
         taking = found.asked[: max(wanted, 0)]
         enough = len(taking) >= wanted
@@ -303,26 +306,25 @@ class Climb:
             self.writes.changed_cases.append(self.case)
 
     def _ask(self, step: Step, asked: Asked, place: int) -> None:
+        """Ask one person on a step: on a row of their own, or on the one that passed them over before."""
+        ask = next((each for each in self.asks if each.person_id == asked.person), None)
+        if ask is None:
+            ask = Ask(step=step, person_id=asked.person, path=step.path)
+            self.asks.append(ask)
+            self.writes.asks.append(ask)
+        else:
+            ask.passed_over_at, ask.passed_over_reason = None, ""
+            self.writes.reopened_asks.append(ask)
         first_ping = step.opened_at + ladder.ping_wait(step.window, 0)
-        ask = Ask(
-            step=step,
-            person_id=asked.person,
-            path=step.path,
-            why=asked.why,
-            position=place,
-            asked_at=self.now,
-            due_at=step.due_at,
-            next_ping_at=first_ping if step.level == Level.L1 else None,
-            unreachable_at=None if asked.reachable else self.now,
-        )
-        self.asks.append(ask)
+        ask.why, ask.position = asked.why, place
+        ask.asked_at, ask.due_at = self.now, step.due_at
+        ask.next_ping_at = first_ping if step.level == Level.L1 else None
+        ask.unreachable_at = None if asked.reachable else self.now
         self.everybody_asked.add(asked.person)
-        self.writes.asks.append(ask)
         notifying.asked(self.writes, ask, self.request, self.people, now=self.now)
         if not asked.reachable:
-            self.writes.alerts.append(
-                alerts.unreachable(self.request, self.people.by_pk[asked.person].name, now=self.now)
-            )
+            name = self.people.by_pk[asked.person].name
+            self.writes.alerts.append(alerts.unreachable(self.request, name, now=self.now))
 
     def _pass_ask(self, ask: Ask, passed: Passed) -> None:
         ask.due_at = ask.next_ping_at = None

@@ -232,7 +232,7 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
 
 def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -> ActionRequest:
     asked, money = draft.asked, draft.money
-    return ActionRequest(
+    row: ActionRequest = ActionRequest(
         agent=draft.credential.agent,
         credential=draft.credential,
         idempotency_key=idempotency_key,
@@ -262,6 +262,7 @@ def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -
         person_present=draft.action.reversal == ActionType.Reversal.NONE,
         submitted_at=now,
     )
+    return row
 
 
 def _locked_resource(key: str) -> Resource:
@@ -304,7 +305,9 @@ def _person(name: str) -> Person | None:
 def _superseded(ref: str, credential: AgentCredential) -> ActionRequest | None:
     if not ref:
         return None
-    found = ActionRequest.objects.filter(ref=ref, agent=credential.agent).first()
+    found: ActionRequest | None = ActionRequest.objects.filter(
+        ref=ref, agent=credential.agent
+    ).first()
     if found is None:
         raise Unprocessable("supersedes names no request of this agent.")
     if found.state in OPEN:

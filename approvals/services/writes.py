@@ -23,6 +23,16 @@ CHANGED_STATE = (
     "holds_key",
     "next_attempt_at",
 )
+REOPENED = (
+    "why",
+    "position",
+    "asked_at",
+    "due_at",
+    "next_ping_at",
+    "unreachable_at",
+    "passed_over_at",
+    "passed_over_reason",
+)
 
 
 @dataclass
@@ -36,6 +46,7 @@ class Writes:
     closed_steps: list[Step] = field(default_factory=list)
     changed_cases: list[Case] = field(default_factory=list)
     passed_asks: list[Ask] = field(default_factory=list)
+    reopened_asks: list[Ask] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
@@ -84,6 +95,8 @@ class Writes:
             self.passed_asks,
             ["due_at", "next_ping_at", "passed_over_at", "passed_over_reason"],
         )
+
+        bulk.save_differing(Ask, self.reopened_asks, REOPENED)
 
     def _insert(self) -> None:
         """Insert parents before children, each pointing at the keys its parents were given."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
 from governance.vocabulary import Scope
+
+
+def known_zone(name: str) -> None:
+    """Raise ValidationError unless `name` is an IANA time zone: routing and words depend on it."""
+    if name not in available_timezones():
+        raise ValidationError("%(name)s is not a time zone.", params={"name": name})
 
 
 class Department(models.Model):
@@ -47,7 +54,7 @@ class Person(AbstractUser):
         max_digits=20, decimal_places=4, null=True, blank=True, validators=[MinValueValidator(0)]
     )
     limit_currency = models.CharField(max_length=3, blank=True)  # ISO 4217
-    time_zone = models.CharField(max_length=60, default="UTC")  # IANA
+    time_zone = models.CharField(max_length=60, default="UTC", validators=[known_zone])  # IANA
 
     class Meta(AbstractUser.Meta):
         constraints = [

@@ -712,6 +712,14 @@ def test_a_request_has_one_open_claim():
     assert Claim.objects.filter(closed_at=None).count() == 1
 
 
+def test_the_second_person_of_a_claim_is_another():
+    claim = ClaimFactory()
+
+    with broken("claim_second_is_another"):
+        update(claim, second_person=claim.person)
+    update(claim, second_person=PersonFactory())
+
+
 # --- Reviews ----------------------------------------------------------------------------------
 
 

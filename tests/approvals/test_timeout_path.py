@@ -11,7 +11,7 @@ from approvals.sweeps import climb_due_steps
 from governance.models import AuditEvent
 from governance.vocabulary import Path
 from tests.approvals.asking import another_delegate, answer, ask_for_payment, chain_kinds
-from tests.factories import MONDAY_9AM, AbsenceFactory
+from tests.factories import MONDAY_9AM, AbsenceFactory, ContactChannelFactory, PersonFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -282,3 +282,47 @@ def test_states_only_ever_come_from_the_tables(company, timeline):
     timeline.advance(hours=7)
 
     assert not ActionRequest.objects.exclude(state__in=ActionRequest.State.values).exists()
+
+
+def test_who_could_not_be_reached_is_asked_again_when_the_one_who_took_the_place_leaves(
+    company, timeline
+):
+    request = ask_for_payment(company)
+    second = PersonFactory(username="second_manager", limit_amount=30_000, limit_currency="USD")
+    ContactChannelFactory(person=second)
+    second.roles.add(company.row.approver_role)
+    company.finance_manager.channels.update(refused_at=MONDAY_9AM)
+    timeline.advance(minutes=1)
+    AbsenceFactory(
+        person=second, starts_at=MONDAY_9AM + 2 * M, ends_at=MONDAY_9AM + timedelta(days=1)
+    )
+
+    timeline.advance(minutes=2)
+
+    asks = Ask.objects.filter(step__request=request).order_by("pk")
+    assert [(ask.person, ask.due_at is not None) for ask in asks] == [
+        (company.finance_manager, True),
+        (second, False),
+    ]
+    assert request.steps.get().state == "waiting"
+    assert Alert.objects.filter(kind="ask.unreachable").exists()
+
+
+def test_who_was_away_when_it_opened_and_is_back_takes_the_place_of_who_leaves(company, timeline):
+    another = another_delegate(company)
+    AbsenceFactory(
+        person=company.senior_accountant, starts_at=MONDAY_9AM, ends_at=MONDAY_9AM + 60 * M
+    )
+    request = ask_for_payment(company)
+    timeline.advance(minutes=40)  # the second delegate is asked: the first is away
+    AbsenceFactory(
+        person=another, starts_at=MONDAY_9AM + 61 * M, ends_at=MONDAY_9AM + timedelta(days=1)
+    )
+
+    timeline.advance(minutes=30)
+
+    step = request.steps.get(level=2)
+    assert [ask.person for ask in step.asks.filter(due_at__isnull=False)] == [
+        company.senior_accountant
+    ]
+    assert step.asks.get(person=company.senior_accountant).passed_over_reason == ""
