@@ -187,7 +187,7 @@ class Story:
     nothing: tuple[str, ...]
     can_decide: bool
     holds: Holds
-    thing: str  # "the vendor payment"
+    thing: str  # "the payment"
     approve_words: str  # what a yes leads to
     of_amount: str  # " of $12,000.00", or nothing
     nothing_done: str  # "nothing is paid"
@@ -415,7 +415,7 @@ class _Teller:
             nothing=self.nothing(),
             can_decide=self.can_decide(),
             holds=self.holds(),
-            thing=f"the {action.name.lower()}",
+            thing=f"the {action.name.lower().split()[-1]}" if action.name.split() else "it",
             approve_words=(
                 "It may then be carried out, once, and must begin within"
                 f" {wording.span(_begin_within(request))}"
@@ -475,20 +475,7 @@ class _Teller:
                 )
             who = _the([ask.person for ask in self.packet.asked], self.reader)
             return (f"With {who}" if who else "Pending", "", "clock")
-        words = str(request.get_state_display())
-        if request.state == S.APPROVED:
-            return "Approved, not begun", "good", "check"
-        if request.state in (S.COMPLETED, S.COMPLETED_MANUALLY):
-            return words, "good", "check"
-        if request.state in (S.REJECTED, S.DENIED):
-            return words, "bad", "x"
-        if request.state == S.EXPIRED:
-            return ("Lapsed" if request.end_reason == "lapsed" else words), "bad", "hourglass"
-        if request.state == S.STRANDED:
-            return words, "bad", "triangle-alert"
-        if request.state in (S.BLOCKED, S.HELD, S.TROUBLED):
-            return words, "warn", "pause"
-        return words, "", "circle-dashed"
+        return state_pill(request)
 
     # Why it is here
 
@@ -620,7 +607,14 @@ class _Teller:
         own = self._own_last()
         if own is not None and own.asked_at and own.why:
             return "Why you", (f"You were asked as the {_person_words(own.why)}.",)
-        return "Why not somebody else", ()
+        last = self.packet.steps[-1] if self.packet.steps else None
+        asks = self.packet.asks.get(last.pk, ()) if last is not None else ()
+        asked = [ask for ask in asks if ask.asked_at and ask.why]
+        lines = [
+            f"{_upper(_the([ask.person], self.reader))} was asked as the {_person_words(ask.why)}."
+            for ask in asked
+        ]
+        return "Why them" if len(lines) > 1 else "Who decides", tuple(lines)
 
     def _why_of(self, ask: Ask) -> Iterable[str]:
         if ask.why:
@@ -674,7 +668,7 @@ class _Teller:
                     self._shut(level, "Not open", _why_no_bypass(self.request.action_type))
                 )
             else:
-                found.append(self._shut(level, "Not reached", "It was over before"))
+                found.append(self._shut(level, "Not reached", ""))
         return (*found, self._end_rung())
 
     def _is_first(self, rung: Ahead) -> bool:
@@ -706,7 +700,8 @@ class _Teller:
         own = [each for each in self.packet.decisions if each.step_id == step.pk]
         if step.state == Step.State.ANSWERED and own:
             last = own[-1]
-            who = "" if len(asks) < 2 else f" by {_the([last.person], self.reader)}"
+            several = sum(ask.asked_at is not None for ask in asks) > 1
+            who = f" by {_the([last.person], self.reader)}" if several else ""
             return (
                 "check" if last.verdict == Verdict.APPROVE else "x"
             ), f"{_upper(_did(last))}{who}"
@@ -805,6 +800,8 @@ class _Teller:
         )
 
     def nothing_head(self) -> str:
+        if self.request.state == S.APPROVED:
+            return "If nothing begins it,"
         return "If you do nothing," if self.mine else "If nobody answers,"
 
     def nothing(self) -> tuple[str, ...]:
@@ -880,11 +877,10 @@ class _Teller:
             return self._holds_pending(own)
         last = self.packet.decisions[-1] if self.packet.decisions else None
         if request.state == S.APPROVED and last is not None:
-            until = f"It must begin by {self.at(request.due_at)}. " if request.due_at else ""
             return Holds(
                 "good",
                 f"{_upper(_the([last.person], self.reader))} approved this at {self.at_seconds(last.at)}.",
-                f"{until}If nothing begins it by then, it ends and {self.nothing_done}.",
+                "Nothing has begun it yet.",
             )
         if request.state == S.REJECTED and last is not None:
             return Holds(
@@ -995,7 +991,8 @@ class _Teller:
         at_once = [ask for ask in asks if ask.asked_at and not self._came_later(ask, step)]
         over = tuple(
             wording.plain(
-                f"{'You' if ask.person_id == self.reader.pk else ask.person} {_second(ask, self.reader)}.",
+                f"Passed over: {'you' if ask.person_id == self.reader.pk else ask.person}"
+                f" {_second(ask, self.reader)}.",
                 300,
             )
             for ask in asks
@@ -1135,6 +1132,26 @@ class _Teller:
 def title_of(request: ActionRequest) -> str:
     """Return the title, safe to stand on one line."""
     return wording.plain(request.title, TITLE_LENGTH) or request.ref
+
+
+def state_pill(request: ActionRequest, *, is_mine: bool = False) -> tuple[str, str, str]:
+    """Return how a state is shown: words, kind and shape of its pill."""
+    if request.state == S.PENDING:
+        return ("Waiting for you", "open", "clock") if is_mine else ("Pending", "", "clock")
+    words = str(request.get_state_display())
+    if request.state == S.APPROVED:
+        return "Approved, not begun", "good", "check"
+    if request.state in (S.COMPLETED, S.COMPLETED_MANUALLY):
+        return words, "good", "check"
+    if request.state in (S.REJECTED, S.DENIED):
+        return words, "bad", "x"
+    if request.state == S.EXPIRED:
+        return ("Lapsed" if request.end_reason == "lapsed" else words), "bad", "hourglass"
+    if request.state == S.STRANDED:
+        return words, "bad", "triangle-alert"
+    if request.state in (S.BLOCKED, S.HELD, S.TROUBLED):
+        return words, "warn", "pause"
+    return words, "", "circle-dashed"
 
 
 def nothing_done(action: ActionType) -> str:

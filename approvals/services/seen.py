@@ -47,13 +47,13 @@ def see_request(*, ref: str, actor: Person, now: datetime) -> bool:
 
 
 @transaction.atomic
-def see_notices(*, actor: Person, upto: int, now: datetime) -> int:
-    """Keep that a person has seen what they were told in the inbox, up to one notice's primary key.
+def see_notices(*, actor: Person, since: int, upto: int, now: datetime) -> int:
+    """Keep that a person has seen what the inbox told them, from one notice to another, by primary key.
 
     Idempotent. Returns how many were not seen before.
     """
     unseen = Notice.objects.filter(
-        person=actor, via=Notice.Via.INBOX, seen_at__isnull=True, pk__lte=upto
+        person=actor, via=Notice.Via.INBOX, seen_at__isnull=True, pk__gte=since, pk__lte=upto
     )
     refs = list(unseen.order_by("-pk").values_list("request__ref", flat=True)[:REFS_KEPT])
     count = unseen.update(seen_at=now)

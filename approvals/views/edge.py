@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.http import Http404, HttpRequest
 from django.utils.dateparse import parse_datetime
 
 from approvals.models import ActionRequest
-from approvals.selectors import visible_to
+from approvals.selectors import frame_for, visible_to
+from governance import wording
+from governance.context import Lane as RailLane
 
 if TYPE_CHECKING:
     from django_htmx.middleware import HtmxDetails
@@ -49,3 +51,14 @@ def read_cursor(text: str) -> tuple[datetime, int] | None:
     if due_at is None or due_at.tzinfo is None or not pk.isascii() or not pk.isdigit():
         return None
     return (due_at, int(pk)) if int(pk) <= KEY_MAX else None
+
+
+def rail_of(person: Person, now: datetime) -> dict[str, Any]:
+    """Return what an answer in place brings for the frame: counts, and the lanes of the rail."""
+    facts = frame_for(person, now)
+    lanes = []
+    for path in wording.LANES:
+        waiting = facts.counts[path]
+        soon = waiting.first_due_at - now if waiting.first_due_at else None
+        lanes.append(RailLane(path, wording.SIGNS[path], waiting.count, waiting.first_due_at, soon))
+    return {"facts": facts, "lanes": lanes}

@@ -14,15 +14,14 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals import selectors, story
+from approvals.channels.words import zone_of
 from approvals.models import ActionRequest, Ask, Decision, Notice
 from approvals.packets import Packet, packets_of
-from approvals.views.edge import HtmxRequest, cursor_of, read_cursor, visible_or_404
+from approvals.views.edge import HtmxRequest, cursor_of, rail_of, read_cursor, visible_or_404
 from governance import clock, wording
-from governance.context import Lane as RailLane
 from governance.models import Person
 from governance.vocabulary import Duty, Path
 from governance.wording import LANES
@@ -44,12 +43,12 @@ HINTS = {
     Path.UNDO: "An undo failed; somebody must finish it",
 }
 KEPT = {
-    Path.POLICY_VIOLATION: "Compliance is asked about these",
-    Path.SYSTEM_FAILURE: "Whoever is on call is asked about these",
-    Path.CONFLICT: "The owner of the record is asked about these",
-    Path.REJECTION: "Nobody said no to what you are next for",
+    Path.POLICY_VIOLATION: "Compliance is asked",
+    Path.SYSTEM_FAILURE: "Whoever is on call is asked",
+    Path.CONFLICT: "The owner of the record is asked",
+    Path.REJECTION: "Nobody said no",
     Path.TIMEOUT: "Nobody before you was silent",
-    Path.APPROVAL: "No agent waits for your first word",
+    Path.APPROVAL: "No agent waits for you",
 }
 
 
@@ -155,7 +154,7 @@ def inbox(request: HtmxRequest) -> HttpResponse:
         context |= {"empty": _empty(person, filters, now), "lanes_": []}
     if request.htmx and not request.htmx.history_restore_request:
         known = request.GET.get("known", "")
-        context |= {"gone": _gone(person, known, rows, now), "rail": _rail(person, now)}
+        context |= {"gone": _gone(person, known, rows, now), "rail": rail_of(person, now)}
         return render(request, "approvals/inbox.html#answer", context)
     if selected:
         context |= _peek(visible_or_404(person, selected), person, now)
@@ -173,7 +172,7 @@ def peek(request: HtmxRequest, ref: str) -> HttpResponse:
 
 def _peek(found: ActionRequest, person: Person, now: datetime) -> dict[str, Any]:
     (packet,) = packets_of([found], now=now)
-    told = story.tell(packet, reader=person, now=now, zone=timezone.get_current_timezone())
+    told = story.tell(packet, reader=person, now=now, zone=zone_of(person))
     return {"story": told, "request_": found, "now": now}
 
 
@@ -226,12 +225,13 @@ def _lane(
 
 def _row(packet: Packet, person: Person, now: datetime, filters: Filters) -> Row:
     request, step = packet.request, packet.waiting
-    zone = timezone.get_current_timezone()
+    last = step or (packet.steps[-1] if packet.steps else None)
+    zone = zone_of(person)
     return Row(
         ref=request.ref,
         title=story.title_of(request),
         sub=story.sub_line(packet, reader=person, now=now, zone=zone),
-        level=step.level if step else None,
+        level=last.level if last else None,
         amount=request.amount,
         currency=request.currency,
         due_at=step.due_at if step else None,
@@ -348,7 +348,7 @@ def _gone(person: Person, known: str, rows: Sequence[Row], now: datetime) -> lis
     refs = [ref for ref in known.split(",")[:KNOWN_MAX] if _REF.fullmatch(ref) and ref not in here]
     if not refs:
         return []
-    zone = timezone.get_current_timezone()
+    zone = zone_of(person)
     requests = list(selectors.visible_to(person).filter(ref__in=refs))
     found = []
     for packet in packets_of(requests, now=now):
@@ -383,6 +383,7 @@ def _told(person: Person, now: datetime) -> dict[str, Any]:
         ],
         "more": len(notices) > TOLD_SHOWN,
         "upto": notices[0].pk if notices else 0,
+        "since": notices[:TOLD_SHOWN][-1].pk if notices else 0,
     }
 
 
@@ -407,17 +408,6 @@ def _one_told(notice: Notice, decision: Decision | None) -> Told:
         at=notice.created_at,
         good=what == "approved",
     )
-
-
-def _rail(person: Person, now: datetime) -> dict[str, Any]:
-    """Return what an answer to a poll brings for the frame."""
-    facts = selectors.frame_for(person, now)
-    lanes = []
-    for path in LANES:
-        waiting = facts.counts[path]
-        soon = waiting.first_due_at - now if waiting.first_due_at else None
-        lanes.append(RailLane(path, wording.SIGNS[path], waiting.count, waiting.first_due_at, soon))
-    return {"facts": facts, "lanes": lanes}
 
 
 def _empty(person: Person, filters: Filters, now: datetime) -> dict[str, str]:
@@ -446,9 +436,7 @@ def _empty(person: Person, filters: Filters, now: datetime) -> dict[str, str]:
 
 def _meanwhile(person: Person, now: datetime) -> str:
     """Say what happened today in the reader's zone, counted from the rows."""
-    today = now.astimezone(timezone.get_current_timezone()).replace(
-        hour=0, minute=0, second=0, microsecond=0
-    )
+    today = now.astimezone(zone_of(person)).replace(hour=0, minute=0, second=0, microsecond=0)
     own = Decision.objects.filter(person=person, at__gte=today)
     mine = own[:COUNTED].count()
     ended = selectors.visible_to(person).filter(Q(ended_at__gte=today) | Q(approved_at__gte=today))

@@ -17,11 +17,9 @@ from governance.errors import NotFound, NotYours
 
 @require_POST
 def notices_seen(request: HtmxRequest) -> HttpResponse:
-    """Mark what the inbox told as seen, up to the newest that was on the page."""
-    upto = request.POST.get("upto", "")
-    if not (upto.isascii() and upto.isdigit() and int(upto) <= KEY_MAX):
-        raise BadRequest("upto is not a notice")
-    see_notices(actor=request.user, upto=int(upto), now=clock.now())
+    """Mark what the inbox told as seen: the notices that were on the page, and no newer or older ones."""
+    since, upto = (_key(request.POST.get(name, "")) for name in ("since", "upto"))
+    see_notices(actor=request.user, since=since, upto=upto, now=clock.now())
     if request.htmx:
         return HttpResponse('<div id="told" data-live="told"></div>')
     return redirect("approvals:inbox")
@@ -39,3 +37,9 @@ def alert_acknowledge(request: HtmxRequest, pk: int) -> HttpResponse:
         return redirect("approvals:open")
     messages.success(request, f"You look after this now: {alert.text}")
     return redirect("approvals:open")
+
+
+def _key(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= KEY_MAX):
+        raise BadRequest("not the key of a notice")
+    return int(text)

@@ -12,10 +12,10 @@ from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals import selectors, story
+from approvals.channels.words import zone_of
 from approvals.models import OPEN, ActionRequest, Alert, Step
 from approvals.packets import Packet, packets_of
 from approvals.views.edge import HtmxRequest, cursor_of, read_cursor
@@ -80,7 +80,7 @@ def open_requests(request: HtmxRequest) -> HttpResponse:
         "overdue": sum(1 for each in shown if each.due_at and each.due_at <= now),
         "count": wording.capped(len(found), PAGE),
         "is_filtered": bool(kept),
-        "alerts": alerts[:ALERTS_SHOWN],
+        "alerts": [(alert, _without_ref(alert)) for alert in alerts[:ALERTS_SHOWN]],
         "alerts_more": len(alerts) > ALERTS_SHOWN,
         "findings": selectors.open_findings(),
         "may_acknowledge": person.is_superuser or person.has_duty(Duty.OPERATOR),
@@ -95,6 +95,12 @@ def open_requests(request: HtmxRequest) -> HttpResponse:
         "self": f"{reverse('approvals:open')}?{urlencode(kept)}".rstrip("?"),
     }
     return render(request, "approvals/open.html", context)
+
+
+def _without_ref(alert: Alert) -> str:
+    """Return an alert's words without the reference they begin with: a link says it."""
+    ref = alert.request.ref if alert.request is not None else ""
+    return wording.plain(alert.text.removeprefix(ref), 500)
 
 
 def _parked_because(shown: list[ActionRequest]) -> list[Alert]:
@@ -119,7 +125,7 @@ def _row(packet: Packet, parked: Alert | None, person: Person, now: datetime) ->
         who=who[:1].upper() + who[1:] or "Nobody",
         due_at=request.due_at,
         opened_at=step.opened_at if step else request.approved_at or request.submitted_at,
-        source=story.where_due_comes_from(packet, now=now, zone=timezone.get_current_timezone()),
+        source=story.where_due_comes_from(packet, now=now, zone=zone_of(person)),
         parked_until=request.parked_until if is_parked else None,
         parked_why=wording.plain(parked.text, 300) if is_parked and parked is not None else "",
     )

@@ -9,16 +9,16 @@ from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import selectors, story
+from approvals.channels.words import zone_of
 from approvals.forms import DecisionForm
 from approvals.models import ActionRequest, Ask, Notice
 from approvals.packets import packet_of
 from approvals.services.decide import decide
 from approvals.services.seen import see_request
-from approvals.views.edge import HtmxRequest, visible_or_404
+from approvals.views.edge import HtmxRequest, rail_of, visible_or_404
 from governance import clock, wording
 from governance.errors import DigestChanged, NotFound, Refused, Unprocessable
 from governance.models import Person
@@ -55,7 +55,10 @@ def request_decide(request: HtmxRequest, ref: str) -> HttpResponse:
         messages.success(request, f"You {did} {found.ref}: {story.title_of(found)}.")
         return redirect("approvals:request", ref=ref)
     title = story.title_of(following.step.request) if following is not None else ""
-    return _answer(request, found, stored=True, following=following, following_title=title)
+    rail = rail_of(request.user, clock.now())
+    return _answer(
+        request, found, stored=True, following=following, following_title=title, rail=rail
+    )
 
 
 @require_POST
@@ -114,7 +117,7 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
     """Return what the page and each of its parts draw from."""
     now = clock.now()
     packet = packet_of(found, now=now)
-    told = story.tell(packet, reader=request.user, now=now, zone=timezone.get_current_timezone())
+    told = story.tell(packet, reader=request.user, now=now, zone=zone_of(request.user))
     return {
         "request_": found,
         "story": told,
@@ -160,10 +163,18 @@ def _crumb(own: Ask | None) -> dict[str, str] | None:
     }
 
 
-def _related(found: ActionRequest, person: Person) -> list[ActionRequest]:
+def _related(found: ActionRequest, person: Person) -> list[dict[str, Any]]:
     """Return the last requests to the same counterparty that this person may see."""
     if not found.counterparty:
         return []
     same = selectors.visible_to(person).filter(counterparty=found.counterparty)
     own = Ask.objects.filter(step__request=OuterRef("pk"), person=person, due_at__isnull=False)
-    return list(same.exclude(pk=found.pk).annotate(is_mine=Exists(own)).order_by("-pk")[:RELATED])
+    rows = same.exclude(pk=found.pk).annotate(is_mine=Exists(own)).order_by("-pk")[:RELATED]
+    return [
+        {
+            "request": row,
+            "title": story.title_of(row),
+            "pill": story.state_pill(row, is_mine=row.is_mine),
+        }
+        for row in rows
+    ]
