@@ -471,9 +471,9 @@ def test_a_courier_killed_between_sending_and_marking_sends_again_with_the_same_
 
         Notice.objects.update(next_attempt_at=MONDAY_9AM)  # its minute is over
         again = start_courier()
-        out, _ = again.communicate(timeout=60)
+        out, errors = again.communicate(timeout=60)
 
-    assert (again.returncode, out.strip()) == (0, "1 notices taken up.")
+    assert (again.returncode, out.strip()) == (0, "1 notices taken up."), errors
     assert fresh(notice).state == S.DELIVERED
     assert len(one.got) == 2
     assert len(set(one.ids)) == 1
