@@ -14,6 +14,7 @@ from governance.models import Person
 from governance.vocabulary import Chain, Duty
 
 TEXT_LENGTH = 500
+KEY_LENGTH = 200
 
 
 @transaction.atomic
@@ -21,20 +22,19 @@ def raise_alert(
     *, kind: str, key: str, text: str, now: datetime, request: ActionRequest | None = None
 ) -> Alert:
     """Raise an alert, or return the one that already stands for this (kind, key). Safe from any number of callers."""
-    alert = Alert(
-        kind=kind,
-        key=key[:200],
-        text=wording.plain(text, TEXT_LENGTH),
-        request=request,
-        raised_at=now,
-    )
-    Alert.objects.bulk_create([alert], ignore_conflicts=True)
-    return Alert.objects.get(kind=kind, key=key[:200], closed_at__isnull=True)
+    key, text = key[:KEY_LENGTH], wording.plain(text, TEXT_LENGTH)
+    while True:
+        alert = Alert(kind=kind, key=key, text=text, request=request, raised_at=now)
+        Alert.objects.bulk_create([alert], ignore_conflicts=True)
+        standing = Alert.objects.filter(kind=kind, key=key, closed_at__isnull=True).first()
+        if standing is not None:
+            return standing
+        # The one that stood was closed between the two statements: raise it anew.
 
 
 def close_alert(*, kind: str, key: str, now: datetime) -> int:
     """Close the alert that stands for this matter, if one does: it works again."""
-    standing = Alert.objects.filter(kind=kind, key=key[:200], closed_at__isnull=True)
+    standing = Alert.objects.filter(kind=kind, key=key[:KEY_LENGTH], closed_at__isnull=True)
     return standing.update(closed_at=now)
 
 
