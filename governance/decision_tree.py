@@ -31,7 +31,9 @@ class Rule(NamedTuple):
     source: From
 
     def covers(self, exception: E, severity: S, impact: I) -> bool:
-        return exception == self.exception and severity in self.severities and impact in self.impacts
+        return (
+            exception == self.exception and severity in self.severities and impact in self.impacts
+        )
 
 
 # Order carries no meaning: exactly one rule covers each of the 45 cells.

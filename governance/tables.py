@@ -160,8 +160,8 @@ def _as_they_are(pks: list[int], now: datetime) -> Iterable[Candidate]:
     usable = ContactChannel.objects.filter(
         person__in=pks, confirmed_at__isnull=False, refused_at__isnull=True
     ).order_by("pk")
-    for person, *channel in usable.values_list("person_id", "pk", "kind", "urgent_only"):
-        channels[person].append(Channel(*channel))
+    for person, pk, kind, urgent in usable.values_list("person_id", "pk", "kind", "urgent_only"):
+        channels[person].append(Channel(pk, kind, urgent))
     rows = (
         Person.objects.filter(pk__in=pks)
         .annotate(away_until=Subquery(away))
@@ -170,5 +170,5 @@ def _as_they_are(pks: list[int], now: datetime) -> Iterable[Candidate]:
             "manager_id", "away_until", "time_zone",
         )
     )  # fmt: skip
-    for *person, zone in rows:
-        yield Candidate(*person, ZoneInfo(zone), tuple(channels[person[0]]))
+    for row in rows:
+        yield Candidate(*row[:-1], ZoneInfo(row[-1]), tuple(channels[row[0]]))

@@ -115,9 +115,7 @@ class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     def __str__(self) -> str:
         return f"{self.direction} {self.position} of {self.request_id} ({self.state})"
 
-    @transition(
-        state, source=[State.PLANNED, State.NOT_DONE, State.UNKNOWN], target=State.SENT
-    )
+    @transition(state, source=[State.PLANNED, State.NOT_DONE, State.UNKNOWN], target=State.SENT)
     def send(self, *, now: datetime) -> None:
         """The intent is about to be committed, and the call to be made."""
         self.sent_at = now

@@ -32,8 +32,12 @@ class Recovery(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     State = RecoveryState
 
     request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="recoveries")
-    order = models.ForeignKey(Order, models.PROTECT, null=True, blank=True, related_name="recoveries")
-    pattern = models.CharField(max_length=10, choices=Pattern.choices, blank=True)  # chosen when planned
+    order = models.ForeignKey(
+        Order, models.PROTECT, null=True, blank=True, related_name="recoveries"
+    )
+    pattern = models.CharField(
+        max_length=10, choices=Pattern.choices, blank=True
+    )  # chosen when planned
     state = FSMField(default=State.ORDERED, choices=State.choices, protected=True)
     reason = models.CharField(max_length=300)
     plan = models.JSONField(default=list, blank=True)
@@ -50,7 +54,9 @@ class Recovery(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
             models.CheckConstraint(
                 name="recovery_open_has_a_clock",
                 condition=Q(
-                    state__in=["ordered", "planned", "running"], due_at__isnull=False, ended_at__isnull=True
+                    state__in=["ordered", "planned", "running"],
+                    due_at__isnull=False,
+                    ended_at__isnull=True,
                 )
                 | Q(state__in=["succeeded", "failed", "lapsed"], ended_at__isnull=False),
             ),

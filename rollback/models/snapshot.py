@@ -12,14 +12,18 @@ class Snapshot(models.Model):
 
     request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="snapshots")
     record = models.CharField(max_length=300)  # its key in the target
-    version = models.CharField(max_length=120, blank=True)  # the target's own, for optimistic locking
+    version = models.CharField(
+        max_length=120, blank=True
+    )  # the target's own, for optimistic locking
     before = models.JSONField()
     taken_at = models.DateTimeField()
     after = models.JSONField(null=True, blank=True)
     left_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(name="snapshot_once_a_record", fields=["request", "record"])]
+        constraints = [
+            models.UniqueConstraint(name="snapshot_once_a_record", fields=["request", "record"])
+        ]
 
     def __str__(self) -> str:
         return f"{self.record} before {self.request_id}"
