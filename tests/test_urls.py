@@ -1,0 +1,297 @@
+"""Every address, every verb, every kind of caller: closed unless this table opens it.
+
+A new URL fails here until somebody has said who may do what with it.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.core.cache import cache
+from django.test import Client
+from django.urls import URLResolver, get_resolver
+
+from governance.admin import ReadOnlyAdmin
+from governance.models import AuditEvent
+from tests.approvals.asking import ask_for_payment
+from tests.factories import MONDAY_9AM, AlertFactory, PersonFactory, RoleFactory
+
+pytestmark = pytest.mark.django_db
+
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CALLERS = ("anonymous", "uninvolved", "involved", "operator", "agent")
+
+# A route, and under it the answers to each verb, each for the callers in the order above.
+ANSWERS = r"""
+accounts/login/
+    200 302 302 302 200 | 200 302 302 302 200 | 200 302 302 302 200 | 405 302 302 302 405 | 405 302 302 302 405
+accounts/logout/
+    302 200 200 200 302 | 302 302 302 302 302 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+accounts/inactive/
+    200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+accounts/signup/
+    200 302 302 302 200 | 200 302 302 302 200 | 200 302 302 302 200 | 200 302 302 302 200 | 200 302 302 302 200
+accounts/reauthenticate/
+    302 200 200 200 302 | 302 200 200 200 302 | 302 200 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302
+accounts/email/
+    302 200 200 200 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 405 405 405 302 | 302 405 405 405 302
+accounts/confirm-email/
+    200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+accounts/password/change/
+    302 200 200 200 302 | 302 200 200 200 302 | 302 200 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302
+accounts/password/set/
+    302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302
+accounts/password/reset/
+    200 200 200 200 200 | 200 200 200 200 200 | 200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405
+accounts/login/code/confirm/
+    302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302
+accounts/^confirm-email/(?P<key>[-:\w]+)/$
+    200 200 200 200 200 | 404 404 404 404 404 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+accounts/password/reset/key/done/
+    200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$
+    200 200 200 200 200 | 200 200 200 200 200 | 200 200 200 200 200 | 200 200 200 200 200 | 200 200 200 200 200
+accounts/password/reset/done/
+    200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+accounts/2fa/
+    302 200 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+accounts/2fa/authenticate/
+    302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302
+accounts/2fa/reauthenticate/
+    302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302
+accounts/2fa/totp/activate/
+    302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302
+accounts/2fa/totp/deactivate/
+    302 404 404 404 302 | 302 404 404 404 302 | 302 404 404 404 302 | 302 404 404 404 302 | 302 404 404 404 302
+accounts/2fa/recovery-codes/
+    302 404 404 404 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+accounts/2fa/recovery-codes/generate/
+    302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302
+accounts/2fa/recovery-codes/download/
+    302 404 404 404 302 | 302 404 404 404 302 | 302 404 404 404 302 | 302 404 404 404 302 | 302 404 404 404 302
+(root)
+    302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302 | 302 302 302 302 302
+healthz
+    200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+readyz
+    200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+status
+    200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+inbox/
+    302 200 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+inbox/seen/
+    302 405 405 405 302 | 302 400 400 400 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+inbox/peek/<str:ref>/
+    302 404 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+requests/
+    302 403 403 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+requests/<str:ref>/
+    302 404 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+requests/<str:ref>/decide/
+    302 405 405 405 302 | 302 404 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+requests/<str:ref>/seen/
+    302 405 405 405 302 | 302 404 204 204 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+alerts/<int:pk>/acknowledge/
+    302 405 405 405 302 | 302 403 403 302 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+api/schema/
+    200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+api/v1/requests/
+    401 200 200 200 200 | 401 403 403 403 422 | 401 405 405 405 405 | 401 405 405 405 405 | 401 405 405 405 405
+api/v1/requests/<str:ref>/
+    401 404 200 200 200 | 401 405 405 405 405 | 401 405 405 405 405 | 401 405 405 405 405 | 401 405 405 405 405
+api/v1/requests/<str:ref>/withdraw/
+    401 403 403 403 405 | 401 403 403 403 200 | 401 403 403 403 405 | 401 403 403 403 405 | 401 403 403 403 405
+api/v1/requests/<str:ref>/decisions/
+    401 405 405 405 403 | 401 422 422 422 403 | 401 405 405 405 403 | 401 405 405 405 403 | 401 405 405 405 403
+api/v1/actions/
+    401 200 200 200 200 | 401 405 405 405 405 | 401 405 405 405 405 | 401 405 405 405 405 | 401 405 405 405 405
+api/v1/actions/<str:key>/
+    401 200 200 200 200 | 401 405 405 405 405 | 401 405 405 405 405 | 401 405 405 405 405 | 401 405 405 405 405
+api/^(?P<rest>.*)$
+    401 404 404 404 404 | 401 404 404 404 404 | 401 404 404 404 404 | 401 404 404 404 404 | 401 404 404 404 404
+"""
+_LINES = ANSWERS.strip().splitlines()
+TABLE = {
+    route.replace("(root)", ""): answers.split(" | ")
+    for route, answers in zip(_LINES[::2], _LINES[1::2], strict=True)
+}
+
+
+def routes(resolver=None, prefix=""):
+    for pattern in (resolver or get_resolver()).url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern, prefix + str(pattern.pattern))
+        else:
+            yield prefix + str(pattern.pattern)
+
+
+OURS = [route for route in routes() if not route.startswith("admin/")]
+
+
+@pytest.fixture
+def world(company, api, timeline):
+    """One request, asked of the Finance Manager; an alert; and everybody who may knock."""
+    request = ask_for_payment(company)
+    alert = AlertFactory(request=request)
+    operator = PersonFactory(username="operator", name="Operator")
+    operator.roles.add(RoleFactory(key="operator"))
+    other_agent = api(company.agent, now=MONDAY_9AM)
+    people = {
+        "uninvolved": PersonFactory(),
+        "involved": company.finance_manager,
+        "operator": operator,
+    }
+
+    def client_of(caller, **options):
+        client = Client(raise_request_exception=False, **options)
+        if caller == "agent":
+            client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {other_agent.token}"
+        elif caller in people:
+            client.force_login(people[caller], backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    client_of.request, client_of.alert = request, alert
+    return client_of
+
+
+def address(route, world):
+    """Fill a route's places with what is there."""
+    known = {
+        "<str:ref>": world.request.ref,
+        "<str:key>": "vendor_payment",
+        "<int:pk>": str(world.alert.pk),
+        r"^confirm-email/(?P<key>[-:\w]+)/$": "confirm-email/abc/",
+        r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": "password/reset/key/1-abc/",
+        r"^(?P<rest>.*)$": "nowhere",
+    }
+    for place, value in known.items():
+        route = route.replace(place, value)
+    assert not re.search(r"[<>^$]", route), f"say what {route} stands for"
+    return f"/{route}"
+
+
+def answer(client, verb, url):
+    cache.clear()  # allauth counts there how often it was asked
+    response = client.generic(verb, url, content_type="application/x-www-form-urlencoded")
+    return str(response.status_code)
+
+
+def test_every_url_has_an_expected_answer():
+    assert sorted(OURS) == sorted(TABLE)
+
+
+@pytest.mark.parametrize("route", OURS)
+def test_each_caller_is_answered_as_the_table_says(route, world):
+    expected = dict(
+        zip(VERBS, [row.split() for row in TABLE.get(route, [""] * len(VERBS))], strict=True)
+    )
+    url = address(route, world)
+
+    found = {verb: [answer(world(caller), verb, url) for caller in CALLERS] for verb in VERBS}
+
+    assert found == expected
+
+
+@pytest.mark.parametrize("route", OURS)
+def test_no_get_changes_anything(route, world):
+    url = address(route, world)
+    clients = [world(caller) for caller in CALLERS]
+
+    def counts():
+        packages = [apps.get_app_config(name) for name in ("governance", "approvals", "rollback")]
+        ours = (model for package in packages for model in package.get_models())
+        rows = {model.__name__: list(model.objects.order_by("pk").values()) for model in ours}
+        rows["Person"] = [{**row, "last_login": None} for row in rows["Person"]]
+        return rows
+
+    before = counts()
+    for client in clients:
+        client.get(url)
+
+    assert counts() == before
+    assert AuditEvent.objects.exists()  # the comparison above was not of nothing with nothing
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in OURS if not route.startswith(("api/", "accounts/"))]
+)
+def test_pages_take_no_post_without_a_token(route, world):
+    client = world("involved", enforce_csrf_checks=True)
+
+    assert client.post(address(route, world)).status_code in (
+        (302, 403, 405) if not route else (403, 405)
+    )
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_the_admin_lets_nobody_in_but_superusers(caller, world):
+    pages = [
+        "/admin/",
+        "/admin/approvals/actionrequest/",
+        "/admin/governance/person/",
+        "/admin/governance/auditevent/add/",
+    ]
+
+    answers = {world(caller).get(page).status_code for page in pages}
+
+    assert answers == {302}
+
+
+def test_the_admin_shows_and_changes_nothing(world):
+    boss = PersonFactory(is_staff=True, is_superuser=True)
+    client = Client()
+    client.force_login(boss, backend="django.contrib.auth.backends.ModelBackend")
+    row = f"/admin/approvals/actionrequest/{world.request.pk}"
+
+    shown = client.get(f"{row}/change/")
+    refused = [
+        client.post(f"{row}/change/", {"title": "x"}).status_code,
+        client.post(f"{row}/delete/", {"post": "yes"}).status_code,
+        client.get("/admin/approvals/actionrequest/add/").status_code,
+    ]
+
+    assert shown.status_code == 200
+    assert "Save" not in shown.content.decode()
+    assert refused == [403, 403, 403]
+
+
+def test_staff_who_are_no_superusers_see_no_rows(world):
+    staff = PersonFactory(is_staff=True)
+    client = Client()
+    client.force_login(staff, backend="django.contrib.auth.backends.ModelBackend")
+
+    assert client.get("/admin/approvals/actionrequest/").status_code == 403
+
+
+SHOWN_IN_ADMIN = sorted(admin.site._registry, key=lambda model: model._meta.label)
+
+
+@pytest.mark.parametrize("model", SHOWN_IN_ADMIN, ids=lambda model: model._meta.label)
+def test_every_model_in_the_admin_can_only_be_looked_at(model, world):
+    boss = PersonFactory(is_staff=True, is_superuser=True)
+    client = Client()
+    client.force_login(boss, backend="django.contrib.auth.backends.ModelBackend")
+
+    assert isinstance(admin.site._registry[model], ReadOnlyAdmin)
+    assert (
+        client.get(f"/admin/{model._meta.app_label}/{model._meta.model_name}/").status_code == 200
+    )
+
+
+def test_no_secret_is_shown_in_the_admin(world):
+    boss = PersonFactory(is_staff=True, is_superuser=True, password="pbkdf2-of-something")
+    client = Client()
+    client.force_login(boss, backend="django.contrib.auth.backends.ModelBackend")
+    credential = world.request.credential
+
+    person = client.get(f"/admin/governance/person/{boss.pk}/change/").content.decode()
+    token = client.get(
+        f"/admin/governance/agentcredential/{credential.pk}/change/"
+    ).content.decode()
+
+    assert "pbkdf2-of-something" not in person
+    assert credential.prefix in token
+    assert credential.digest not in token
