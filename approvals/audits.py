@@ -107,9 +107,11 @@ def notices_out_of_tries(now: datetime) -> Iterator[Found]:
 
 
 def failed_tasks(now: datetime) -> Iterator[Found]:
-    """A task in the queue's failed table that nobody was told of."""
+    """A task in the queue's failed table. It stands until somebody has acknowledged its alert."""
+    acknowledged = Alert.objects.filter(kind="audit.failed_tasks", acknowledged_at__isnull=False)
+    known = set(acknowledged.order_by("-pk").values_list("key", flat=True)[: SHOWN * 10])
     for pk, func in Failure.objects.order_by("-stopped").values_list("id", "func")[:SHOWN]:
-        if not Alert.objects.filter(kind="task.failed", key=pk).exists():
+        if f"task {pk}" not in known:
             yield Found(f"task {pk}", f"A task of the worker failed: {func}.")
 
 

@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.utils.module_loading import import_string
+from django_q.models import Failure
 
-from approvals import audits
+from approvals import audits, tasks
 from approvals.models import ActionRequest, Alert, Ask, Case, Finding, Step
 from approvals.selectors import open_findings
 from governance.models import AuditEvent, Heartbeat, PolicyVersion
@@ -85,6 +87,34 @@ def test_a_message_out_of_tries_that_no_alert_tells_of(waiting):
     NoticeFactory(request=waiting, state="failed", next_attempt_at=None)
 
     assert "notices_out_of_tries" in found_by()
+
+
+def test_a_failed_task_stands_until_somebody_has_seen_it(company):
+    Failure.objects.create(
+        id="t1",
+        name="t1",
+        func="approvals.tasks.audit",
+        started=MONDAY_9AM,
+        stopped=MONDAY_9AM,
+        success=False,
+    )
+
+    assert "failed_tasks" in found_by()
+    assert "failed_tasks" in found_by()
+    Alert.objects.update(acknowledged_at=MONDAY_9AM)
+    assert found_by() == set()
+
+
+def test_every_task_that_is_queued_by_name_exists():
+    assert import_string("approvals.tasks.audit")
+    assert import_string("approvals.tasks.deliver_notices")
+
+
+def test_the_workers_audit_is_the_same(waiting, timeline):
+    assert tasks.audit() == 0
+    ActionRequest.objects.update(due_at=waiting.due_at + M)
+
+    assert tasks.audit() == 1
 
 
 def test_a_head_that_is_not_its_chains_last_event(waiting):

@@ -60,6 +60,8 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     wait_for("the Finance Manager's notice", lambda: _delivered(operator.story(ref), 0), seconds=30)
     telling.row("T+0", "and notified: the notice was delivered", True)
 
+    left_open = manager.page(f"/requests/{ref}/")  # and never touched again
+
     # T+5
     wait_for("L1", lambda: len(operator.story(ref)["steps"]) > 1, seconds=seconds_to(5 * MINUTE))
     story = operator.story(ref)
@@ -148,7 +150,7 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     due = start + 46 * MINUTE
     wait_for("T+46", lambda: _now(demo) >= due, seconds=seconds_to(46 * MINUTE))
     early = manager.send(
-        manager.page(f"/requests/{ref}/"),
+        left_open,
         f"/requests/{ref}/decide/",
         {"verdict": "approve", "note": "", "digest": taken["digest"]},
     )
