@@ -23,16 +23,19 @@ from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
+from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from governance import clock, courier, signs
-from governance.daemons import DatabaseGone, Life, connected, outlive
+from governance.daemons import DatabaseGone, Life, outlive
 from governance.models import Heartbeat
+from governance.ticking import Hands
 
 log = logging.getLogger("recourse")
 
 LOOK_EVERY_S = 0.5
+SETTLE_S = 15.0  # what a busy machine may need to start a cluster
 HUNG_WAIT_S = 3.0  # a cluster that hangs does not answer TERM; one that was only slow may
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 1.0, 30.0
 STEADY_AFTER_S = 60.0  # a cluster that lived as long begins with a short back-off again
@@ -68,6 +71,7 @@ class Watchdog:
         patience: float,
         every: float,
         grace: float,
+        settle: float = SETTLE_S,
         spawn: Spawn = start_cluster,
     ) -> None:
         """Nothing starts yet.
@@ -78,19 +82,23 @@ class Watchdog:
                 than the longest task may take, or long work looks like one.
             every: real seconds from one beat that came back to the next.
             grace: real seconds that a clean stop leaves to tasks under way.
+            settle: real seconds more than the patience until a new cluster's first sign of life.
         """
         self._life = life
         self._now = now
         self._patience = patience
         self._every = every
         self._grace = grace
+        self._settle = settle
         self._spawn = spawn
+        self._hands = Hands("worker", now=now, sweeps={})  # reports what fails here, and goes on
         self._cluster: subprocess.Popen[bytes] | None = None
         self._started = self._alive_at = self._send_at = 0.0  # monotonic seconds
         self._sent: int | None = None  # the beat under way
         self._seen: datetime | None = None  # the last sign of life
         self._back_off = FIRST_BACK_OFF_S
         self._restarts = 0
+        self._restarting = False
         self._since: datetime | None = None
         self._unreported: list[tuple[str, float]] = []  # restarts no row tells of yet
 
@@ -99,20 +107,22 @@ class Watchdog:
         try:
             while not self._life.over:
                 try:
-                    with connected():
-                        self._look()
+                    looked = self._hands.attempt("watchdog", self._look)
+                    # On SQLite a cluster that hangs may hold the lock that kept us from looking.
+                    if looked is None and connection.vendor != "sqlite":
+                        self._forgive()
+                    self._judge()
                 except DatabaseGone as gone:
                     outlive(gone, who="worker", life=self._life, now=self._now)
-                    # Beats are lost with a database, and the cluster needs a moment as well.
                     self._forgive()
                 self._life.sleep(LOOK_EVERY_S)
         finally:
             self._end(wait=self._grace)
 
-    def _look(self) -> None:
+    def _look(self, *, now: datetime) -> bool:
         if self._since is None:
             courier.keep_schedule(clock.real_now())
-            self._since = self._now()
+            self._since = now
             self._note()
         close_old_connections()
         if self._cluster is None:
@@ -121,8 +131,11 @@ class Watchdog:
             self._restart(f"the cluster ended by itself, exit code {code}", wait=0, back_off=True)
         self._report()
         self._listen()
+        return True
+
+    def _judge(self) -> None:
         silent_s = time.monotonic() - self._alive_at
-        if silent_s > self._patience:
+        if self._cluster is not None and silent_s > self._patience:
             self._restart(f"the cluster took no task for {silent_s:.0f} s", wait=HUNG_WAIT_S)
 
     def _listen(self) -> None:
@@ -142,12 +155,21 @@ class Watchdog:
             self._send_at = at + self._patience / 2
 
     def _start(self) -> None:
+        """Start a cluster. Called without one; if it fails, the next look calls it again."""
+        if self._restarting:
+            # What the dead cluster had taken waits again, instead of until the queue misses it.
+            taken = OrmQ.objects.filter(lock__gt=clock.real_now())
+            taken.update(lock=clock.real_now())
+            self._restarting = False
+        before = Heartbeat.objects.filter(name="worker").first()
+        self._seen = before.beat_at if before else None
         self._cluster = self._spawn()
         self._started = time.monotonic()
         self._forgive()
+        self._alive_at += self._settle
 
     def _forgive(self) -> None:
-        """Begin to wait anew, with a beat of its own."""
+        """Begin to wait anew, with a new beat: a database that is in trouble is not the cluster's fault."""
         self._alive_at = time.monotonic()
         self._sent, self._send_at = None, 0.0
 
@@ -155,14 +177,13 @@ class Watchdog:
         lived_s = time.monotonic() - self._started
         log.error("worker: restarting the cluster: %s", why)
         self._unreported.append((why, lived_s))
+        self._restarting = True
         self._end(wait=wait)
         if back_off:
             if lived_s > STEADY_AFTER_S:
                 self._back_off = FIRST_BACK_OFF_S
             self._life.sleep(self._back_off)
             self._back_off = min(2 * self._back_off, LONGEST_BACK_OFF_S)
-        if not self._life.over:
-            self._start()
 
     def _report(self) -> None:
         """Write a row and an alert for each restart. The cluster does not wait for that."""
@@ -194,9 +215,9 @@ class Watchdog:
         if cluster.poll() is None:
             # Only its parent: it lets tasks finish, where a signal to all would end them.
             cluster.terminate()
-        while (
-            cluster.poll() is None and time.monotonic() < deadline and self._life.asked <= asked + 1
-        ):
+        while cluster.poll() is None and time.monotonic() < deadline:
+            if self._life.asked > asked:
+                break  # asked again: no more patience
             self._life.sleep(0.05)
         deadline = time.monotonic() + 5
         while session_is_alive(cluster.pid) and time.monotonic() < deadline:

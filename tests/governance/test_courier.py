@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django_q.models import Schedule
+from django_q.signals import pre_execute
+
+from approvals.models import Alert
+from governance import clock, courier
+from governance.courier import guarded
+from governance.models import AuditEvent, Heartbeat, TaskAttempt
+from tests.factories import MONDAY_9AM, HeartbeatFactory
+
+pytestmark = pytest.mark.django_db
+
+
+class Work:
+    """A task that raises these, one a call, and then works."""
+
+    def __init__(self, *problems):
+        self.problems = list(problems)
+        self.calls = 0
+        self.guarded = guarded(self.run)
+
+    def run(self, word):
+        self.calls += 1
+        if self.problems:
+            raise self.problems.pop(0)
+        return word
+
+
+def deliver(work, task="t-1"):
+    """Hand a task to this process, as the queue's worker does."""
+    pre_execute.send(sender="django_q", func=work.guarded, task={"id": task})
+    return work.guarded("done")
+
+
+def deliver_and_die(work, task="t-1"):
+    """The worker is killed between the count and the work."""
+    courier._begin(task, "tests.work")
+
+
+# --- Counting ---------------------------------------------------------------------------------
+
+
+def test_a_task_that_works_leaves_no_row():
+    work = Work()
+
+    assert deliver(work) == "done"
+
+    assert TaskAttempt.objects.count() == 0
+
+
+def test_a_delivery_is_counted_before_its_work_begins():
+    deliver_and_die(Work())
+
+    row = TaskAttempt.objects.get()
+    assert (row.task, row.attempts, row.last_error) == ("t-1", 1, "")
+
+
+def test_a_task_that_works_at_last_leaves_no_row():
+    work = Work()
+    for _ in range(4):
+        deliver_and_die(work)
+
+    assert deliver(work) == "done"
+
+    assert TaskAttempt.objects.count() == 0
+
+
+def test_a_task_whose_worker_died_five_times_is_dropped_with_an_alert():
+    work = Work()
+    for _ in range(5):
+        deliver_and_die(work)
+
+    assert deliver(work) is None
+
+    assert work.calls == 0
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.key) == ("task.dropped", "t-1")
+    assert "its worker died each time" in alert.text
+    assert TaskAttempt.objects.get().dropped_at is not None
+    event = AuditEvent.objects.get(kind="task.dropped")
+    assert (event.chain, event.facts["attempts"]) == ("system", 5)
+
+
+def test_tasks_are_counted_each_for_itself():
+    work = Work()
+    for _ in range(5):
+        deliver_and_die(work, "t-1")
+
+    assert deliver(work, "t-2") == "done"
+
+
+def test_a_failure_is_kept_and_raised_so_that_the_queue_knows_it():
+    work = Work(ValueError("no such\0rung"))
+
+    with pytest.raises(ValueError, match="rung"):
+        deliver(work)
+
+    assert TaskAttempt.objects.get().last_error == "ValueError: no suchrung"
+    assert Alert.objects.count() == 0
+
+
+def test_the_queues_time_out_is_kept_too():
+    work = Work(SystemExit("took longer than 60 seconds"))
+
+    with pytest.raises(SystemExit):
+        deliver(work)
+
+    assert TaskAttempt.objects.get().last_error == "SystemExit: took longer than 60 seconds"
+
+
+def test_a_task_that_the_queue_gives_up_is_an_alert(settings):
+    most = settings.Q_CLUSTER["max_attempts"]
+    work = Work(*[ValueError("never")] * most)
+
+    for _ in range(most):
+        with pytest.raises(ValueError, match="never"):
+            deliver(work)
+
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.key) == ("task.failed", "t-1")
+    assert "ValueError: never" in alert.text
+
+
+def test_called_by_others_than_a_worker_it_runs_uncounted():
+    work = Work()
+    deliver(work)
+
+    assert work.guarded("again") == "again"
+
+    assert TaskAttempt.objects.count() == 0
+
+
+# --- Signs of life ----------------------------------------------------------------------------
+
+
+def test_a_beat_says_which_was_answered():
+    courier.beat(7)
+
+    beat = Heartbeat.objects.get(name="worker")
+    assert beat.facts["answered"] == 7
+
+
+def test_a_beat_that_was_overtaken_changes_nothing():
+    courier.beat(7)
+    before = Heartbeat.objects.get(name="worker")
+
+    courier.beat(6)
+
+    after = Heartbeat.objects.get(name="worker")
+    assert (after.beat_at, after.facts) == (before.beat_at, before.facts)
+
+
+def test_work_that_ended_well_is_life_too():
+    HeartbeatFactory(name="worker", beat_at=MONDAY_9AM, facts={"answered": 7})
+    courier._shown_at = float("-inf")
+
+    deliver(Work())
+
+    beat = Heartbeat.objects.get(name="worker")
+    assert beat.beat_at > MONDAY_9AM
+    assert beat.facts == {"answered": 7}
+
+
+# --- The second pair of hands -----------------------------------------------------------------
+
+
+def test_the_schedule_runs_every_sweep_until_it_finds_nothing(settings):
+    settings.RECOURSE_SWEEPS = [f"{__name__}.three_batches"]
+    batches[:] = [500, 500, 3]
+
+    assert courier.run_sweeps() == 1003
+
+    assert Heartbeat.objects.get(name="schedule").facts == {"failing": []}
+
+
+def test_a_sweep_that_fails_does_not_fail_the_schedule(settings):
+    settings.RECOURSE_SWEEPS = [f"{__name__}.fails", f"{__name__}.three_batches"]
+    batches[:] = [2]
+
+    assert courier.run_sweeps() == 2
+
+    assert Alert.objects.get().kind == "sweep.failed"
+    assert Heartbeat.objects.get(name="schedule").facts == {"failing": [f"{__name__}.fails"]}
+
+
+batches = []
+
+
+def three_batches(*, now):
+    return batches.pop(0) if batches else 0
+
+
+def fails(*, now):
+    raise ValueError("never")
+
+
+# --- The schedule -----------------------------------------------------------------------------
+
+
+def test_the_schedule_is_made_once():
+    now = clock.real_now()
+
+    courier.keep_schedule(now)
+    courier.keep_schedule(now + timedelta(seconds=5))
+
+    schedule = Schedule.objects.get()
+    assert (schedule.func, schedule.schedule_type, schedule.minutes, schedule.repeats) == (
+        "governance.courier.run_sweeps",
+        Schedule.MINUTES,
+        1,
+        -1,
+    )
+    assert schedule.next_run == now
+
+
+def test_a_schedule_that_was_changed_or_doubled_is_put_right():
+    now = clock.real_now()
+    courier.keep_schedule(now)
+    Schedule.objects.update(repeats=0, minutes=60, next_run=now + timedelta(days=9))
+    Schedule.objects.create(name=courier.SCHEDULE, func="governance.courier.run_sweeps")
+
+    courier.keep_schedule(now)
+
+    schedule = Schedule.objects.get()
+    assert (schedule.minutes, schedule.repeats, schedule.next_run) == (1, -1, now)
