@@ -1174,7 +1174,9 @@ def facts_of(request: ActionRequest) -> tuple[Fact, ...]:
 def said(value: Any) -> str:
     """Say a value of a payload on one line; nothing for what is not there."""
     match value:
-        case None | "" | [] | {}:
+        case None | "" | []:
+            return ""
+        case dict() if not value:
             return ""
         case bool():
             return "Yes" if value else "No"
@@ -1202,9 +1204,12 @@ def _as_date(text: str) -> str:
 def _as_money(amount: str, currency: str) -> str:
     plain = wording.plain(currency, 12)
     try:
-        return wording.money(Decimal(amount), plain)
-    except (InvalidOperation, ValueError):
-        return wording.plain(f"{plain} {amount}", VALUE_LENGTH)
+        number = Decimal(amount)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if number.is_finite() and abs(number) < Decimal(10) ** 20:
+        return wording.money(number, plain)
+    return wording.plain(f"{plain} {amount}", VALUE_LENGTH)
 
 
 def _paragraphs(text: str) -> tuple[str, ...]:

@@ -123,6 +123,7 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "story": told,
         "now": now,
         "offer_form": told.can_decide,
+        "chosen": (request.POST or request.GET).get("verdict", ""),
         "in_place": bool(request.htmx),
         "here": "inbox",
     }
@@ -136,7 +137,6 @@ def _page(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "crumb": _crumb(own),
         "related": _related(found, person),
         "unseen": bool(own is not None and own.seen_at is None) or _told_of(found, person),
-        "verdict": "reject" if request.GET.get("verdict") == "reject" else "approve",
     }
 
 
