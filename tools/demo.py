@@ -72,6 +72,7 @@ class Demo:
         demo_file: Path | None = None,
         procfile: Path = ROOT / "Procfile",
         prepare: bool = True,
+        requests: bool = False,
         patience: float = PATIENCE_S,
         environment: Mapping[str, str] | None = None,
         echo: IO[str] | None = None,
@@ -90,6 +91,7 @@ class Demo:
             demo_file: where to write address and log-ins. None: `demo.json` in `var`.
             procfile: what to run.
             prepare: migrate, collect static files and seed before the start.
+            requests: seed some that wait for somebody, so that inboxes are not empty.
             patience: real seconds to wait for `/readyz` and `/status`.
             environment: further variables for the processes.
             echo: gets every line that the processes write.
@@ -108,6 +110,7 @@ class Demo:
         self._keep = keep
         self._procfile = procfile
         self._prepare = prepare
+        self._requests = requests
         self._patience = patience
         self._echo = echo
         self._say = say
@@ -243,6 +246,8 @@ class Demo:
                 self._step("migrate", "migrate", "--no-input")
             self._collect_static()
             fresh = [] if self._keep else ["--fresh"]
+            if self._requests and not self._keep:
+                fresh.append("--with-requests")
             where = ["--write-demo-file", str(draft), "--url", self.url]
             self._step("seed", "seed_demo", f"--speed={self.speed:g}", *fresh, *where)
             self.facts = json.loads(draft.read_text())
@@ -570,6 +575,7 @@ def main(arguments: list[str] | None = None) -> int:
             demo_file=options.demo_file,
             procfile=options.procfile,
             prepare=not options.no_prepare,
+            requests=True,
             patience=options.patience,
             echo=sys.stdout,
             say=say,
