@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.http import Http404, HttpRequest
@@ -46,9 +46,12 @@ def read_cursor(text: str) -> tuple[datetime, int] | None:
     instant, _, pk = text.partition("~")
     try:
         due_at = parse_datetime(instant.replace(" ", "+"))
-    except ValueError:
+        if due_at is None or due_at.tzinfo is None:
+            return None
+        due_at = due_at.astimezone(UTC)  # some instants of years 1 and 9999 are none there
+    except (ValueError, OverflowError):
         return None
-    if due_at is None or due_at.tzinfo is None or not pk.isascii() or not pk.isdigit():
+    if not pk.isascii() or not pk.isdigit():
         return None
     return (due_at, int(pk)) if int(pk) <= KEY_MAX else None
 

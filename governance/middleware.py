@@ -1,0 +1,26 @@
+"""What is true of every answer, whoever gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.cache import add_never_cache_headers
+
+Answer = Callable[[HttpRequest], HttpResponseBase]
+
+
+def kept_by_nobody(get_response: Answer) -> Answer:
+    """Let no browser or proxy keep an answer that does not say itself how long it may be kept.
+
+    Every page and document is one person's or one agent's. Without this the
+    back button shows them after log-out. Static files are answered before.
+    """
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if not response.has_header("Cache-Control"):
+            add_never_cache_headers(response)
+        return response
+
+    return answer
