@@ -242,6 +242,7 @@ class Demo:
         draft = self.var / "demo.json.new"
         draft.unlink(missing_ok=True)
         if self._prepare:
+            self._say(f"Preparing a demo in {self.var}.")
             if not self._make_room():
                 self._step("migrate", "migrate", "--no-input")
             self._collect_static()
