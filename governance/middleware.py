@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import add_never_cache_headers
 
@@ -24,3 +26,17 @@ def kept_by_nobody(get_response: Answer) -> Answer:
         return response
 
     return answer
+
+
+class LogInRequired(LoginRequiredMiddleware):
+    """Asks for a log-in, and looks who it is only where one is asked for.
+
+    Django's own looks first. A browser's `/healthz` would then need the database.
+    """
+
+    def process_view(
+        self, request: HttpRequest, view_func: Any, view_args: Any, view_kwargs: Any
+    ) -> HttpResponseBase | None:
+        if not getattr(view_func, "login_required", True):
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)

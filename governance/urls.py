@@ -12,3 +12,4 @@ urlpatterns = [
     path("", include("approvals.urls")),
     path("api/", include("approvals.api.urls")),
 ]
+handler500 = "approvals.api.problems.server_error"

@@ -6,13 +6,22 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from governance.errors import Refused
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5  # real seconds; a database that was restarted is mostly back by then
+
+
+class DatabaseGone(Refused):
+    """The database does not answer, or not in time."""
+
+    status, problem, title = 503, "database-gone", "The database does not answer"
 
 
 def document(refusal: Refused) -> dict[str, Any]:
@@ -32,6 +41,11 @@ def handle(problem: Exception, context: dict[str, Any]) -> Response | None:
         response = Response(document(problem), status=problem.status)
         if problem.status == HTTPStatus.UNAUTHORIZED:
             response["WWW-Authenticate"] = 'Bearer realm="recourse"'
+    elif isinstance(problem, (OperationalError, InterfaceError)):
+        # Whether it was kept is unknown; the same key makes sending it again safe.
+        gone = DatabaseGone("Send it again, with the same Idempotency-Key.")
+        response = Response(document(gone), status=gone.status)
+        response["Retry-After"] = str(RETRY_AFTER_S)
     elif isinstance(problem, (exceptions.APIException, Http404, PermissionDenied)):
         response = _of_framework(problem)
     else:
@@ -62,3 +76,17 @@ def _of_framework(problem: exceptions.APIException | Http404 | PermissionDenied)
         if wait := getattr(problem, "wait", None):
             response["Retry-After"] = str(int(wait) + 1)
     return response
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer for a defect of ours: a problem document under /api/, else the page. Django has logged it."""
+    if not request.path.startswith("/api/"):
+        return defaults.server_error(request)
+    failed = HTTPStatus.INTERNAL_SERVER_ERROR
+    facts = {
+        "type": "/problems/our-mistake",
+        "title": "Something broke on our side",
+        "status": failed.value,
+        "detail": "What you sent may not have been recorded. Send it again, with the same Idempotency-Key.",
+    }
+    return JsonResponse(facts, status=failed.value, content_type=MEDIA_TYPE)

@@ -19,6 +19,7 @@ from tests.factories import (
     DemoClockFactory,
     FindingFactory,
     HeartbeatFactory,
+    PersonFactory,
 )
 
 SECOND = timedelta(seconds=1)
@@ -98,6 +99,17 @@ def test_without_a_database_the_answer_is_503(client, path):
 
     assert answer.status_code == 503
     assert b"secret-host" not in answer.content
+
+
+@pytest.mark.parametrize(("path", "code"), [("/healthz", 200), ("/readyz", 503), ("/status", 503)])
+def test_who_asks_is_not_looked_up(client, path, code):
+    client.force_login(PersonFactory())
+
+    def gone(*args):
+        raise OperationalError("connection refused")
+
+    with connection.execute_wrapper(gone):
+        assert client.get(path).status_code == code
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/status"])
