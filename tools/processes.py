@@ -179,6 +179,8 @@ class Guard:
 
     def _tell(self, *words: object) -> None:
         pipe = self._pipe()
+        if pipe.closed:
+            return  # it was dismissed: nothing is left to guard
         with contextlib.suppress(BrokenPipeError):  # a guard that was killed guards no more
             pipe.write(json.dumps(words).encode() + b"\n")
             pipe.flush()

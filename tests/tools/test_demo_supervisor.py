@@ -217,6 +217,13 @@ def test_several_demos_run_at_once_and_leave_nothing(stand_ins):
     assert not any(directory.exists() for directory in directories)
 
 
+def test_a_demo_that_was_stopped_may_be_stopped_again(stand_ins):
+    with Demo(procfile=stand_ins(web="web"), prepare=False) as demo:
+        demo.stop()
+
+    assert not demo.var.exists()
+
+
 def test_a_demo_that_does_not_start_leaves_nothing(stand_ins):
     demo = Demo(procfile=stand_ins(web="web", worker="fail"), prepare=False)
 
