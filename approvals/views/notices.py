@@ -35,7 +35,9 @@ def alert_acknowledge(request: HtmxRequest, pk: int) -> HttpResponse:
     except NotFound as refusal:
         messages.error(request, refusal.detail)
         return redirect("approvals:open")
-    messages.success(request, f"You look after this now: {alert.text}")
+    # What tells of something past is over once it was seen; what still stands is looked after.
+    lead = "You look after this now" if alert.closed_at is None else "Seen, and closed"
+    messages.success(request, f"{lead}: {alert.text}")
     return redirect("approvals:open")
 
 

@@ -114,7 +114,7 @@ def test_a_parked_one_says_until_when_and_why(client, company, operator, timelin
 def test_alerts_come_first_and_an_operator_looks_after_one(client, company, operator, timeline):
     request = ask_for_payment(company)
     alert = raise_alert(
-        kind="request.expired",
+        kind="audit.clock_overdue",
         key="k",
         text=f"{request.ref} expired: nobody decided.",
         now=timeline.now,

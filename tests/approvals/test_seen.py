@@ -122,7 +122,7 @@ def test_keys_that_are_none_are_refused(client, company, sent):
 
 
 def test_an_operator_looks_after_an_alert_once(company, timeline):
-    alert, operator = AlertFactory(), PersonFactory()
+    alert, operator = AlertFactory(kind="audit.clock_overdue"), PersonFactory()
     operator.roles.add(RoleFactory(key="operator"))
 
     for minutes in (1, 2):
