@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import environ
+import psycopg
 import pytest
 from django.conf import settings
 from django.db import connections
 from django_q.humanhash import uuid
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
+from psycopg import sql
 
 from governance import clock
 from tools.postgres import fresh_database, is_postgres
@@ -139,24 +141,40 @@ def forget_connection():
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
-    """An SQLite file with all tables and nothing in them, to be copied."""
-    path = tmp_path_factory.mktemp("migrated") / "empty.sqlite3"
-    with Guard() as guard:
-        House(f"sqlite:///{path}", path.parent, guard).manage("migrate", "-v0")
-    return path
-
-
-@pytest.fixture
-def house(tmp_path, django_db_blocker, request):
-    """A house whose processes all end with the test."""
+    """The URL of a database with all tables and nothing in them, to be copied."""
+    directory = tmp_path_factory.mktemp("migrated")
     with ExitStack() as stack:
         url = os.environ.get("DATABASE_URL", "")
         if is_postgres(url):
             url = stack.enter_context(fresh_database(url))
         else:
-            file = tmp_path / "house.sqlite3"
-            shutil.copy(request.getfixturevalue("migrated"), file)
-            url = f"sqlite:///{file}"
+            url = f"sqlite:///{directory / 'empty.sqlite3'}"
+        guard = stack.enter_context(Guard())
+        House(url, directory, guard).manage("migrate", "-v0")
+        yield url
+
+
+@contextmanager
+def copy_of(migrated, directory):
+    """Yield the URL of a copy."""
+    if not is_postgres(migrated):
+        copy = directory / "house.sqlite3"
+        shutil.copy(migrated.removeprefix("sqlite:///"), copy)
+        yield f"sqlite:///{copy}"
+        return
+    with fresh_database(migrated) as url:
+        own, template = (sql.Identifier(each.rpartition("/")[2]) for each in (url, migrated))
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+            server.execute(sql.SQL("DROP DATABASE {}").format(own))
+            server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(own, template))
+        yield url
+
+
+@pytest.fixture
+def house(migrated, tmp_path, django_db_blocker):
+    """A house whose processes all end with the test."""
+    with ExitStack() as stack:
+        url = stack.enter_context(copy_of(migrated, tmp_path))
         guard = stack.enter_context(Guard())
         stack.enter_context(django_db_blocker.unblock())
         ours = environ.Env.db_url_config(url)
@@ -165,8 +183,6 @@ def house(tmp_path, django_db_blocker, request):
         stack.callback(forget_connection)
         built = House(url, tmp_path, guard)
         stack.callback(built.close)
-        if is_postgres(url):
-            built.manage("migrate", "-v0")
         yield built
 
 
