@@ -5,13 +5,17 @@ Nothing here sends: rows go out with the act that they tell of, or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from approvals.models import ActionRequest, Ask, Notice
+from approvals.models import ActionRequest, Alert, Ask, Notice
 from approvals.services.writes import Writes
+from governance import bulk
+from governance.models import ContactChannel
 from governance.routing import Candidate, People
+
+ALERTS_EACH = 5  # new alerts in one sweep that are told of one by one
 
 
 def asked(
@@ -71,6 +75,33 @@ def state_changed(writes: Writes, request: ActionRequest, *, now: datetime) -> N
             created_at=now,
             next_attempt_at=now,
         )
+    )
+
+
+def of_alerts(
+    alerts: Sequence[Alert], channels: Sequence[ContactChannel], *, now: datetime
+) -> None:
+    """Tell operators of new alerts, one message each; of many, one message with their number."""
+    many = len(alerts) > ALERTS_EACH
+    texts = [(alert.text, alert.request) for alert in alerts]
+    if many:
+        texts = [(f"{len(alerts)} new alerts. The first: {alerts[0].text}", None)]
+    bulk.insert(
+        [
+            Notice(
+                kind=Notice.Kind.ALERT,
+                via=channel.kind,
+                request=request,
+                person_id=channel.person_id,
+                channel=channel,
+                facts={"text": text},
+                urgent=True,  # so that a pager for what is urgent takes it
+                created_at=now,
+                next_attempt_at=now,
+            )
+            for text, request in texts
+            for channel in channels
+        ]
     )
 
 

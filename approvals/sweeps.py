@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from approvals import notifying
 from approvals.batches import in_halves
 from approvals.locks import lock_resources
-from approvals.models import ActionRequest, Ask, Finding, Notice
+from approvals.models import ActionRequest, Alert, Ask, Finding, Notice
 from approvals.services import alerts
 from approvals.services.escalate import Climb, subject_of
 from approvals.services.gather import climbs
@@ -23,6 +23,7 @@ from governance import actors, bulk, ladder
 from governance.claims import claim
 from governance.models import Absence, ContactChannel, Person
 from governance.routing import Passed, Why, hindrance
+from governance.vocabulary import Duty
 
 BATCH = 500
 S = ActionRequest.State
@@ -115,6 +116,24 @@ def ping_again(*, now: datetime, limit: int = BATCH) -> int:
         return bool(pinged)
 
     return _move(list(dict.fromkeys(candidates)), pending, ping, sweep="ping_again", now=now)
+
+
+@transaction.atomic
+def tell_of_alerts(*, now: datetime, limit: int = BATCH) -> int:
+    """Tell the operators, through their channels, of alerts that nobody was told of yet. Returns how many.
+
+    More than a few at once are one message: a flood must not hide itself.
+    """
+    untold = claim(Alert.objects.filter(told_at__isnull=True).order_by("pk"), limit=limit)
+    if not untold:
+        return 0
+    Alert.objects.filter(pk__in=[alert.pk for alert in untold]).update(told_at=now)
+    operators = Person.objects.filter(is_active=True, roles__key=Duty.OPERATOR)
+    channels = ContactChannel.objects.filter(
+        person__in=operators, confirmed_at__isnull=False, refused_at__isnull=True
+    )
+    notifying.of_alerts(untold, list(channels.order_by("pk")), now=now)
+    return len(untold)
 
 
 # --- The common way ---

@@ -7,6 +7,7 @@ them comes from an agent.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -29,9 +30,17 @@ def at_pointer(document: Any, pointer: str) -> Any:
 def key(template: str, payload: Mapping[str, Any]) -> str:
     """Fill a key template. Every value is percent-encoded, so that "a/b" + "c" is never "a" + "b/c".
 
-    What the payload leaves out stands as nothing.
+    Spelling makes no other document: "INV-7", "inv-7 " and its full-width form
+    are one, or a careless agent could have one invoice paid twice. What the
+    payload leaves out stands as nothing.
     """
-    return _fill(template, lambda name: quote(_text(at_pointer(payload, name)), safe=""))
+    return _fill(template, lambda name: quote(same(_text(at_pointer(payload, name))), safe=""))
+
+
+def same(text: str) -> str:
+    """Return what is equal for all spellings of a name: NFKC, case folded, white space single."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 def title(template: str, payload: Mapping[str, Any], *, amount: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 TABLES = ("governance_auditevent", "governance_seal", "governance_sealedevent")
@@ -58,6 +59,25 @@ def dropping(vendor: str) -> Iterator[str]:
         for table in TABLES:
             for verb in ("UPDATE", "DELETE"):
                 yield f"DROP TRIGGER {table}_no_{verb}"
+
+
+def names(vendor: str) -> list[str]:
+    """Return the names of the triggers that must be there."""
+    if vendor == "postgresql":
+        return [f"{table}_append_only" for table in TABLES]
+    return [f"{table}_no_{verb}" for table in TABLES for verb in ("UPDATE", "DELETE")]
+
+
+def missing(connection: BaseDatabaseWrapper) -> list[str]:
+    """Return the triggers that are gone or switched off: somebody could change the record without a trace in it."""
+    wanted = names(connection.vendor)
+    there = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    if connection.vendor == "postgresql":
+        there = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
+    with connection.cursor() as cursor:
+        cursor.execute(there)
+        found = {name for (name,) in cursor.fetchall()}
+    return [name for name in wanted if name not in found]
 
 
 def install(schema_editor: BaseDatabaseSchemaEditor) -> None:

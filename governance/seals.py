@@ -185,7 +185,7 @@ def trusted_keys() -> dict[str, Key]:
 
     settings.SEAL_RETIRED_KEYS lists the public keys, in base64, of earlier ones.
     """
-    publics = [base64.b64decode(retired) for retired in getattr(settings, "SEAL_RETIRED_KEYS", [])]
+    publics = [base64.b64decode(retired) for retired in settings.SEAL_RETIRED_KEYS]
     publics.append(_private_key().public_key().public_bytes_raw())
     return {key.id: key for key in map(Key.of, publics)}
 

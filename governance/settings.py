@@ -24,8 +24,12 @@ if DEMO:
     SITE_URL = env.str("SITE_URL", default="http://127.0.0.1:8000")
 else:
     SECRET_KEY = required("SECRET_KEY", why="Sessions and worker tasks are signed with it.")
-    SITE_URL = required("SITE_URL", why="Mails and webhooks link to it: https://recourse.example.com")
-    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[SITE_URL.split("//", 1)[-1].split("/")[0].split(":")[0]])
+    SITE_URL = required(
+        "SITE_URL", why="Mails and webhooks link to it: https://recourse.example.com"
+    )
+    ALLOWED_HOSTS = env.list(
+        "ALLOWED_HOSTS", default=[SITE_URL.split("//", 1)[-1].split("/")[0].split(":")[0]]
+    )
 SITE_URL = SITE_URL.rstrip("/")
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEMO
@@ -111,7 +115,10 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "governance.context.frame",
             ],
-            "builtins": ["template_partials.templatetags.partials", "governance.templatetags.recourse"],
+            "builtins": [
+                "template_partials.templatetags.partials",
+                "governance.templatetags.recourse",
+            ],
         },
     }
 ]
@@ -148,7 +155,10 @@ AUTHENTICATION_BACKENDS = [
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "account_login"
@@ -215,17 +225,24 @@ RECOURSE_SWEEPS = [
     "approvals.sweeps.climb_due_steps",
     "approvals.sweeps.end_lapsed_approvals",
     "approvals.sweeps.ping_again",
+    "approvals.sweeps.tell_of_alerts",
     "approvals.courier.call_the_courier",
     "governance.seals.seal_new_events",
     "approvals.audits.call_for_audit",
 ]
 RECOURSE_FRAME = "approvals.selectors.frame_for"  # (person, now) -> what stands around every page
 RECOURSE_CHAIN_HEADS = ["approvals.selectors.chain_heads"]  # () -> (chain, length, last hash)
-RECOURSE_NEXT_DUE = "approvals.selectors.next_due_at"  # (now) -> when a sweep has work next, or None
+RECOURSE_NEXT_DUE = (
+    "approvals.selectors.next_due_at"  # (now) -> when a sweep has work next, or None
+)
 RECOURSE_ALARM = "approvals.services.alerts.raise_alert"  # (*, kind, key, text, now)
 RECOURSE_ALL_CLEAR = "approvals.services.alerts.close_alert"  # (*, kind, key, now)
-RECOURSE_OPEN_FINDINGS = "approvals.selectors.open_findings"  # () -> how many silent failures are open
-RECOURSE_SEEDS = ["approvals.demo.seed_requests"]  # (*, now) -> count, for `seed_demo --with-requests`
+RECOURSE_OPEN_FINDINGS = (
+    "approvals.selectors.open_findings"  # () -> how many silent failures are open
+)
+RECOURSE_SEEDS = [
+    "approvals.demo.seed_requests"
+]  # (*, now) -> count, for `seed_demo --with-requests`
 Q_CLUSTER = {
     "name": "recourse",
     "orm": "default",
@@ -251,24 +268,37 @@ else:
     EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"]
     EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"], _mail["EMAIL_HOST_PASSWORD"]
     EMAIL_USE_TLS = bool(_mail.get("EMAIL_USE_TLS"))
+    EMAIL_USE_SSL = bool(_mail.get("EMAIL_USE_SSL"))
 EMAIL_TIMEOUT = 10
 APPRISE_SCHEMES = env.list(
-    "APPRISE_SCHEMES", default=["slack", "msteams", "workflows", "pagerduty", "opsgenie", "json", "jsons"]
+    "APPRISE_SCHEMES",
+    default=["slack", "msteams", "workflows", "pagerduty", "opsgenie", "json", "jsons"],
 )
 CALLBACKS_MAY_BE_PRIVATE = DEMO  # a webhook to 10.0.0.5 is a hole in production and a test bed here
-WEBHOOK_KEY = env.str("WEBHOOK_KEY", default="") or hashlib.sha256(b"webhook:" + SECRET_KEY.encode()).hexdigest()
+WEBHOOK_KEY = (
+    env.str("WEBHOOK_KEY", default="")
+    or hashlib.sha256(b"webhook:" + SECRET_KEY.encode()).hexdigest()
+)
 # Ed25519 seed, 32 bytes in base64. Keep it where the database's owner cannot read it.
 if DEMO:
-    SEAL_KEY = base64.b64encode(hashlib.sha256(local_secret(VAR / "seal_key").encode()).digest()).decode()
+    SEAL_KEY = base64.b64encode(
+        hashlib.sha256(local_secret(VAR / "seal_key").encode()).digest()
+    ).decode()
 else:
     SEAL_KEY = required("SEAL_KEY", why="Seals of the ledger are signed with it.")
+SEAL_RETIRED_KEYS = env.list("SEAL_RETIRED_KEYS", default=[])  # earlier public keys, in base64
 SEAL_EXPORT = Path(env.str("SEAL_EXPORT", default=str(VAR / "seals.jsonl")))
 HEARTBEAT_URL = env.str("HEARTBEAT_URL", default="")  # told after every clean audit, and only then
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "governance.logs.OneLine", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "governance.logs.OneLine",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="WARNING")},
     "loggers": {"recourse": {"level": "INFO"}},

@@ -25,7 +25,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils.module_loading import import_string
 
-from governance import clock, ledger, seals
+from governance import clock, ledger, ledger_triggers, seals
 from governance.errors import Unprocessable
 from governance.models import AuditEvent, ChainHead, Seal, SealedEvent
 from governance.vocabulary import Chain
@@ -42,7 +42,7 @@ UNWRITABLE = (TypeError, ValueError, AttributeError, Unprocessable)
 class Finding(NamedTuple):
     """One place where the record does not hold."""
 
-    chain: str  # a chain's name, "seals" or "export"
+    chain: str  # a chain's name, "seals", "export" or "triggers"
     seq: int  # the event's, or the seal's number
     what: str
 
@@ -75,6 +75,7 @@ def findings(now: datetime, totals: Totals | None = None) -> Iterator[Finding]:
     exported_before = _size_of_export()
     with _one_instant():
         for part in (
+            _triggers(),
             _chains(totals),
             _unsealed(before=now - clock.technical(60 * 60)),
             _seals(totals),
@@ -84,6 +85,14 @@ def findings(now: datetime, totals: Totals | None = None) -> Iterator[Finding]:
                 yield from part
             except _Unreadable as broken:
                 yield broken.finding
+
+
+def _triggers() -> Iterator[Finding]:
+    """Yield each trigger that should keep the record from being changed and is not there."""
+    for name in ledger_triggers.missing(connection):
+        yield Finding(
+            "triggers", 0, f"{name} is missing: the database would let the record be changed"
+        )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ class Alert(models.Model):
         ActionRequest, models.PROTECT, null=True, blank=True, related_name="alerts"
     )
     raised_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True, blank=True)  # operators, through their channels
     acknowledged_by = models.ForeignKey(
         Person, models.PROTECT, null=True, blank=True, related_name="+"
     )
@@ -35,6 +36,8 @@ class Alert(models.Model):
             models.Index(
                 name="alert_open", fields=["-raised_at"], condition=Q(closed_at__isnull=True)
             ),
+            # approvals.sweeps.tell_of_alerts
+            models.Index(name="alert_untold", fields=["id"], condition=Q(told_at__isnull=True)),
         ]
 
     def __str__(self) -> str:

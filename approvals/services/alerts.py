@@ -40,9 +40,12 @@ def close_alert(*, kind: str, key: str, now: datetime) -> int:
 
 @transaction.atomic
 def acknowledge(*, alert: int, actor: Person, now: datetime) -> Alert:
-    """Keep that somebody looks after an alert. It stands until what it is about works again.
+    """Keep that somebody looks after an alert.
 
-    Idempotent: the first who says so is kept.
+    One that closes by itself, when what it is about works again, stands until
+    then. One that tells of something past is closed: it has been seen, and if
+    it happens again that is another alert. Idempotent: the first who says so is
+    kept.
 
     Args:
         alert: primary key.
@@ -59,7 +62,9 @@ def acknowledge(*, alert: int, actor: Person, now: datetime) -> Alert:
     if found.acknowledged_at is not None or found.closed_at is not None:
         return found
     found.acknowledged_by, found.acknowledged_at = actor, now
-    found.save(update_fields=["acknowledged_by", "acknowledged_at"])
+    if not _closes_by_itself(found):
+        found.closed_at = now
+    found.save(update_fields=["acknowledged_by", "acknowledged_at", "closed_at"])
     act = Act(now=now, actor=actors.person(actor))
     act.record_named(Chain.SYSTEM, "alert.acknowledged", alert=found.kind, key=found.key)
     act.write()
@@ -86,6 +91,12 @@ def unreachable(request: ActionRequest, name: str, *, now: datetime) -> Alert:
     alert = _of(request, "ask.unreachable", text, now)
     alert.key = f"{request.ref} {name}"
     return alert
+
+
+def _closes_by_itself(alert: Alert) -> bool:
+    """Whether something calls `close_alert` for it when all is well again."""
+    whole_sweep = alert.kind == "sweep.failed" and alert.request_id is None
+    return whole_sweep or alert.kind == "channel-down" or alert.kind.startswith("audit.")
 
 
 def _of(request: ActionRequest, kind: str, text: str, now: datetime) -> Alert:

@@ -75,7 +75,7 @@ def decide(
         raise DigestChanged(
             "This is not what the page showed you. Open the request again and look before you decide."
         )
-    _still_may(climb, actor)
+    _still_may(climb, actor, verdict)
     decision = Decision(
         step=step,
         request=request,
@@ -144,7 +144,7 @@ def _step_of(climb: Climb, actor: Person, now: datetime) -> Step:
     )
 
 
-def _still_may(climb: Climb, actor: Person) -> None:
+def _still_may(climb: Climb, actor: Person, verdict: str) -> None:
     """Look again, under the lock, at what routing looked at: a limit may have been lowered since."""
     candidate = climb.people.by_pk.get(actor.pk)
     if candidate is None:
@@ -156,7 +156,7 @@ def _still_may(climb: Climb, actor: Person) -> None:
     )
     if found is not None and found.code != Why.AWAY:
         raise NotYours(f"You {_second_person(found.why)}. Your decision was not recorded.")
-    if climb.request.person_present:
+    if climb.request.person_present and verdict == Verdict.APPROVE:
         raise NotNow(
             "This action cannot be undone, so it is approved only with a fresh log-in in person, "
             "which is not available yet."

@@ -276,9 +276,8 @@ def _locked_resource(key: str) -> Resource:
 def _counterparty(draft: Draft) -> str:
     if not draft.action.counterparty_pointer:
         return ""
-    return str(templating.at_pointer(draft.asked.payload, draft.action.counterparty_pointer) or "")[
-        :200
-    ]
+    found = templating.at_pointer(draft.asked.payload, draft.action.counterparty_pointer)
+    return templating.same(str(found or ""))[:200]
 
 
 def _check_urgency(credential: AgentCredential, asked: Asked, now: datetime) -> None:

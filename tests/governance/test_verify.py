@@ -14,7 +14,7 @@ from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from governance import ledger, seals
+from governance import ledger, ledger_triggers, seals
 from governance.models import AuditEvent, ChainHead, Seal, SealedEvent
 from governance.verify import Finding, Totals, findings
 from governance.vocabulary import Chain
@@ -525,3 +525,12 @@ class TestCommand:
         assert report["clean"] is False
         assert (report["events"], report["chains"], report["seals"]) == (6, 2, 4)
         assert report["findings"][0] | {"what": ""} == {"chain": REF, "seq": 2, "what": ""}
+
+
+def test_triggers_that_were_taken_off_are_found_even_if_nothing_was_changed(request_row):
+    with lifted(connection):
+        found = list(findings(LATER))
+
+    assert {each.chain for each in found} == {"triggers"}
+    assert len(found) == len(ledger_triggers.names(connection.vendor))
+    assert list(findings(LATER)) == []
