@@ -21,7 +21,14 @@ def test_what_is_left_out_stands_as_nothing():
 
 @pytest.mark.parametrize(
     "vendor",
-    ["Acme GmbH", "acme gmbh", " Acme  GmbH ", "ＡＣＭＥ GmbH", "ACME\u00a0GmbH", "Acme\tGmbH"],
+    [
+        "Acme GmbH",
+        "acme gmbh",
+        " Acme  GmbH ",
+        "\uff21\uff23\uff2d\uff25 GmbH",
+        "ACME\u00a0GmbH",
+        "Acme\tGmbH",
+    ],
 )
 def test_spelling_makes_no_other_document(vendor):
     assert key("{/vendor}", {"vendor": vendor}) == "acme%20gmbh"
