@@ -13,7 +13,7 @@ from rest_framework import serializers
 from approvals.models import ActionRequest, Step
 from approvals.services.submission import Malformed
 from governance.models import ActionType
-from governance.vocabulary import Severity
+from governance.vocabulary import Impact, Severity
 from governance.vocabulary import Verdict as Verdicts
 
 S = ActionRequest.State
@@ -211,7 +211,7 @@ class Submission(serializers.Serializer[Any]):
     payload = serializers.DictField()
     department = serializers.CharField(max_length=60)
     severity = serializers.ChoiceField(Severity.choices, required=False)
-    impact = serializers.ChoiceField(Severity.choices, required=False)
+    impact = serializers.ChoiceField(Impact.choices, required=False)
     justification = serializers.CharField(required=False, max_length=4000)
     on_behalf_of = serializers.CharField(required=False, max_length=254)
     needed_by = serializers.DateTimeField(required=False)
@@ -298,7 +298,7 @@ class StepShape(serializers.Serializer[Any]):
 class CaseShape(serializers.Serializer[Any]):
     type = serializers.CharField()
     severity = serializers.ChoiceField(Severity.choices)
-    impact = serializers.ChoiceField(Severity.choices)
+    impact = serializers.ChoiceField(Impact.choices)
     response = serializers.CharField()
     source = serializers.CharField()  # type: ignore[assignment] # a field's name, not DRF's attribute
     opened_at = serializers.DateTimeField()
@@ -338,7 +338,7 @@ class RequestForPeople(serializers.Serializer[Any]):
     ended_at = serializers.DateTimeField(allow_null=True)
     policy_version = serializers.IntegerField()
     severity = serializers.ChoiceField(Severity.choices)
-    impact = serializers.ChoiceField(Severity.choices)
+    impact = serializers.ChoiceField(Impact.choices)
     has_effects = serializers.BooleanField()
     steps = StepShape(many=True)
     cases = CaseShape(many=True)
@@ -358,7 +358,7 @@ class ActionShape(serializers.Serializer[Any]):
     version = serializers.IntegerField()
     name = serializers.CharField()
     severity = serializers.ChoiceField(Severity.choices)
-    impact = serializers.ChoiceField(Severity.choices)
+    impact = serializers.ChoiceField(Impact.choices)
     financial = serializers.BooleanField()
     critical_process = serializers.BooleanField()
     reversal = serializers.CharField()

@@ -3,7 +3,10 @@ from __future__ import annotations
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from approvals.api import views
+from approvals.api import (
+    openapi,  # noqa: F401 - the schema finds it once it is loaded
+    views,
+)
 
 app_name = "approvals-api"
 urlpatterns = [

@@ -7,7 +7,7 @@ of the product's own story; instants of rungs are asserted from the rows.
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tools.demo import Demo
@@ -247,11 +247,11 @@ def _window(step: dict[str, Any]) -> timedelta:
     return instant(step["due_at"]) - instant(step["opened_at"])
 
 
-def _since(at: str, start: Any) -> timedelta:
+def _since(at: str, start: datetime) -> timedelta:
     return instant(at) - start
 
 
-def _at(story: dict[str, Any], step: int, start: Any) -> timedelta:
+def _at(story: dict[str, Any], step: int, start: datetime) -> timedelta:
     return _since(story["steps"][step]["opened_at"], start)
 
 
@@ -286,12 +286,8 @@ def _pings(demo: Demo, ref: str) -> list[Any]:
 def _events(demo: Demo, ref: str) -> dict[str, dict[str, Any]]:
     from governance.models import AuditEvent
 
-    return {
-        event["kind"]: event
-        for event in AuditEvent.objects.filter(chain=ref)
-        .order_by("seq")
-        .values("kind", "actor", "facts")
-    }
+    events = AuditEvent.objects.filter(chain=ref).order_by("seq")
+    return {event.kind: {"actor": event.actor, "facts": event.facts} for event in events}
 
 
 def _verified(demo: Demo, got: tuple[dict[str, str], bytes]) -> dict[str, Any]:
