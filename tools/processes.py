@@ -149,7 +149,7 @@ class Guard:
         self._tell("forget", group)
 
     def remove(self, path: Path) -> None:
-        """Delete this directory when all processes have ended."""
+        """Delete this directory in the end: when the guard is dismissed, or has ended the rest."""
         self._tell("remove", str(path))
 
     def __enter__(self) -> Self:
@@ -199,6 +199,7 @@ def stand_guard(mark: str, orders: Iterable[str]) -> None:
             case ["remove", str(path)]:
                 directories.append(path)
             case ["done"]:
+                remove(directories)
                 return
 
     def find() -> list[int]:
@@ -210,6 +211,11 @@ def stand_guard(mark: str, orders: Iterable[str]) -> None:
         ]
 
     end(groups, find)
+    remove(directories)
+
+
+def remove(directories: Iterable[str]) -> None:
+    """Delete directories, as far as they are there."""
     for path in directories:
         shutil.rmtree(path, ignore_errors=True)
 
