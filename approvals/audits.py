@@ -14,14 +14,14 @@ from typing import NamedTuple
 import httpx2
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, Max, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django_q.models import Failure
 from django_q.tasks import async_task
 
-from approvals.due import due_of
 from approvals.models import ENDED, ActionRequest, Alert, Ask, Case, Finding, Notice, Step
 from approvals.services.alerts import close_alert, raise_alert
 from governance import clock
+from governance.ladder import BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
 from governance.ledger import Act
 from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion, SealedEvent
 from governance.signs import beat
@@ -61,14 +61,15 @@ def due_at_differs(now: datetime) -> Iterator[Found]:
     waiting = Step.objects.filter(
         request=OuterRef("pk"), state=Step.State.WAITING, due_at=OuterRef("due_at")
     )
-    pending = ActionRequest.objects.filter(~Exists(waiting), state=S.PENDING)
+    pending = ActionRequest.objects.filter(~Exists(waiting), state=S.PENDING).order_by("pk")
     for pk, ref in pending.values_list("pk", "ref")[:SHOWN]:
         yield Found(ref, f"{ref} waits, and its clock is not its step's.", pk)
-    for request in ActionRequest.objects.filter(state=S.APPROVED).order_by("due_at")[:SHOWN]:
-        if request.due_at != due_of(request, waiting=None):
-            yield Found(
-                request.ref, f"{request.ref} is approved, and its clock is another one.", request.pk
-            )
+    right = Q(person_present=False, due_at=F("approved_at") + BEGIN_WITHIN) | Q(
+        person_present=True, due_at=F("approved_at") + BEGIN_WITHIN_PERSON_PRESENT
+    )
+    approved = ActionRequest.objects.filter(~right, state=S.APPROVED).order_by("due_at")
+    for pk, ref in approved.values_list("pk", "ref")[:SHOWN]:
+        yield Found(ref, f"{ref} is approved, and its clock is another one.", pk)
 
 
 def asks_out_of_step(now: datetime) -> Iterator[Found]:
@@ -119,21 +120,25 @@ def chains_broken(now: datetime) -> Iterator[Found]:
     """A chain whose head is not its last event, among those that moved last. `verify_ledger` looks at all."""
     recent = AuditEvent.objects.order_by("-pk").values_list("chain", flat=True)[:CHAINS_CHECKED]
     chains = set(recent)
-    ends = dict(
-        AuditEvent.objects.filter(chain__in=chains)
-        .values("chain")
-        .annotate(n=Max("seq"))
-        .values_list("chain", "n")
-    )
-    requests = ActionRequest.objects.filter(ref__in=chains)
-    heads = dict(requests.values_list("ref", "chain_length"))
-    heads |= dict(ChainHead.objects.filter(name__in=chains).values_list("name", "length"))
-    for chain, length in ends.items():
-        if heads.get(chain) != length:
+    # Head and end in one statement each, so that both are of one instant: they move together.
+    requests = ActionRequest.objects.filter(ref__in=chains).annotate(end=_end_of("ref"))
+    named = ChainHead.objects.filter(name__in=chains).annotate(end=_end_of("name"))
+    heads = [
+        *requests.values_list("ref", "chain_length", "end"),
+        *named.values_list("name", "length", "end"),
+    ]
+    for chain, length, end in heads:
+        if length != end:
             yield Found(
-                f"chain {chain}",
-                f"Chain {chain} has {length} events, and its head says {heads.get(chain)}.",
+                f"chain {chain}", f"Chain {chain} has {end} events, and its head says {length}."
             )
+    for chain in sorted(chains - {chain for chain, *_ in heads}):
+        yield Found(f"chain {chain}", f"Chain {chain} has events, and no head.")
+
+
+def _end_of(name: str) -> Subquery:
+    last = AuditEvent.objects.filter(chain=OuterRef(name)).order_by("-seq")
+    return Subquery(last.values("seq")[:1])
 
 
 def unsealed(now: datetime) -> Iterator[Found]:
@@ -244,8 +249,8 @@ def call_for_audit(*, now: datetime) -> int:
     if asked is not None and now - asked < every:
         return 0
     beat("audit-asked", now=now)
-    if last is not None and now - last > 3 * every:
-        logger.warning("no audit came back from the worker; auditing here")
+    if last is None or now - last > 3 * every:
+        logger.warning("no audit came from the worker; auditing here")
         run(now=now)
     else:
         async_task("approvals.tasks.audit")

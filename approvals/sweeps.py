@@ -80,16 +80,22 @@ def pass_over_absent(*, now: datetime, limit: int = BATCH) -> int:
     away = Absence.objects.filter(
         person=OuterRef("pk"), cancelled_at__isnull=True, starts_at__lte=now, ends_at__gt=now
     )
-    gone = Person.objects.filter(Q(is_active=False) | Exists(away)).values("pk")
-    unreachable = Person.objects.filter(is_active=True).exclude(Exists(usable)).values("pk")
+    gone = list(
+        Person.objects.filter(Q(is_active=False) | Exists(away)).values_list("pk", flat=True)
+    )
+    unreachable = list(
+        Person.objects.filter(is_active=True).exclude(Exists(usable)).values_list("pk", flat=True)
+    )
+    # The few people first, by key: in one query with the asks, PostgreSQL reads every open ask.
     open_asks = Ask.objects.filter(due_at__isnull=False).filter(
         Q(person__in=gone) | Q(person__in=unreachable, unreachable_at__isnull=True)
     )
-    pending = ActionRequest.objects.filter(_unparked(now), state=S.PENDING)
+    pending = _still_running(now)
     candidates = list(
-        pending.filter(pk__in=open_asks.values("step__request"))
-        .order_by("pk")
-        .values_list("pk", flat=True)[:limit]
+        open_asks.filter(step__request__in=pending)
+        .order_by("step__request")
+        .values_list("step__request", flat=True)
+        .distinct()[:limit]
     )
 
     def replace(climb: Climb) -> bool:
@@ -100,11 +106,11 @@ def pass_over_absent(*, now: datetime, limit: int = BATCH) -> int:
 
 def ping_again(*, now: datetime, limit: int = BATCH) -> int:
     """Remind people who were asked again, at widening intervals. Returns how many requests were pinged."""
-    due = Ask.objects.filter(next_ping_at__lte=now)
+    pending = _still_running(now)
+    due = Ask.objects.filter(next_ping_at__lte=now, step__request__in=pending)
     candidates = list(
         due.order_by("next_ping_at", "pk").values_list("step__request", flat=True)[:limit]
     )
-    pending = ActionRequest.objects.filter(_unparked(now), state=S.PENDING)
 
     def ping(climb: Climb) -> bool:
         pinged = [
@@ -112,7 +118,7 @@ def ping_again(*, now: datetime, limit: int = BATCH) -> int:
         ]
         for ask in pinged:
             _ping(climb, ask)
-        bulk.save_differing(Ask, pinged, ["pings", "next_ping_at"])
+        climb.writes.pinged_asks += pinged
         return bool(pinged)
 
     return _move(list(dict.fromkeys(candidates)), pending, ping, sweep="ping_again", now=now)
@@ -144,6 +150,14 @@ def _due(state: str, now: datetime) -> QuerySet[ActionRequest]:
         _unparked(now), state=state, due_at__lte=now
     )
     return due
+
+
+def _still_running(now: datetime) -> QuerySet[ActionRequest]:
+    """Return the requests that wait and have time left. What ran out has to climb, whoever looks first."""
+    running: QuerySet[ActionRequest] = ActionRequest.objects.filter(
+        _unparked(now), state=S.PENDING, due_at__gt=now
+    )
+    return running
 
 
 def _unparked(now: datetime) -> Q:
@@ -210,10 +224,12 @@ def _replace_gone(climb: Climb) -> bool:
         if ask.due_at is None:
             continue
         person = climb.people.by_pk[ask.person_id]
+        if person.enabled and person.away_until is None:
+            continue
         found = hindrance(
             person, subject=subject_of(climb.request), deciders=deciders, now=climb.now
         )
-        if found is not None and found.code in (Why.AWAY, Why.DISABLED):
+        if found is not None:
             gone.append(found)
     return climb.pass_over(gone) if gone else False
 

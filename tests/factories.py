@@ -242,7 +242,7 @@ class MatrixRowFactory(DjangoModelFactory):
         model = MatrixRow
 
     version = factory.SubFactory(PolicyVersionFactory)
-    number = factory.Sequence(lambda n: n + 1)
+    number = factory.Sequence(lambda n: n + 1000)  # out of the way of those a test numbers itself
     department = factory.SubFactory(DepartmentFactory)
     currency = "USD"
     amount_from = Decimal(0)

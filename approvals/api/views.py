@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import exceptions, status
-from rest_framework.pagination import CursorPagination
+from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -23,7 +23,7 @@ from approvals.services.close import withdraw
 from approvals.services.decide import decide
 from approvals.services.submission import Malformed
 from approvals.services.submit import NotAllowed, record_refusal, submit
-from governance import actors, clock
+from governance import actors, clock, wording
 from governance.errors import NotFound, NotYours, Refused
 from governance.models import ActionType, Person
 from governance.vocabulary import Scope
@@ -49,9 +49,17 @@ class TooManyRefusals(Refused):
 class Api(APIView):
     """What all endpoints share: writes that are refused leave an event."""
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if any("\0" in str(part) for part in kwargs.values()):
+            # PostgreSQL cannot even be asked for one.
+            raise NotFound("There is nothing at this address.")
+
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, exceptions.NotAuthenticated):
             exc = NotAuthenticated("Send Authorization: Bearer with a credential that is in force.")
+        elif isinstance(exc, exceptions.PermissionDenied):
+            exc = NotYours("This is not for you: " + str(exc.detail))
         if isinstance(exc, Refused) and self.request.method == "POST":
             exc = self._keep(exc)
         return super().handle_exception(exc)
@@ -68,7 +76,7 @@ class Api(APIView):
             actor = f"agent:{refusal.agent}" if refusal.agent else "anonymous"
         else:
             actor = _actor(self.request.user)
-        facts = {"path": self.request.path[:200]}
+        facts = {"path": wording.plain(self.request.path, 200)}
         record_refusal(actor=actor, refusal=refusal, facts=facts, now=now)
         return refusal
 
@@ -86,6 +94,17 @@ class Newest(CursorPagination):
     page_size = 50
     page_size_query_param = "limit"
     max_page_size = 200
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """Return the cursor sent, if one was. Raises NotFound for one that we never gave."""
+        cursor: Cursor | None = super().decode_cursor(request)
+        if (
+            cursor is not None
+            and cursor.position is not None
+            and not str(cursor.position).isdecimal()
+        ):
+            raise exceptions.NotFound(self.invalid_cursor_message)
+        return cursor
 
 
 class RequestList(Api):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from django.db import transaction
@@ -24,7 +25,7 @@ from governance.errors import (
     Unprocessable,
 )
 from governance.models import Person
-from governance.routing import Why, hindrance
+from governance.routing import hindrance
 from governance.vocabulary import Path, Severity, Verdict
 from governance.wake import wake_clock
 
@@ -150,11 +151,10 @@ def _still_may(climb: Climb, actor: Person, verdict: str) -> None:
     if candidate is None:
         raise NotFound(f"There is no {actor.name} any more.")
     # Being back early from an absence is no obstacle; the one who was away is here.
+    here = replace(candidate, away_until=None)
     deciders = frozenset(each.person_id for each in climb.decisions)
-    found = hindrance(
-        candidate, subject=subject_of(climb.request), deciders=deciders, now=climb.now
-    )
-    if found is not None and found.code != Why.AWAY:
+    found = hindrance(here, subject=subject_of(climb.request), deciders=deciders, now=climb.now)
+    if found is not None:
         raise NotYours(f"You {_second_person(found.why)}. Your decision was not recorded.")
     if climb.request.person_present and verdict == Verdict.APPROVE:
         raise NotNow(

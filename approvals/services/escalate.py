@@ -74,7 +74,7 @@ class Climb:
     def __post_init__(self) -> None:
         self.was: str = self.request.state
         self.now: datetime = self.act.now
-        self._opened_case = False
+        self._case_is_written = False
 
     @property
     def row(self) -> Row:
@@ -199,6 +199,8 @@ class Climb:
         )
         self.writes.steps.append(step)
         self._reach(level)
+        if opens:
+            self.step, self.asks = step, []
         self._record_passed(step, found.passed_over)
         passed = {self._username(each.person): each.why for each in found.passed_over}
         if not opens:
@@ -206,7 +208,6 @@ class Climb:
                 self.request, "step.passed_over", path=path, level=level, passed_over=passed
             )
             return False
-        self.step, self.asks = step, []
         self.act.record(
             self.request, "step.opened", path=path, level=level, opened_at=since,
             due_at=step.due_at, needed=found.needed, passed_over=passed,
@@ -239,7 +240,7 @@ class Climb:
             opened_at=since,
         )
         self.writes.cases.append(self.case)
-        self._opened_case = True
+        self._case_is_written = True
         self.act.record(
             request, "case.opened", exception=ExceptionType.TIMEOUT, severity=request.severity,
             impact=request.impact, response=answer.response, source=answer.source,
@@ -302,8 +303,9 @@ class Climb:
             self._case_changed()
 
     def _case_changed(self) -> None:
-        if self.case and not self._opened_case and self.case not in self.writes.changed_cases:
+        if self.case and not self._case_is_written:
             self.writes.changed_cases.append(self.case)
+            self._case_is_written = True
 
     def _ask(self, step: Step, asked: Asked, place: int) -> None:
         """Ask one person on a step: on a row of their own, or on the one that passed them over before."""
@@ -315,10 +317,13 @@ class Climb:
         else:
             ask.passed_over_at, ask.passed_over_reason = None, ""
             self.writes.reopened_asks.append(ask)
-        first_ping = step.opened_at + ladder.ping_wait(step.window, 0)
+        # Who takes a place while the rung is open has the first wait of their own.
+        begins = step.opened_at if step.pk is None else self.now
+        first_ping = begins + ladder.ping_wait(step.window, 0)
+        pings = step.level == Level.L1 and step.due_at is not None and first_ping < step.due_at
         ask.why, ask.position = asked.why, place
         ask.asked_at, ask.due_at = self.now, step.due_at
-        ask.next_ping_at = first_ping if step.level == Level.L1 else None
+        ask.next_ping_at = first_ping if pings else None
         ask.unreachable_at = None if asked.reachable else self.now
         self.everybody_asked.add(asked.person)
         notifying.asked(self.writes, ask, self.request, self.people, now=self.now)
@@ -337,17 +342,19 @@ class Climb:
     def _record_passed(self, step: Step, passed_over: Iterable[Passed]) -> None:
         """Keep why others were not asked, once each; those already on the step say it themselves."""
         known = {ask.person_id for ask in self.asks if ask.step is step}
-        self.writes.asks += [
+        passed = [
             Ask(
                 step=step,
-                person_id=passed.person,
+                person_id=each.person,
                 path=step.path,
                 passed_over_at=self.now,
-                passed_over_reason=passed.why,
+                passed_over_reason=each.why,
             )
-            for passed in {each.person: each for each in passed_over}.values()
-            if passed.person not in known
+            for each in {each.person: each for each in passed_over}.values()
+            if each.person not in known
         ]
+        self.asks += passed
+        self.writes.asks += passed
 
     def _close_step(self) -> None:
         self.writes.closed_steps.append(self._waiting())

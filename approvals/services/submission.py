@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
 from iso4217 import Currency
+from jsonpointer import JsonPointer
 from jsonschema import Draft202012Validator
 
 from approvals import templating
@@ -67,7 +69,7 @@ class NotAvailable(Unprocessable):
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    value: Decimal
+    value: Decimal  # with its currency's decimals
     currency: str  # ISO 4217
 
 
@@ -174,7 +176,19 @@ def amount_of(action: ActionType, payload: Mapping[str, Any]) -> Money | None:
         raise BadAmount(f"{code} has {decimals} decimals; {value} has more.")
     if amount <= 0:
         raise BadAmount("The amount is not more than zero.")
-    return Money(amount, code)
+    return Money(amount.quantize(Decimal(1).scaleb(-decimals)), code)
+
+
+def for_keys(
+    action: ActionType, payload: Mapping[str, Any], money: Money | None
+) -> Mapping[str, Any]:
+    """Return the payload with its amount written the one way: "12000" and "12000.00" are one effect."""
+    if money is None:
+        return payload
+    written: Mapping[str, Any] = JsonPointer(f"{action.amount_pointer}/value").set(
+        payload, str(money.value), inplace=False
+    )
+    return written
 
 
 def title_of(action: ActionType, payload: Mapping[str, Any], money: Money | None) -> str:
@@ -192,14 +206,10 @@ def impact_of(action: ActionType, money: Money | None) -> Impact:
     return max(impacts, key=list(Impact).index)
 
 
+@lru_cache(maxsize=256)  # by primary key, as models are compared
 def _validator(action: ActionType) -> Draft202012Validator:
     """Return the compiled schema of one version of an action type, which never changes."""
-    if action.pk not in _validators:
-        _validators[action.pk] = Draft202012Validator(action.schema)
-    return _validators[action.pk]
-
-
-_validators: dict[int, Draft202012Validator] = {}
+    return Draft202012Validator(action.schema)
 
 
 def _text_errors(name: str, value: object, length: int) -> dict[str, str]:

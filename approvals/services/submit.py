@@ -32,6 +32,7 @@ from governance.vocabulary import Chain, Impact, Scope, Severity
 from governance.wake import wake_clock
 
 Choice = TypeVar("Choice", Severity, Impact)
+ONE_LIVE_EFFECT = ("request_one_live_effect", "approvals_actionrequest.business_key")
 
 
 class NotAllowed(NotYours):
@@ -161,8 +162,9 @@ def _draft(credential: AgentCredential, policy: int | None, asked: Asked, now: d
     _check_urgency(credential, asked, now)
     submission.check_payload(action, asked.payload)
     money = submission.amount_of(action, asked.payload)
-    business_key = templating.key(action.business_key, asked.payload)
-    resource_key = templating.key(action.resource_key, asked.payload)
+    payload = submission.for_keys(action, asked.payload, money)
+    business_key = templating.key(action.business_key, payload)
+    resource_key = templating.key(action.resource_key, payload)
     if len(business_key) > 400 or len(resource_key) > 300:
         raise Unprocessable("What names the record and the document is too long to be a key.")
     on_behalf_of = _person(asked.on_behalf_of)
@@ -329,8 +331,9 @@ def _alert_no_route(asked: Asked, text: str, now: datetime) -> None:
 
 
 def _refuse(problem: Exception, draft: Draft | None, now: datetime) -> None:
-    """Say who was first, where the database found a duplicate effect."""
-    if draft is None:
+    """Say who was first, where the database found a duplicate effect. Anything else is a defect."""
+    # Named by its constraint on PostgreSQL, by its column on SQLite.
+    if draft is None or not any(name in str(problem) for name in ONE_LIVE_EFFECT):
         return
     live = (
         ActionRequest.objects.filter(business_key=draft.business_key)

@@ -47,6 +47,7 @@ class Writes:
     changed_cases: list[Case] = field(default_factory=list)
     passed_asks: list[Ask] = field(default_factory=list)
     reopened_asks: list[Ask] = field(default_factory=list)
+    pinged_asks: list[Ask] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
@@ -95,8 +96,8 @@ class Writes:
             self.passed_asks,
             ["due_at", "next_ping_at", "passed_over_at", "passed_over_reason"],
         )
-
         bulk.save_differing(Ask, self.reopened_asks, REOPENED)
+        bulk.save_differing(Ask, self.pinged_asks, ["pings", "next_ping_at"])
 
     def _insert(self) -> None:
         """Insert parents before children, each pointing at the keys its parents were given."""

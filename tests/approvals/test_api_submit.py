@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
+from base64 import b64encode
 from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
+from django.db import IntegrityError
 from django.urls import reverse
 
 from approvals.models import ActionRequest, Alert, Ask, Notice, Resource, Step
@@ -538,6 +541,7 @@ class TestDecisionsEndpoint:
 
         assert response.status_code == 403
         assert ActionRequest.objects.get().state == "pending"
+        assert AuditEvent.objects.get(kind="submission.refused").actor.startswith("agent:")
 
     def test_a_session_needs_its_csrf_token(self, company, agent):
         from rest_framework.test import APIClient
@@ -606,3 +610,39 @@ def test_the_schema_is_published_and_valid(client):
 
     assert response.status_code == 200
     assert b"/api/v1/requests/" in response.content
+
+
+def test_one_sum_written_in_two_ways_is_one_effect(company, agent):
+    company.vendor_payment.business_key = "demo:{/vendor}:{/invoice}:{/amount/value}"
+    company.vendor_payment.save()
+    first = post(agent, body(company, amount="12000.00"), key="k1").json()["ref"]
+
+    response = post(agent, body(company, amount="12000"), key="k2")
+
+    assert response.status_code == 409
+    assert response.json()["ref"] == first
+
+
+def test_a_row_refused_for_another_reason_is_a_defect_and_not_a_duplicate(
+    company, agent, monkeypatch
+):
+    monkeypatch.setattr(secrets, "choice", lambda letters: letters[0])  # one reference for all
+    post(agent, body(company, invoice="A"), key="k1")
+
+    with pytest.raises(IntegrityError):
+        post(agent, body(company, invoice="B"), key="k2")
+
+
+def test_a_forged_cursor_is_refused_in_words(company, agent):
+    for forged in (b"p=abc", b"p=1&o=x", b"p=%00"):
+        response = agent.get(URL, {"cursor": b64encode(forged).decode()})
+
+        assert response.status_code == 404, response.content
+        assert response["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["%00/", "%00/withdraw/", "x%00y/"])
+def test_an_address_with_a_nul_is_not_found(company, agent, path):
+    call = agent.post if "withdraw" in path else agent.get
+
+    assert call(f"{URL}{path}").status_code == 404

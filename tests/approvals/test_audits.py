@@ -6,15 +6,19 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils.module_loading import import_string
 from django_q.models import Failure
 
 from approvals import audits, tasks
 from approvals.models import ActionRequest, Alert, Ask, Case, Finding, Step
 from approvals.selectors import open_findings
-from governance.models import AuditEvent, Heartbeat, PolicyVersion
+from approvals.services.seen import see_request
+from governance.ledger import Act
+from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion
+from governance.vocabulary import Chain
 from tests.approvals.asking import answer, ask_for_payment
-from tests.factories import MONDAY_9AM, CaseFactory, NoticeFactory
+from tests.factories import MONDAY_9AM, CaseFactory, NoticeFactory, RequestFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -174,7 +178,67 @@ def test_the_command_says_what_it_found_and_its_exit_code_too(waiting, capsys, t
     assert waiting.ref in capsys.readouterr().out
 
 
+def test_an_approval_is_compared_however_many_come_before_it(company, waiting):
+    RequestFactory.create_batch(
+        audits.SHOWN,
+        state="approved",
+        approved_at=MONDAY_9AM,
+        due_at=MONDAY_9AM + 30 * M,
+        policy=company.policy,
+        matrix_row=company.row,
+    )
+    answer(waiting, company.finance_manager, now=MONDAY_9AM)
+    ActionRequest.objects.filter(pk=waiting.pk).update(due_at=MONDAY_9AM + 31 * M)
+
+    found = [each.key for each in audits.due_at_differs(MONDAY_9AM + M)]
+
+    assert found == [waiting.ref]
+
+
+def test_a_person_present_must_begin_in_fifteen_minutes(company):
+    RequestFactory(
+        state="approved", approved_at=MONDAY_9AM, due_at=MONDAY_9AM + 15 * M, person_present=True
+    )
+    wrong = RequestFactory(
+        state="approved", approved_at=MONDAY_9AM, due_at=MONDAY_9AM + 30 * M, person_present=True
+    )
+
+    assert [each.key for each in audits.due_at_differs(MONDAY_9AM + M)] == [wrong.ref]
+
+
+def test_a_chain_that_grows_while_it_is_audited_is_not_broken(company, waiting):
+    """Event and head move together: an audit that reads one after the other sees a gap that never was."""
+    grown = []
+
+    def grow_after_the_ends_are_read(execute, sql, params, many, context):
+        answered = execute(sql, params, many, context)
+        if "MAX" in sql.upper() and not grown:
+            grown.append(True)
+            see_request(ref=waiting.ref, actor=company.finance_manager, now=MONDAY_9AM + M)
+        return answered
+
+    with connection.execute_wrapper(grow_after_the_ends_are_read):
+        found = list(audits.chains_broken(MONDAY_9AM + M))
+
+    assert found == []
+
+
+def test_a_chain_without_a_head_is_broken(company, waiting):
+    act = Act(now=MONDAY_9AM, actor="clock")
+    act.record_named(Chain.SYSTEM, "test.happened")
+    act.write()
+    ChainHead.objects.filter(name=Chain.SYSTEM).delete()
+
+    assert [each.key for each in audits.chains_broken(MONDAY_9AM)] == ["chain system"]
+
+
 class TestCallForAudit:
+    def test_with_no_worker_ever_the_clock_audits(self, company):
+        for n in range(5):
+            audits.call_for_audit(now=MONDAY_9AM + n * M)
+
+        assert Heartbeat.objects.filter(pk="audit").exists()
+
     def test_one_is_asked_for_each_minute(self, company):
         counts = [
             audits.call_for_audit(now=MONDAY_9AM + n * timedelta(seconds=20)) for n in range(4)

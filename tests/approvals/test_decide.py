@@ -293,3 +293,15 @@ def test_a_decision_before_the_sweep_and_after_the_instant_leaves_the_climb_to_t
         answer(request, company.finance_manager, now=request.due_at)
 
     assert climb_due_steps(now=request.due_at) == 1
+
+
+def test_being_away_does_not_raise_a_limit_that_was_lowered(company):
+    request = ask_for_payment(company)
+    AbsenceFactory(person=company.finance_manager, starts_at=MONDAY_9AM, ends_at=NOON)
+    company.finance_manager.limit_amount = 5_000
+    company.finance_manager.save()
+
+    with pytest.raises(NotYours, match="limit"):
+        answer(request, company.finance_manager, now=MONDAY_9AM + M)
+
+    assert not request.decisions.exists()

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from approvals.batches import PARKED_FOR, in_halves
 from approvals.models import ActionRequest, Alert, Ask, Step
-from approvals.sweeps import climb_due_steps
+from approvals.sweeps import climb_due_steps, ping_again
 from governance.models import AuditEvent
 from tests.approvals.asking import ask_for_payment
 from tests.factories import MONDAY_9AM, RequestFactory, StepFactory, small_company
@@ -134,3 +134,30 @@ def test_states_that_a_person_or_a_runner_holds_are_not_the_clocks(company):
         RequestFactory(state=state, due_at=DUE)
 
     assert climb_due_steps(now=DUE + 60 * M) == 0
+
+
+@pytest.mark.django_db
+def test_pings_of_rows_set_aside_do_not_stand_before_others(company):
+    first, second = many(company, 2)
+    climb_due_steps(now=DUE)
+    ActionRequest.objects.filter(pk=first.pk).update(parked_until=DUE + 60 * M)
+    Ask.objects.filter(step__request=first).exclude(next_ping_at=None).update(next_ping_at=DUE + M)
+
+    assert ping_again(now=DUE + 5 * M, limit=1) == 1
+    assert Ask.objects.get(step__request=second, step__level=1).pings == 1
+
+
+@pytest.mark.django_db
+def test_a_batch_is_pinged_in_a_fixed_number_of_statements(company):
+    counts = []
+    for size in (2, 12):
+        start = MONDAY_9AM + timedelta(days=size)
+        for n in range(size):
+            ask_for_payment(company, key=f"k{size}-{n}", invoice=f"INV-{size}-{n}", now=start)
+        assert climb_due_steps(now=start + 5 * M) == size
+        with CaptureQueriesContext(connection) as queries:
+            assert ping_again(now=start + 10 * M) == size
+        counts.append(len(queries))
+        ActionRequest.objects.update(parked_until=start + timedelta(days=99))
+
+    assert counts[0] == counts[1]

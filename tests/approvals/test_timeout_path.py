@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from approvals.models import ActionRequest, Alert, Ask, Case, Finding, Step
-from approvals.sweeps import climb_due_steps
-from governance.models import AuditEvent
+from approvals.sweeps import climb_due_steps, pass_over_absent
+from governance.models import AuditEvent, ContactChannel
+from governance.tables import policy
 from governance.vocabulary import Path
 from tests.approvals.asking import another_delegate, answer, ask_for_payment, chain_kinds
 from tests.factories import MONDAY_9AM, AbsenceFactory, ContactChannelFactory, PersonFactory
@@ -326,3 +327,86 @@ def test_who_was_away_when_it_opened_and_is_back_takes_the_place_of_who_leaves(c
         company.senior_accountant
     ]
     assert step.asks.get(person=company.senior_accountant).passed_over_reason == ""
+
+
+def finance_managers(company, *names, **over):
+    """Let these hold the role that is asked first, in this order, after the Finance Manager."""
+    found = []
+    for name in names:
+        person = PersonFactory(
+            username=name, **({"limit_amount": 30_000, "limit_currency": "USD"} | over)
+        )
+        ContactChannelFactory(person=person)
+        person.roles.add(company.row.approver_role)
+        found.append(person)
+    return found
+
+
+def test_two_who_become_unreachable_at_once_give_way_and_the_one_between_is_judged_once(
+    company, timeline
+):
+    (second,) = finance_managers(company, "second_manager")
+    (junior,) = finance_managers(company, "junior_manager", limit_amount=100)
+    others = finance_managers(company, "third_manager", "fourth_manager")
+    company.row.quorum = 2
+    company.row.save()
+    policy.cache_clear()
+    request = ask_for_payment(company)
+    ContactChannel.objects.filter(person__in=[company.finance_manager, second]).update(
+        refused_at=MONDAY_9AM
+    )
+
+    timeline.advance(minutes=1)
+
+    step = request.steps.get()
+    assert [ask.person for ask in step.asks.filter(due_at__isnull=False).order_by("pk")] == others
+    assert step.asks.filter(person=junior, passed_over_at__isnull=False).count() == 1
+    assert not Alert.objects.filter(kind="sweep.failed").exists()
+
+
+def test_who_leaves_and_may_not_decide_for_another_reason_too_is_passed_over(company, timeline):
+    request = ask_for_payment(company)
+    company.agent.owner = company.finance_manager
+    company.agent.save()
+    company.finance_manager.is_active = True
+    AbsenceFactory(
+        person=company.finance_manager,
+        starts_at=MONDAY_9AM + M,
+        ends_at=MONDAY_9AM + timedelta(days=1),
+    )
+
+    timeline.advance(minutes=2)
+
+    assert request.steps.get(level=0).state == "passed_over"
+
+
+def test_time_that_ran_out_before_somebody_left_was_silence_and_not_absence(company):
+    request = ask_for_payment(company)
+    AbsenceFactory(
+        person=company.finance_manager,
+        starts_at=MONDAY_9AM + 60 * M,
+        ends_at=MONDAY_9AM + timedelta(days=1),
+    )
+
+    moved = pass_over_absent(now=MONDAY_9AM + 120 * M)  # the clock was away, and looks here first
+
+    assert moved == 0
+    climb_due_steps(now=MONDAY_9AM + 120 * M)
+    assert request.steps.get(level=0).state == "expired"
+    assert not Case.objects.get().absent
+    assert Finding.objects.filter(audit="clock.late").exists()
+
+
+def test_who_takes_a_place_late_is_not_pinged_in_the_same_breath(company, timeline):
+    (second,) = finance_managers(company, "second_manager")
+    for start, end in ((1 * M, 3 * M), (26 * M, 500 * M)):
+        AbsenceFactory(
+            person=company.finance_manager, starts_at=MONDAY_9AM + start, ends_at=MONDAY_9AM + end
+        )
+    request = ask_for_payment(company)
+
+    timeline.advance(minutes=27)  # both were asked first; who is back is asked again, and leaves
+
+    ask = Ask.objects.get(step__request=request, step__level=1, due_at__isnull=False)
+    assert (ask.person, ask.asked_at) == (second, MONDAY_9AM + 26 * M)
+    assert (ask.pings, ask.next_ping_at) == (0, MONDAY_9AM + 31 * M)
