@@ -77,33 +77,41 @@ def asks_out_of_step(now: datetime) -> Iterator[Found]:
     astray = Ask.objects.filter(due_at__isnull=False).exclude(
         step__state=Step.State.WAITING, step__due_at=F("due_at")
     )
-    for pk, request, ref in astray.values_list("pk", "step__request", "step__request__ref")[:SHOWN]:
+    for pk, request, ref in astray.order_by("pk").values_list(
+        "pk", "step__request", "step__request__ref"
+    )[:SHOWN]:
         yield Found(
             f"ask {pk}", f"Somebody is asked about {ref} by a step that does not wait.", request
         )
     asked = Ask.objects.filter(step=OuterRef("pk"), due_at__isnull=False)
     alone = Step.objects.filter(~Exists(asked), state=Step.State.WAITING)
-    for pk, request, ref in alone.values_list("pk", "request", "request__ref")[:SHOWN]:
+    for pk, request, ref in alone.order_by("pk").values_list("pk", "request", "request__ref")[
+        :SHOWN
+    ]:
         yield Found(f"step {pk}", f"A step of {ref} waits on nobody.", request)
 
 
 def ended_with_open_parts(now: datetime) -> Iterator[Found]:
     """A request that has ended while a step still waits, or a case is still open."""
-    waiting = Step.objects.filter(state__in=[Step.State.WAITING, Step.State.SUSPENDED])
+    waiting = Step.objects.filter(state__in=[Step.State.WAITING, Step.State.SUSPENDED]).order_by(
+        "pk"
+    )
     for request, ref in waiting.filter(request__state__in=ENDED).values_list(
         "request", "request__ref"
     )[:SHOWN]:
         yield Found(f"step of {ref}", f"{ref} has ended, and a step of it waits.", request)
     cases = Case.objects.filter(state=Case.State.OPEN, request__state__in=ENDED)
-    for request, ref in cases.values_list("request", "request__ref")[:SHOWN]:
+    for request, ref in cases.order_by("pk").values_list("request", "request__ref")[:SHOWN]:
         yield Found(f"case of {ref}", f"{ref} has ended, and a case of it is open.", request)
 
 
 def notices_out_of_tries(now: datetime) -> Iterator[Found]:
     """A message that will never be delivered, and no alert says so."""
-    said = Alert.objects.filter(kind="notice.failed", request=OuterRef("request"))
+    said = Alert.objects.filter(
+        Q(request=OuterRef("request")) | Q(request__isnull=True), kind="notice.failed"
+    )
     failed = Notice.objects.filter(~Exists(said), state=Notice.State.FAILED)
-    for pk, request in failed.values_list("pk", "request")[:SHOWN]:
+    for pk, request in failed.order_by("pk").values_list("pk", "request")[:SHOWN]:
         yield Found(f"notice {pk}", f"Message {pk} is out of tries, and no alert says so.", request)
 
 
@@ -206,7 +214,7 @@ def _bring_up_to_date(audit: str, found: list[Found], now: datetime) -> None:
         if each.key in standing:
             continue
         alert = raise_alert(kind=f"audit.{audit}", key=each.key, text=each.text, now=now)
-        Finding.objects.create(
+        finding = Finding(
             audit=audit,
             key=each.key,
             text=each.text[:500],
@@ -214,6 +222,7 @@ def _bring_up_to_date(audit: str, found: list[Found], now: datetime) -> None:
             alert=alert,
             found_at=now,
         )
+        Finding.objects.bulk_create([finding], ignore_conflicts=True)  # another round may be first
         act.record_named(
             Chain.SYSTEM, "finding.opened", audit=audit, key=each.key, text=each.text[:300]
         )

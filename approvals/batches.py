@@ -55,8 +55,10 @@ def park(pk: int, problem: Exception, *, sweep: str, now: datetime) -> None:
     request = ActionRequest.objects.select_for_update(no_key=True, of=("self",)).get(pk=pk)
     until = now + PARKED_FOR
     ActionRequest.objects.filter(pk=pk).update(parked_until=until)
-    text = f"{sweep} failed on {request.ref}: {type(problem).__name__}: {problem}"
-    logger.error("%s", text, exc_info=problem)
+    # The first line only: after it PostgreSQL quotes the whole row, payload and all.
+    said = str(problem).partition("\n")[0]
+    text = f"{sweep} failed on {request.ref}: {type(problem).__name__}: {said}"
+    logger.error("%s", text)
     raise_alert(
         kind="sweep.failed", key=f"{sweep} {request.ref}", text=text, now=now, request=request
     )

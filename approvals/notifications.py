@@ -290,8 +290,8 @@ def _mark(answer: _Answer, *, now: datetime, technical: Technical) -> None:
     notice.save(update_fields=["state", "next_attempt_at", "delivered_at", "last_error"])
     if request is not None:
         bulk.save_alike(ActionRequest, [request], ["chain_length", "chain_hash"])
-    act.write()
     _sound_alarms(notice, answer, request, now=now)
+    act.write()
 
 
 def _delivered(notice: Notice, request: ActionRequest | None, act: Act) -> None:
@@ -362,7 +362,7 @@ def _end(
 def _sound_alarms(
     notice: Notice, answer: _Answer, request: ActionRequest | None, *, now: datetime
 ) -> None:
-    """Raise and close what an operator must see. After the ledger: its heads are locked by then."""
+    """Raise and close what an operator must see. Before the ledger, whose heads are the last rows to be locked."""
     key = f"{notice.via}/{answer.host}"
     if answer.problem is None and answer.host:
         close_alert(kind="channel-down", key=key, now=now)

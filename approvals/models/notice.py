@@ -76,6 +76,8 @@ class Notice(models.Model):
                 fields=["next_attempt_at"],
                 condition=Q(next_attempt_at__isnull=False),
             ),
+            # approvals.audits.notices_out_of_tries
+            models.Index(name="notice_failed", fields=["id"], condition=Q(state="failed")),
             # what a person was told and has not seen
             models.Index(
                 name="notice_unseen",

@@ -209,6 +209,7 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
             ),
             # the agent's own list, by cursor
             models.Index(name="request_of_agent", fields=["agent", "-id"]),
+            models.Index(name="request_of_agent_in_state", fields=["agent", "state", "-id"]),
             # earlier requests of the same effect, for the generation in a unit's key
             models.Index(name="request_of_business_key", fields=["business_key"]),
             # sums to one counterparty within 24 h

@@ -30,7 +30,8 @@ class HtmxRequest(HttpRequest):
 
 def visible_or_404(person: Person, ref: str) -> ActionRequest:
     """Return a request this person may see. To others it does not exist."""
-    found = visible_to(person).filter(ref=ref).first()
+    # PostgreSQL takes no NUL, not even to look for it.
+    found = visible_to(person).filter(ref=ref).first() if ref.isprintable() else None
     if found is None:
         raise Http404("no such request")
     return found
