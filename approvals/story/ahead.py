@@ -1,0 +1,87 @@
+"""What lies ahead, routed by the functions that will route it, over the people as they are now."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from approvals.packets import Packet
+from approvals.services.escalate import subject_of
+from approvals.story.shapes import Ahead
+from approvals.story.words import plural_of
+from governance import ladder
+from governance.decision_tree import ENTERS_AT
+from governance.models import ActionType
+from governance.routing import route
+from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, Severity
+
+# The ladder that is drawn: the first ask, and the timeout path above it.
+DRAWN = (Path.APPROVAL, Path.TIMEOUT)
+
+
+def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | None]:
+    """Return the rungs not reached yet, lowest first, and when the last of them is over.
+
+    Nothing for a request on which no step of the drawn ladder waits.
+    """
+    request, step = packet.request, packet.waiting
+    if step is None or step.due_at is None or step.path not in DRAWN:
+        return [], None
+    enters, response = Level(step.level), _response(packet)
+    if step.path == Path.APPROVAL:
+        enters = ENTERS_AT[response]
+    found: list[Ahead] = []
+    since = step.due_at
+    for level in (Level.L1, Level.L2, Level.L3, Level.L4):
+        if level <= step.level:
+            continue
+        if step.path == Path.APPROVAL and level < enters:
+            why = (
+                f"Left out: {request.severity} severity and {request.impact} impact"
+                f" go to L{enters:d} at once"
+            )
+            found.append(Ahead(level, False, since, reason=why))
+        elif level > ladder.HIGHEST_OPEN:
+            found.append(Ahead(level, False, since, reason=why_no_bypass(request.action_type)))
+        else:
+            rung = _rung_ahead(packet, level, response, since, now)
+            found.append(rung)
+            since += rung.window
+    return found, since
+
+
+def _rung_ahead(
+    packet: Packet, level: Level, response: Response, since: datetime, now: datetime
+) -> Ahead:
+    request = packet.request
+    routing = route(
+        Path.TIMEOUT,
+        level,
+        row=packet.policy.rows[request.matrix_row_id],
+        subject=subject_of(request),
+        people=packet.people,
+        history=packet.history,
+        now=now,
+        policy=packet.policy.number,
+    )
+    if not routing.opens:
+        return Ahead(level, False, since, reason="Nobody can be asked here, as things stand")
+    window = packet.policy.windows.get((Path.TIMEOUT, level), timedelta(0))
+    pks = tuple(asked.person for asked in routing.asked)
+    names = tuple(packet.people.by_pk[pk].name for pk in pks)
+    return Ahead(level, True, since, ladder.granted(window, response, level), pks, names)
+
+
+def _response(packet: Packet) -> Response:
+    case = next((each for each in packet.cases if each.exception == ExceptionType.TIMEOUT), None)
+    if case is not None:
+        return Response(case.response)
+    request = packet.request
+    cell = ExceptionType.TIMEOUT, Severity(request.severity), Impact(request.impact)
+    return packet.policy.cells[cell].response
+
+
+def why_no_bypass(action: ActionType) -> str:
+    """Say why nobody may bypass the ladder for this action."""
+    if not action.is_critical:
+        return f"{plural_of(action.name)} are not a critical process"
+    return "Nobody is named yet who may bypass"

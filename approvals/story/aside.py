@@ -1,0 +1,213 @@
+"""What stands beside a request: its clock, what a decision leads to, or what holds instead of one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from approvals.models import ActionRequest, Decision, Step
+from approvals.services.escalate import subject_of
+from approvals.story.reading import Reading
+from approvals.story.shapes import Holds
+from approvals.story.silence import passed_on
+from approvals.story.words import (
+    begin_within,
+    did,
+    nothing_done,
+    passed_over_because,
+    plural_of,
+    the,
+    to_you,
+    upper_first,
+)
+from governance import wording
+from governance.routing import hindrance
+from governance.vocabulary import Level, Path, Severity
+
+S = ActionRequest.State
+
+
+def clock_of(reading: Reading) -> tuple[datetime | None, datetime | None]:
+    """Return when the clock runs out and when it began to run; nothing where none runs."""
+    if reading.step is not None and reading.step.due_at is not None:
+        return reading.step.due_at, reading.step.opened_at
+    if reading.request.state == S.APPROVED and reading.request.approved_at is not None:
+        return reading.request.due_at, reading.request.approved_at
+    return None, None
+
+
+def started(reading: Reading) -> str:
+    """Say how long there is, and since when."""
+    step = reading.step
+    if step is None or step.due_at is None:
+        if reading.request.state == S.APPROVED and reading.request.approved_at:
+            within = wording.span(begin_within(reading.request))
+            return f"It has {within} to begin, from {reading.at(reading.request.approved_at)}."
+        return ""
+    whose = "Your" if reading.mine else "Their"
+    return f"{whose} {wording.span(step.due_at - step.opened_at)} started at {reading.at(step.opened_at)}."
+
+
+def derivation(reading: Reading) -> str:
+    """Say where the length of the window comes from, and both its ends to the second."""
+    step = reading.step
+    if step is None or step.due_at is None:
+        return ""
+    window = wording.span(step.window)
+    began = Step.Began(step.began).label
+    if step.path == Path.APPROVAL:
+        names = f"the SLA of {plural_of(reading.request.action_type.name).lower()}"
+    else:
+        path = wording.SIGNS[step.path].word.lower()
+        names = (
+            f"the window of L{step.level} on the {path} path, policy {reading.packet.policy.number}"
+        )
+        plain = reading.packet.policy.windows.get((Path(step.path), Level(step.level)))
+        if plain is not None and step.window != plain:
+            names += f", {wording.span(plain)}, twice, as the decision tree says"
+    return (
+        f"{window} is {names}. It began at {reading.at_seconds(step.opened_at)}, {began}, and ends at"
+        f" {reading.at_seconds(step.due_at)}. Windows run day and night."
+    )
+
+
+def can_decide(reading: Reading) -> bool:
+    """Whether the reader may decide now, on this page."""
+    return (
+        reading.mine is not None
+        and not reading.over
+        and not reading.request.person_present
+        and _hindrance(reading) is None
+    )
+
+
+def _hindrance(reading: Reading) -> str | None:
+    """Why the reader, who was asked, may no longer decide: a limit may have been lowered since."""
+    candidate = reading.packet.people.by_pk.get(reading.reader.pk)
+    if candidate is None:
+        return None
+    found = hindrance(
+        candidate,
+        subject=subject_of(reading.request),
+        deciders=reading.packet.history.deciders,
+        now=reading.now,
+    )
+    return found.why if found is not None and found.code != "away" else None
+
+
+def severities(request: ActionRequest) -> tuple[tuple[str, str, str], ...]:
+    """Return the choices of a no: value, words, consequence. Never below the request's own."""
+    nothing = upper_first(nothing_done(request.action_type))
+    choices = (
+        (Severity.LOW, "Low: a detail is off", f"{nothing}. The agent may mend it and ask again"),
+        (
+            Severity.MEDIUM,
+            "Medium: I would not do this",
+            f"{nothing}. Recorded as a medium objection",
+        ),
+        (Severity.HIGH, "High: this should be stopped", f"{nothing}. Recorded as a high objection"),
+    )
+    grave = Severity.values
+    own = grave.index(request.severity)
+    return tuple(
+        (value.value, words, then) for value, words, then in choices if grave.index(value) >= own
+    )
+
+
+def holds(reading: Reading) -> Holds:
+    """Say what holds now, in place of a form."""
+    request, step = reading.request, reading.step
+    if reading.mine is not None and step is not None and step.due_at is not None:
+        if reading.over:
+            return Holds(
+                "warn",
+                f"The window closed at {reading.at_seconds(step.due_at)}.",
+                f"{passed_on(reading)} at any moment.",
+            )
+        if request.person_present:
+            return Holds(
+                "warn",
+                "This cannot be undone, so it takes a person present.",
+                "A fresh log-in in person is not available yet, so nobody can decide on this page.",
+            )
+        obstacle = _hindrance(reading)
+        if obstacle is not None:
+            return Holds("warn", f"You {to_you(obstacle)}.", "So you may no longer decide on this.")
+    own = next(
+        (
+            each
+            for each in reversed(reading.packet.decisions)
+            if each.person_id == reading.reader.pk
+        ),
+        None,
+    )
+    if request.state == S.PENDING:
+        return _holds_pending(reading, own)
+    last = reading.packet.decisions[-1] if reading.packet.decisions else None
+    if request.state == S.APPROVED and last is not None:
+        return Holds(
+            "good",
+            f"{upper_first(the([last.person], reading.reader))} approved this at {reading.at_seconds(last.at)}.",
+            "Nothing has begun it yet.",
+        )
+    if request.state == S.REJECTED and last is not None:
+        return Holds(
+            "bad",
+            f"{upper_first(the([last.person], reading.reader))} rejected this at {reading.at_seconds(last.at)}.",
+            f"It has ended, and {reading.nothing_done}. The agent may ask again with a new request.",
+        )
+    if request.state == S.EXPIRED and request.ended_at:
+        if request.end_reason == "lapsed":
+            words = (
+                f"It was approved, and nothing began it by {reading.at_seconds(request.ended_at)}."
+            )
+        else:
+            words = f"Nobody decided by {reading.at_seconds(request.ended_at)}."
+        return Holds(
+            "bad", words, f"It has ended, and {reading.nothing_done}. Silence never approves."
+        )
+    if request.state == S.WITHDRAWN and request.ended_at:
+        return Holds(
+            "info",
+            f"The agent withdrew this at {reading.at_seconds(request.ended_at)}.",
+            f"It has ended, and {reading.nothing_done}.",
+        )
+    return Holds(
+        "info",
+        f"It is {request.get_state_display().lower()}.",
+        "Nobody is asked to approve it now.",
+    )
+
+
+def _holds_pending(reading: Reading, own: Decision | None) -> Holds:
+    who = reading.who_is_asked
+    step = reading.step
+    until = f" until {reading.at(step.due_at)}" if step is not None and step.due_at else ""
+    waits = f"It waits for {who}{until}." if who else "Nobody is asked at this moment."
+    if own is not None:
+        missing = reading.request.quorum - reading.packet.history.approvals
+        more = (
+            f"{wording.plural(missing, 'more approval')} {'is' if missing == 1 else 'are'} needed. "
+            if missing > 0
+            else ""
+        )
+        return Holds(
+            "good", f"You {did(own)} this at {reading.at_seconds(own.at)}.", f"{more}{waits}"
+        )
+    last = reading.own_last
+    if last is not None and last.passed_over_at:
+        return Holds(
+            "info",
+            "You were passed over.",
+            f"You {passed_over_because(last, reading.reader)}. {waits}",
+        )
+    if (
+        last is not None
+        and last.asked_at
+        and last.step_id in {each.pk for each in reading.packet.steps}
+    ):
+        mine = next(each for each in reading.packet.steps if each.pk == last.step_id)
+        if mine.closed_at is not None:
+            return Holds(
+                "info", f"Your window closed at {reading.at_seconds(mine.closed_at)}.", waits
+            )
+    return Holds("info", "You are not asked to decide this.", waits)

@@ -1,0 +1,216 @@
+"""What happened, in its order: each ask, each decision, and the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from approvals.models import ActionRequest, Ask, Case, Decision, Notice, Step
+from approvals.story.payload import REASON_LENGTH
+from approvals.story.reading import Reading
+from approvals.story.shapes import Entry, Reached, Sent
+from approvals.story.words import NAMES_SHOWN, asked_names, did, passed_over_because, upper_first
+from governance import wording
+from governance.vocabulary import ExceptionType, Level, Path, Response, RuleSource, Verdict
+
+S = ActionRequest.State
+RESPONSES = {
+    Response.ASK_AGAIN_EXTENDED: "ask the same people again, with twice the window",
+    Response.ASK_AGAIN: "ask the same people again",
+    Response.DELEGATE: "ask a delegate",
+    Response.ALTERNATE: "ask an alternate approver",
+    Response.DEPARTMENT_HEAD: "ask the department head, with full context",
+    Response.HOLD: "hold every party and ask the owner of the record",
+    Response.RETRY: "retry with growing pauses",
+    Response.RETRY_TELL_ONCALL: "retry, and tell whoever is on call",
+    Response.ONCALL: "ask whoever is on call",
+    Response.ASK_COMPLIANCE: "block it and ask compliance",
+}
+SOURCES = {
+    RuleSource.RUNBOOK: "The runbook says so.",
+    RuleSource.OURS: "The runbook is silent here; this is the product's own rule.",
+    RuleSource.LOCAL: "This rule was edited here.",
+}
+VIA_WORDS = {Notice.Via.EMAIL: ("mail", "E-mail"), Notice.Via.APPRISE: ("smartphone", "Message")}
+
+
+def chain(reading: Reading) -> tuple[Entry, ...]:
+    """Return all that happened, oldest first."""
+    request = reading.request
+    entries: list[tuple[datetime, int, Entry]] = []
+
+    def add(rank: int, entry: Entry) -> None:
+        entries.append((entry.at, rank, entry))
+
+    first = reading.first_step
+    if first is None:
+        add(0, Entry(request.submitted_at, f"{request.agent.name} asked for this"))
+    for case in reading.packet.cases:
+        add(10, _case_entry(reading, case))
+    for n, step in enumerate(reading.packet.steps):
+        add(20 + n, _step_entry(reading, step, is_first=step is first))
+        for entry in _later_asks(reading, step):
+            add(21 + n, entry)
+    for decision in reading.packet.decisions:
+        add(60, _decision_entry(reading, decision))
+    end = _end_entry(reading)
+    if end is not None:
+        add(90, end)
+    return tuple(entry for _, _, entry in sorted(entries, key=lambda each: each[:2]))
+
+
+def _case_entry(reading: Reading, case: Case) -> Entry:
+    kind = (
+        wording.SIGNS[case.exception].word.lower()
+        if case.exception in wording.SIGNS
+        else case.exception
+    )
+    first = reading.first_step
+    if case.exception == ExceptionType.TIMEOUT and first is not None and not case.absent:
+        title = f"No answer in {wording.span(first.window)}: a timeout case was opened"
+    elif case.absent:
+        title = f"Nobody first asked can decide: a {kind} case was opened"
+    else:
+        title = f"A {kind} case was opened"
+    says = RESPONSES.get(Response(case.response), case.response)
+    words = f"{upper_first(case.severity)} severity, {case.impact} impact. The decision tree says: {says}."
+    source = RuleSource(case.source)
+    letter = {RuleSource.RUNBOOK: "R", RuleSource.OURS: "O", RuleSource.LOCAL: "L"}[source]
+    return Entry(case.opened_at, title, words, source=letter, source_words=SOURCES[source])
+
+
+def _step_entry(reading: Reading, step: Step, *, is_first: bool) -> Entry:
+    asks = reading.packet.asks.get(step.pk, ())
+    at_once = [ask for ask in asks if ask.asked_at and not _came_later(ask, step)]
+    over = tuple(
+        wording.plain(
+            f"Passed over: {'you' if ask.person_id == reading.reader.pk else ask.person}"
+            f" {passed_over_because(ask, reading.reader)}.",
+            300,
+        )
+        for ask in asks
+        if ask.passed_over_at and not ask.asked_at
+    )
+    level = f"(L{step.level})"
+    lead = f"{reading.request.agent.name} asked for this; " if is_first else ""
+    is_here = step.state == Step.State.WAITING
+    if step.state == Step.State.PASSED_OVER and not at_once:
+        title = f"{lead}nobody could be asked {level}" if lead else f"Nobody could be asked {level}"
+        return Entry(step.opened_at, title, passed=over, is_here=is_here)
+    who = asked_names(at_once, reading.reader)
+    were = "were" if len(at_once) > 1 or who == "you" else "was"
+    again = " again" if step.path == Path.TIMEOUT and step.level == Level.L1 else ""
+    still = (
+        "Still no answer: " if not lead and step.began == Step.Began.EXPIRED and not again else ""
+    )
+    words = ""
+    if step.began == Step.Began.LATE:
+        words = "The clock stood still for a while, so this window began in full when it ran again."
+    title = f"{lead}{still}{who} {were} asked{again} {level}"
+    return Entry(
+        step.opened_at,
+        title if lead or still else upper_first(title),
+        words,
+        reached=tuple(_reached(reading, ask, alone=len(at_once) == 1) for ask in at_once),
+        passed=over,
+        is_here=is_here,
+    )
+
+
+def _later_asks(reading: Reading, step: Step) -> Iterable[Entry]:
+    for ask in reading.packet.asks.get(step.pk, ()):
+        if ask.asked_at and _came_later(ask, step):
+            who = asked_names([ask], reading.reader)
+            yield Entry(
+                ask.asked_at,
+                upper_first(
+                    f"{who} {'were' if who == 'you' else 'was'} asked instead (L{step.level})"
+                ),
+                reached=(_reached(reading, ask, alone=True),),
+            )
+        if ask.asked_at and ask.passed_over_at:
+            you = ask.person_id == reading.reader.pk
+            who = "You were" if you else f"{ask.person} was"
+            words = f"{'You' if you else ask.person} {passed_over_because(ask, reading.reader)}."
+            yield Entry(
+                ask.passed_over_at,
+                f"{who} passed over (L{step.level})",
+                wording.plain(words, 300),
+            )
+
+
+def _came_later(ask: Ask, step: Step) -> bool:
+    """Whether somebody was asked in another's place, after the rung had opened."""
+    return ask.asked_at is not None and ask.asked_at > step.opened_at and ask.position > 0
+
+
+def _reached(reading: Reading, ask: Ask, *, alone: bool) -> Reached:
+    sent = [Sent("inbox", "In the inbox")]
+    by_via: dict[str, list[Notice]] = {}
+    for notice in reading.packet.sent.get(ask.pk, ()):
+        by_via.setdefault(notice.via, []).append(notice)
+    for via, notices in by_via.items():
+        if via in VIA_WORDS:
+            icon, word = VIA_WORDS[Notice.Via(via)]
+            sent.append(Sent(icon, _delivery(reading, word, notices)))
+    if ask.unreachable_at:
+        sent.append(Sent("user-x", "No other channel reaches them"))
+    if ask.seen_at:
+        sent.append(Sent("eye", f"Seen {reading.at(ask.seen_at)}"))
+    elif ask.asked_at:
+        sent.append(Sent("eye-off", "Not seen"))
+    who = "" if alone else ("You" if ask.person_id == reading.reader.pk else str(ask.person))
+    return Reached(who, tuple(sent))
+
+
+def _delivery(reading: Reading, word: str, notices: Sequence[Notice]) -> str:
+    times = [reading.at(each.delivered_at) for each in notices if each.delivered_at]
+    shown = times if len(times) <= NAMES_SHOWN else [times[0], f"{len(times) - 2} more", times[-1]]
+    if times:
+        return f"{word} delivered {', '.join(shown)}"
+    last = notices[-1]
+    if last.state == Notice.State.WAITING:
+        return f"{word} on its way"
+    return f"{word} not delivered"
+
+
+def _decision_entry(reading: Reading, decision: Decision) -> Entry:
+    step = next((each for each in reading.packet.steps if each.pk == decision.step_id), None)
+    you = decision.person_id == reading.reader.pk
+    level = f" (L{step.level})" if step is not None else ""
+    words = ""
+    if decision.verdict == Verdict.REJECT and decision.severity:
+        words = f"A {decision.severity} objection."
+    if decision.via == Decision.Via.API:
+        words = f"{words} Through the API.".strip()
+    return Entry(
+        decision.at,
+        f"{'You' if you else decision.person} {did(decision)}{level}",
+        words,
+        quote=wording.plain(decision.note, REASON_LENGTH),
+        is_bad=decision.verdict == Verdict.REJECT,
+    )
+
+
+def _end_entry(reading: Reading) -> Entry | None:
+    request = reading.request
+    nothing = f"{upper_first(reading.nothing_done)}."
+    if request.ended_at is None:
+        return None
+    if request.state == S.EXPIRED and request.end_reason == "lapsed":
+        return Entry(
+            request.ended_at,
+            "Approved, and nothing began it in time: closed",
+            nothing,
+            is_bad=True,
+        )
+    if request.state == S.EXPIRED:
+        return Entry(
+            request.ended_at, "Nobody decided: closed as expired",
+            f"{nothing} Silence never approves.", is_bad=True,
+        )  # fmt: skip
+    if request.state == S.REJECTED:
+        return Entry(request.ended_at, "Closed as rejected", nothing, is_bad=True)
+    if request.state == S.WITHDRAWN:
+        return Entry(request.ended_at, f"{request.agent.name} withdrew it", nothing)
+    return Entry(request.ended_at, f"Closed: {request.get_state_display().lower()}")

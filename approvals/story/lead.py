@@ -1,0 +1,125 @@
+"""How it came to this: who asked, who was silent, and with whom it is now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from approvals.models import ActionRequest, Step
+from approvals.story.reading import Reading
+from approvals.story.states import ended_word
+from approvals.story.words import did, listed, passed_over_because, the, upper_first
+from governance import wording
+from governance.models import Person
+from governance.vocabulary import Level, Path
+
+S = ActionRequest.State
+
+
+def lead(reading: Reading) -> str:
+    """Say in a sentence or two who asks, and how it came to those asked now."""
+    request = reading.request
+    behalf = (
+        f", on behalf of {the([request.on_behalf_of], reading.reader)}"
+        if request.on_behalf_of
+        else ""
+    )
+    asks = f"{request.agent.name} asks for this in {request.department.name.lower()}{behalf}."
+    if not reading.packet.steps:
+        return asks
+    return f"{asks} {_how_it_went(reading)}"
+
+
+def _how_it_went(reading: Reading) -> str:
+    request = reading.request
+    silence = _silence(reading)
+    if reading.step is not None:
+        who = reading.who_is_asked
+        if not who:
+            return silence
+        are = "are" if who.startswith("you") or " and " in who else "is"
+        if not silence:
+            return f"{upper_first(who)} {are} the first asked."
+        if reading.step.level == Level.L1 and reading.step.path == Path.TIMEOUT:
+            return f"{silence}, so {who} {are} asked again."
+        role = {Level.L2: " as delegate", Level.L3: " as management"}.get(
+            Level(reading.step.level), ""
+        )
+        return f"{silence}, so {who} {are} asked{role}."
+    last = reading.packet.decisions[-1] if reading.packet.decisions else None
+    if request.state in (S.APPROVED, S.REJECTED) and last is not None:
+        who = the([last.person], reading.reader)
+        words = f"{upper_first(who)} {did(last)} it at {reading.at(last.at)}."
+        return f"{silence}. {words}" if silence else words
+    if request.state == S.EXPIRED and request.end_reason == "lapsed" and last is not None:
+        who = the([last.person], reading.reader)
+        return f"{upper_first(who)} approved it at {reading.at(last.at)}, and nothing began it in time."
+    if request.state == S.EXPIRED and request.ended_at:
+        return f"Nobody decided, so it was closed at {reading.at(request.ended_at)}."
+    if request.ended_at:
+        return f"{ended_word(request)} at {reading.at(request.ended_at)}."
+    return f"It is {request.get_state_display().lower()}."
+
+
+def _silence(reading: Reading) -> str:
+    """Say who did not answer before, without a full stop: "The Finance Manager was asked at …"."""
+    asked: dict[tuple[int, ...], list[Step]] = {}
+    people: dict[tuple[int, ...], list[Person]] = {}
+    gone: list[str] = []
+    for step in reading.packet.steps:
+        if step.state == Step.State.EXPIRED:
+            silent = _silent_on(reading, step)
+            if silent:
+                key = tuple(person.pk for person in silent)
+                asked.setdefault(key, []).append(step)
+                people[key] = silent
+        elif step.state == Step.State.PASSED_OVER:
+            gone += [
+                f"{the([ask.person], reading.reader)} {passed_over_because(ask, reading.reader)}"
+                for ask in reading.packet.asks.get(step.pk, ())
+            ][:2]
+    said = []
+    for key, steps in asked.items():
+        who = the(people[key], reading.reader)
+        was = "were" if who.startswith("you") or len(key) > 1 else "was"
+        has = "have" if was == "were" else "has"
+        times = " and again at ".join(reading.at(step.opened_at) for step in steps)
+        said.append(f"{who} {was} asked at {times} and {has} not answered")
+    return upper_first(", ".join([*dict.fromkeys(gone), *said]))
+
+
+def silent_before(reading: Reading) -> list[str]:
+    """Say who was silent before whoever is asked now, and for how long."""
+    step = reading.step
+    if step is None:
+        return []
+    if step.path == Path.TIMEOUT and step.level == Level.L1:
+        first = reading.first_step
+        if first is not None and reading.mine is not None and first.state == Step.State.EXPIRED:
+            return [f"you did not answer in {wording.span(first.window)}"]
+    silent: dict[int, Person] = {}
+    since: datetime | None = None
+    for each in reading.packet.steps:
+        if each.state != Step.State.EXPIRED or each.pk == step.pk:
+            continue
+        for person in _silent_on(reading, each):
+            silent[person.pk] = person
+            since = since or each.opened_at
+    if silent and since is not None:
+        names = listed([str(person) for person in silent.values()])
+        return [f"{names} silent for {wording.span(step.opened_at - since)}"]
+    gone = [
+        f"{ask.person} {ask.passed_over_reason}"
+        for each in reading.packet.steps
+        if each.state == Step.State.PASSED_OVER
+        for ask in reading.packet.asks.get(each.pk, ())
+    ]
+    return [wording.plain(gone[0], 120)] if gone else []
+
+
+def _silent_on(reading: Reading, step: Step) -> list[Person]:
+    decided = {each.person_id for each in reading.packet.decisions if each.step_id == step.pk}
+    return [
+        ask.person
+        for ask in reading.packet.asks.get(step.pk, ())
+        if ask.asked_at and not ask.passed_over_at and ask.person_id not in decided
+    ]

@@ -1,0 +1,133 @@
+"""What a story is made of. Nothing here has behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from governance.vocabulary import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing the action type has shown. `missing`: the payload does not say it."""
+
+    label: str
+    value: str
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A rung not reached yet, as things stand: who would be asked, or why it does not open."""
+
+    level: Level
+    opens: bool
+    since: datetime
+    window: timedelta = timedelta(0)
+    people: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of the staircase. `kind` is past, here, next, shut or end."""
+
+    kind: str
+    top: str
+    icon: str
+    who: str
+    end: str
+    since: datetime | None = None
+    until: datetime | None = None
+    window: timedelta | None = None
+    share: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One way something reached somebody, or did not."""
+
+    icon: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What became of one ask. `who` only where several were asked at once."""
+
+    who: str
+    sent: tuple[Sent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened."""
+
+    at: datetime
+    title: str
+    words: str = ""
+    reached: tuple[Reached, ...] = ()
+    passed: tuple[str, ...] = ()
+    quote: str = ""
+    source: str = ""
+    source_words: str = ""
+    is_here: bool = False
+    is_bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """What holds now, for those who do not decide. `kind` is a note's."""
+
+    kind: str
+    lead: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One request, told to one reader at one instant."""
+
+    ref: str
+    title: str
+    lead: str
+    path: str
+    level: int
+    level_word: str
+    state_words: str
+    state_kind: str
+    state_icon: str
+    amount: Decimal | None
+    currency: str
+    facts: tuple[Fact, ...]
+    reason: tuple[str, ...]
+    source_url: str
+    source_words: str
+    why_head: str
+    why: tuple[str, ...]
+    passed_over: tuple[tuple[str, str], ...]
+    rungs: tuple[Rung, ...]
+    rungs_words: str
+    chain: tuple[Entry, ...]
+    due_at: datetime | None
+    opened_at: datetime | None
+    passed: str  # what the clock says at zero
+    started: str
+    derivation: str
+    nothing_head: str
+    nothing: tuple[str, ...]
+    can_decide: bool
+    holds: Holds
+    thing: str  # "the payment"
+    approve_words: str  # what a yes leads to
+    of_amount: str  # " of $12,000.00", or nothing
+    nothing_done: str  # "nothing is paid"
+    severities: tuple[tuple[str, str, str], ...]
+    undo: str
+    undo_how: str
+    undo_limits: str
+    digest: str
+    digest_short: str

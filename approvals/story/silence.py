@@ -1,0 +1,65 @@
+"""What happens if nobody answers: who is asked next and when, and what it comes to."""
+
+from __future__ import annotations
+
+from approvals.models import ActionRequest
+from approvals.story.reading import Reading
+from approvals.story.shapes import Ahead
+from approvals.story.words import listed, upper_first
+
+S = ActionRequest.State
+
+
+def nothing_head(reading: Reading) -> str:
+    """Begin the sentence that `nothing` goes on with."""
+    if reading.request.state == S.APPROVED:
+        return "If nothing begins it,"
+    return "If you do nothing," if reading.mine else "If nobody answers,"
+
+
+def nothing(reading: Reading) -> tuple[str, ...]:
+    """Say what happens then, in at most three steps; the first goes on after `nothing_head`."""
+    step, request = reading.step, reading.request
+    if step is None or step.due_at is None or reading.ends_at is None:
+        if request.state == S.APPROVED and request.due_at:
+            return (f"it ends at {reading.at(request.due_at)} and {reading.nothing_done}.",)
+        return ()
+    opening = [rung for rung in reading.ahead if rung.opens]
+    end = reading.at(reading.ends_at)
+    if not opening:
+        return (f"it closes at {end} and {reading.nothing_done}.",)
+    said = []
+    for n, rung in enumerate(opening[:2]):
+        who = _who_next(reading, rung)
+        when = reading.at(rung.since)
+        said.append(f"{who} at {when}." if n == 0 else f"Then {who} at {when}.")
+    said.append(f"If nobody decides by {end}, it closes and {reading.nothing_done}.")
+    return tuple(said)
+
+
+def passed_on(reading: Reading) -> str:
+    """Say what a clock says at zero."""
+    if reading.request.state == S.APPROVED:
+        return "Lapsed"
+    rung = reading.next_rung
+    if rung is None:
+        return f"Closed, {reading.nothing_done}" if reading.ends_at else "Passed on"
+    if set(rung.people) <= {ask.person_id for ask in reading.packet.asked}:
+        who = _names_ahead(reading, rung)
+        return f"{upper_first(who)} {'are' if who.startswith('you') or len(rung.people) > 1 else 'is'} asked again"
+    return f"Passed on to {_names_ahead(reading, rung)}"
+
+
+def _who_next(reading: Reading, rung: Ahead) -> str:
+    now_asked = {ask.person_id for ask in reading.packet.asked}
+    who = _names_ahead(reading, rung)
+    are = "are" if who.startswith("you") or len(rung.people) > 1 else "is"
+    return f"{who} {are} asked{' again' if set(rung.people) <= now_asked else ''}"
+
+
+def _names_ahead(reading: Reading, rung: Ahead) -> str:
+    names = [
+        "you" if pk == reading.reader.pk else f"the {name}"
+        for pk, name in zip(rung.people, rung.names, strict=True)
+    ]
+    return listed(sorted(names, key=lambda name: name != "you"))
