@@ -94,7 +94,7 @@ def _zone_of(person: Any) -> tzinfo:
 
 def _nav(request: HttpRequest, person: Any, facts: Any) -> tuple[NavItem, ...]:
     found = [("inbox", "Inbox", "approvals:inbox", "inbox", "i", facts.inbox_count)]
-    if person.is_staff or person.has_duty(*OVERSEERS):
+    if person.is_superuser or person.has_duty(*OVERSEERS):
         found.append(
             ("open", "Open requests", "approvals:open", "list-filter", "o", facts.open_count)
         )

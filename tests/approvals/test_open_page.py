@@ -50,6 +50,28 @@ def test_others_are_told_whose_it_is(client, company):
     assert "Operators, auditors, compliance and policy admins" in text(response)
 
 
+@pytest.mark.parametrize(
+    ("over", "duty", "may"),
+    [
+        ({}, "", False),
+        ({"is_staff": True}, "", False),
+        ({"is_staff": True}, "treasurer", False),
+        ({"is_staff": True}, "auditor", True),
+        ({}, "operator", True),
+        ({"is_superuser": True}, "", True),
+    ],
+)
+def test_exactly_those_who_may_open_it_are_offered_it(client, company, over, duty, may):
+    person = PersonFactory(**over)
+    if duty:
+        person.roles.add(RoleFactory(key=duty))
+
+    offered = f'href="{OPEN}"' in see(client, person, "/inbox/")
+
+    assert offered is may
+    assert (client.get(OPEN).status_code == 200) is may
+
+
 def test_each_row_says_who_when_and_why_then(client, company, operator, timeline):
     ask_for_payment(company)
     timeline.advance(minutes=46)
