@@ -52,13 +52,14 @@ class Row:
         )
 
     def band(self) -> str:
-        """Say what the row covers: "over $10,000.00", "$1,000.00 to $10,000.00", "without an amount"."""
+        """Say what the row covers: "under $1,000.00", "of $1,000.00 to $10,000.00", "without an amount"."""
         if self.amount_from is None:
             return "without an amount"
         low = wording.money(self.amount_from, self.currency)
         if self.amount_to is None:
             return f"of {low} or more"
-        return f"of {low} to {wording.money(self.amount_to, self.currency)}"
+        high = wording.money(self.amount_to, self.currency)
+        return f"under {high}" if self.amount_from == 0 else f"of {low} to {high}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,25 @@ def test_no_row_at_all_is_no_route():
         match([], subject())
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        ("0.00", "100000.00", "under $100,000.00"),
+        ("0.01", "100000.00", "of $0.01 to $100,000.00"),
+        ("0.00", None, "of $0.00 or more"),
+        ("100000.00", None, "of $100,000.00 or more"),
+    ],
+)
+def test_a_band_is_said_as_one_would_say_it(low, high, words):
+    row = matrix_row(amount_from=Decimal(low), amount_to=Decimal(high) if high else None)
+
+    assert row.band() == words
+
+
+def test_a_row_for_no_amount_says_so():
+    assert matrix_row(currency="", amount_from=None, amount_to=None).band() == "without an amount"
+
+
 # --- The first ask ----------------------------------------------------------------------------
 
 
