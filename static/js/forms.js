@@ -5,7 +5,7 @@
 //   #offline[data-probe]             the banner; its [data-offline-since] takes the time,
 //                                    [data-offline-try] asks the probe again
 //   [data-open-dialog="id"]          opens that dialog
-//   [data-focus]                     takes the focus after a swap
+//   [data-focus]                     takes the focus after a swap, within what was swapped
 //   details.rc-confirm               Esc closes it, the focus returns to its summary
 // While a form is under way, or there is no connection, its submit buttons are aria-disabled
 // and can still be reached, so that the reason beside them can be read. Forms with method
@@ -176,14 +176,23 @@
     return false;
   }
 
+  // Only what comes in the place of the target takes the focus. What an answer brings for other
+  // places settles first, and leaves it alone.
   let hadFocus = false;
+  const elsewhere = new WeakSet();
   document.addEventListener("htmx:beforeSwap", (event) => {
-    hadFocus = event.detail.target?.contains?.(document.activeElement) ?? false;
+    const { target, requestConfig } = event.detail;
+    const form = requestConfig?.elt?.closest?.("form");
+    // Not every browser focuses a button that is pressed: whoever sent a form was in it.
+    hadFocus = [document.activeElement, form && sends(form) ? form : null].some((e) => e && target?.contains?.(e));
+  });
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    for (const part of event.detail.fragment.children) elsewhere.add(part);
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     const root = event.detail.elt;
     rc.tick();
-    if (!hadFocus || !root?.isConnected) return;
+    if (!hadFocus || !root?.isConnected || elsewhere.has(root)) return;
     hadFocus = false;
     if (settle(root) || root.contains(document.activeElement)) return;
     root.tabIndex = -1; // what held the focus is gone: stay where the reader was

@@ -4,8 +4,6 @@
 //   a[data-verdict="reject"]   chooses that verdict in form[data-decision] and goes there;
 //                              without script it opens the page anew with ?verdict=
 //   #decidebar                 steps aside while the form itself is in view
-//   [data-focus]               in the answer to a decision takes the focus, last of all: the answer
-//                              brings other parts of the page too, and those settle first
 (() => {
   "use strict";
   const form = () => document.querySelector("form[data-decision]");
@@ -21,17 +19,6 @@
     }
     choice.focus({ preventScroll: true });
     document.getElementById("decide").scrollIntoView({ block: "start" });
-  });
-
-  let decided = false;
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    decided = event.detail.requestConfig?.elt?.matches?.("form[data-decision]") ?? false;
-  });
-  document.addEventListener("htmx:afterSettle", (event) => {
-    if (!decided || event.detail.elt?.id !== "decide") return;
-    decided = false;
-    const wanted = event.detail.elt.querySelector('[aria-invalid="true"], [data-focus]');
-    setTimeout(() => wanted?.focus());
   });
 
   if (!("IntersectionObserver" in window)) return;

@@ -139,6 +139,29 @@ def test_too_late_is_said_in_place_and_the_note_stays(new_page, house, complaint
     assert not Decision.objects.exists()
 
 
+def test_what_an_answer_brings_for_other_places_leaves_the_focus_alone(new_page, house):
+    company, _ = house
+    request = asked(company)
+    page = new_page(person=company.finance_manager)
+    follow(page, request)
+    page.evaluate(
+        """() => {
+          window.focused = [];
+          document.addEventListener("focusin", (event) => {
+            const part = event.target.closest("#tags, #lead, #why, #ladder, #chain, #decide");
+            window.focused.push(part?.id);
+          });
+        }"""
+    )
+
+    page.click("text=Approve the payment of $12,000.00")
+    page.wait_for_selector("text=You approved this")
+    page.wait_for_function("document.activeElement.matches('#decide [data-focus]')")
+
+    assert set(page.evaluate("window.focused")) == {"decide"}
+    assert page.locator("#tags[tabindex]").count() == 0
+
+
 def test_someone_was_faster_is_seen_without_asking(new_page, house):
     """The page looks by itself; what is being typed stays, and can no longer be sent."""
     company, _ = house
