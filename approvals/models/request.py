@@ -178,12 +178,11 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
                 fields=["business_key"],
                 condition=~Q(state__in=WITHOUT_EFFECTS),
             ),
-            # 6. One run at a time: its lease, token and deadline come and go together.
+            # 6. One run at a time: lease and token come and go together, and never without a
+            # deadline. The deadline of an undo outlives a lease: it is kept between attempts.
             models.CheckConstraint(
                 name="request_lease_is_whole",
-                condition=Q(
-                    lease_until__isnull=True, run_token__isnull=True, run_deadline__isnull=True
-                )
+                condition=Q(lease_until__isnull=True, run_token__isnull=True)
                 | Q(lease_until__isnull=False, run_token__isnull=False, run_deadline__isnull=False),
             ),
             models.CheckConstraint(
@@ -202,6 +201,21 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
             # approvals.sweeps.end_lapsed_approvals
             models.Index(
                 name="request_due_approved", fields=["due_at"], condition=Q(state=S.APPROVED)
+            ),
+            # approvals.sweeps, of what is being done or undone
+            models.Index(
+                name="request_due_underway",
+                fields=["due_at"],
+                condition=Q(state__in=[S.BLOCKED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK]),
+            ),
+            # rollback.selectors.runnable: leases that ran out, attempts that are due
+            models.Index(
+                name="request_lease", fields=["lease_until"], condition=Q(lease_until__isnull=False)
+            ),
+            models.Index(
+                name="request_next_attempt",
+                fields=["next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False),
             ),
             # approvals.selectors.open_requests, by keyset
             models.Index(

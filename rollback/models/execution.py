@@ -90,14 +90,24 @@ class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     position = models.PositiveIntegerField()
     key = models.CharField(max_length=500)  # "<business key>~<generation>/<n>"
     name = models.CharField(max_length=200)
-    body = models.JSONField()
+    record = models.CharField(max_length=300, blank=True)  # the snapshot's record that it writes
+    amount = models.DecimalField(max_digits=20, decimal_places=4, null=True, blank=True)
+    currency = models.CharField(max_length=3, blank=True)  # ISO 4217
+    body = models.JSONField()  # the connector's own; of a reversal, written when it is sent
+    reverses = models.OneToOneField(
+        "self", models.PROTECT, null=True, blank=True, related_name="reversal"
+    )
     state = FSMField(default=State.PLANNED, choices=State.choices, protected=True)
     attempts = models.PositiveIntegerField(default=0)
     sent_at = models.DateTimeField(null=True, blank=True)
     done_at = models.DateTimeField(null=True, blank=True)
     reversed_at = models.DateTimeField(null=True, blank=True)
-    receipt = models.JSONField(null=True, blank=True)  # the target's answer
+    receipt = models.JSONField(null=True, blank=True)  # {"reference": ..., "data": ...}
+    probed = models.BooleanField(default=False)  # the answer was lost, and the target asked by key
     error = models.CharField(max_length=500, blank=True)
+    tries = models.JSONField(
+        default=list, blank=True
+    )  # the failed ones: [{"at", "said"}], the last 20
 
     class Meta:
         constraints = [

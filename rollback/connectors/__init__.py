@@ -1,0 +1,1 @@
+"""Targets, each behind the one Protocol of `rollback.connectors.base`."""

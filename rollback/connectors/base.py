@@ -1,0 +1,147 @@
+"""What every target looks like from here, and the three ways in which a call can go wrong.
+
+A connector knows its target and nothing of requests, people or time. It never
+retries: a failed call says what is certain about it, and the runner decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gives:
+    """What a target offers towards exactly-once. Where it gives neither key nor lookup, a person must say."""
+
+    native_keys: bool  # a second send under the same key changes nothing
+    lookup: bool  # it can be asked whether it knows a key
+    optimistic_locking: bool  # a write that names an old version is refused
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What was approved, as a connector needs it."""
+
+    key: str  # the action type's
+    payload: Json
+    amount: Decimal | None
+    currency: str  # ISO 4217, "" without an amount
+    business_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One unit to be sent, in the order of the list it stands in."""
+
+    name: str  # for people: "Line 4: Gas stove, 30"
+    body: Json  # what `send` takes; the connector's own, JSON types only
+    undo_name: str  # for people: "Cancel line 4"; "" if the action has no reversal
+    record: str = ""  # the snapshot's record that this unit writes, if it is one of them
+    amount: Decimal | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One record as the target holds it now."""
+
+    state: Json
+    version: str = ""  # the target's own; "" where it has none
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The target's word that it did something under a key."""
+
+    reference: str  # the target's own number for what it made: "PAY-1007"
+    data: Json = field(default_factory=dict)  # what a reversal needs of the answer
+    left: Reading | None = None  # the record as this write left it, if the answer says so
+
+
+class CallFailed(Exception):
+    """A call did not end with a receipt. Each kind says what is certain.
+
+    Attributes:
+        said: the target's words or the fault's, one line, for people.
+        retry_after_s: real seconds the target asked us to wait, if it did.
+    """
+
+    def __init__(self, said: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(said)
+        self.said = said
+        self.retry_after_s = retry_after_s
+
+
+class NotDone(CallFailed):
+    """The target certainly did nothing, and may later: refused connection, 429, 401 and 403."""
+
+
+class Rejected(CallFailed):
+    """The target understood and refused for good: asking again gives the same answer. Nothing was done."""
+
+
+class OutcomeUnknown(CallFailed):
+    """It may or may not have been done: time-out, reset, 5xx, an answer that cannot be read."""
+
+
+class Connector(Protocol):
+    """One kind of target. Instances are cheap, hold no state between calls and make no call when made.
+
+    `read`, `send` and `probe` are the only methods that go outside; each ends
+    within `timeout_s` or raises a CallFailed.
+    """
+
+    target: str  # the target's key: "demo"
+    gives: Gives
+
+    def units(self, action: Action) -> Sequence[Plan]:
+        """Turn an action into its units, in order. Pure; never empty.
+
+        Raises ValueError if the payload cannot be turned into units.
+        """
+        ...
+
+    def read(self, record: str) -> Reading | None:
+        """Return a record of the snapshot plan as it is now; None if the target does not have it."""
+        ...
+
+    def send(self, body: Json, *, key: str, version: str = "") -> Receipt:
+        """Have the target do one unit, forward or back, under `key`.
+
+        Args:
+            version: write only if the record still has it; "" where that is not asked.
+        """
+        ...
+
+    def probe(self, key: str) -> Receipt | None:
+        """Return what was done under `key`, or None if the target certainly knows nothing of it.
+
+        Only where `gives.lookup`.
+        """
+        ...
+
+    def reversal(self, action: Action, body: Json, receipt: Json) -> Json:
+        """Return the body whose `send` takes back a unit that was done (compensate). Pure.
+
+        Args:
+            body: the unit's own.
+            receipt: as stored: {"reference": ..., "data": ...}.
+        """
+        ...
+
+    def restoration(self, record: str, state: Json) -> Json:
+        """Return the body whose `send` puts a record's state back (restore). Pure."""
+        ...
+
+
+class Reversals(Protocol):
+    """What a kind of connector answers at start, before anything runs: see `rollback.checks`."""
+
+    def problems(self, config: Mapping[str, Any], *, reversal: str, code: str) -> Sequence[str]:
+        """Return, in sentences, why an action type with this configuration could not run or be undone."""
+        ...
