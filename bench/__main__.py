@@ -1,0 +1,126 @@
+"""Measure, and print one JSON object: `make bench`, or `python -m bench submit inbox`.
+
+BENCH_SCALE scales all counts (1 by default: about 20 minutes on two cores). On a
+PostgreSQL of its own that writes to disk, or beside the database that DATABASE_URL
+names, whose server then counts; with an sqlite DATABASE_URL on SQLite, in small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.rounds import say
+from tools.postgres import NotAvailable, Postgres, fresh_database
+
+# key: goal, stretch. "<=" unless it is said otherwise.
+GOALS: dict[str, tuple[float, float] | None] = {
+    "submit_vs_floor": (0.7, 0.9),
+    "submit_p99_vs_floor": (2, 1.2),
+    "burst_p99_vs_sql": (5, 3),
+    "burst_million_vs_none": (2, 1.3),
+    "trickle_p50_vs_sql": (4, 2),
+    "trickle_p99_ms": (250, 100),
+    "inbox_million_vs_thousand": (1.3, 1.1),
+    "cycle_per_s": None,
+}
+MORE_IS_BETTER = {"submit_vs_floor", "cycle_per_s"}
+SQLITE_SCALE = 0.01
+
+
+@contextmanager
+def database(directory: Path) -> Iterator[str]:
+    """Yield the URL of an empty database: SQLite if DATABASE_URL says so, else PostgreSQL."""
+    if os.environ.get("DATABASE_URL", "").startswith("sqlite"):
+        yield f"sqlite:///{directory / 'bench.sqlite3'}"
+        return
+    with Postgres(durable=True) as postgres, fresh_database(postgres.url) as url:
+        yield url
+
+
+def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
+    """Return what can be measured, by name, in the order of a run."""
+    from bench import submit
+
+    def of(count: int, least: int) -> int:
+        return max(round(count * scale), least)
+
+    rounds = 7 if scale >= 1 else 3
+    return {
+        "submit": lambda world: submit.run(world, count=of(1000, 20), rounds=rounds),
+    }
+
+
+def machine(scale: float, version: str) -> dict[str, Any]:
+    """Say on what, and beside how much else, the figures were taken."""
+    return {
+        "scale": scale,
+        "database": version,
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "python": sys.version.split()[0],
+    }
+
+
+def judged(key: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Add goal and stretch to a measure, and whether they are met."""
+    goal = GOALS[key]
+    value = found["value"]
+    if goal is None:
+        return {**found, "goal": None, "stretch": None, "met": None, "stretch_met": None}
+    met = [
+        None if value is None else value >= each if key in MORE_IS_BETTER else value <= each
+        for each in goal
+    ]
+    return {**found, "goal": goal[0], "stretch": goal[1], "met": met[0], "stretch_met": met[1]}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", help="measure only these")
+    chosen = parser.parse_args().parts
+    scale = float(os.environ.get("BENCH_SCALE", "1"))
+    with ExitStack() as stack:
+        var = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recourse-bench-")))
+        try:
+            url = stack.enter_context(database(var))
+        except NotAvailable as problem:
+            say(f"PostgreSQL is not available because {problem}.")
+            return 3
+        if url.startswith("sqlite") and scale > SQLITE_SCALE:
+            say(f"SQLite is measured at BENCH_SCALE={SQLITE_SCALE} only.")
+            return 2
+        os.environ |= {
+            "DATABASE_URL": url,
+            "DJANGO_SETTINGS_MODULE": "bench.settings",
+            "RECOURSE_PROFILE": "demo",
+            "RECOURSE_VAR": str(var),
+        }
+        import django
+
+        django.setup()
+        from bench.databases import World
+
+        world = World(url, var)
+        world.seed()
+        before = machine(scale, world.version())
+        measures: dict[str, Any] = {}
+        for name, part in parts(scale).items():
+            if not chosen or name in chosen:
+                say(f"--- {name}, load {os.getloadavg()[0]:.1f}")
+                measures |= {key: judged(key, each) for key, each in part(world).items()}
+        facts = {**before, "load_average_after": os.getloadavg()}
+    json.dump({"machine": facts, "measures": measures}, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
