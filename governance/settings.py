@@ -231,6 +231,7 @@ RECOURSE_SWEEPS = [
     "approvals.sweeps.climb_due_steps",
     "approvals.sweeps.end_lapsed_approvals",
     "approvals.sweeps.ping_again",
+    "approvals.order_sweeps.lapse_orders",
     "approvals.sweeps.tell_of_alerts",
     "approvals.courier.call_the_courier",
     "governance.seals.seal_new_events",

@@ -118,11 +118,13 @@ class Timeline:
     @staticmethod
     def _clocks():
         from approvals.models import ActionRequest, Ask
+        from approvals.order_sweeps import waiting_orders
 
         moved = (ActionRequest.State.PENDING, ActionRequest.State.APPROVED)
         return (
             (ActionRequest.objects.filter(state__in=moved, parked_until=None), "due_at"),
             (Ask.objects.all(), "next_ping_at"),
+            (waiting_orders(), "due_at"),
         )
 
 

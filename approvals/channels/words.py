@@ -32,8 +32,15 @@ TOLD = {
     "rejected": "It was rejected. Nothing is carried out.",
     "expired": "Nobody decided in time, so it ended. Nothing is carried out.",
     "lapsed": "It was approved and did not begin in time, so it ended. Nothing is carried out.",
+    "failed": "The target did not take it in time, so it ended. Nothing was done.",
+    "recovered": "It failed at first, was tried again, and is done.",
+    "rolled_back": "What was done is undone. Nothing of it is left in the target.",
+    "stranded": "It is half done, could not be undone, and has to be cleaned up by hand.",
     "withdrawn": "The agent withdrew it. Nothing is carried out.",
     "passed_over": "You were passed over, and somebody else was asked.",
+    "rollback_waits": "A rollback was ordered and waits for a second person. You may be that person.",
+    "rollback_confirmed": "The rollback you ordered was confirmed.",
+    "rollback_lapsed": "Nobody confirmed the rollback you ordered in time. Nothing was undone.",
 }
 
 
@@ -126,11 +133,26 @@ def _what(notice: Notice) -> str:
             end = " Nothing is carried out." if what == "rejected" else ""
             note = f" Their note: {said(last.note, VALUE_LENGTH)}" if last.note else ""
             return f"{wording.plain(str(last.person), TITLE_LENGTH)} {what} it.{end}{note}"
+    if what == "rollback_waits":
+        return " ".join([TOLD[what], *_of_order(notice)])
     return (
         TOLD.get(what)
         or said(what, WORDS_LENGTH)
         or "Something changed. Open the page to see what."
     )
+
+
+def _of_order(notice: Notice) -> list[str]:
+    """Say who ordered a rollback, why, and until when it may be confirmed."""
+    facts, person = notice.facts, notice.person
+    lines = [f"Ordered by the {wording.plain(str(facts.get('by', '')), TITLE_LENGTH)}."]
+    if facts.get("why"):
+        lines.append(f"Their reason: {said(str(facts['why']), VALUE_LENGTH)}")
+    if facts.get("until") and person is not None:
+        until, zone = datetime.fromisoformat(str(facts["until"])), zone_of(person)
+        clock = wording.at(until, now=notice.created_at, zone=zone)
+        lines.append(f"It lapses at {clock} {wording.zone_word(until, zone)}.")
+    return lines
 
 
 def _facts(request: ActionRequest) -> list[tuple[str, str]]:

@@ -400,6 +400,9 @@ def _one_told(notice: Notice, decision: Decision | None) -> Told:
         "lapsed": "Approved, and nothing began it in time, so it was closed",
         "withdrawn": "The agent withdrew it",
         "passed_over": "You were passed over, and somebody else was asked",
+        "rollback_waits": "A rollback was ordered and waits for a second person",
+        "rollback_confirmed": "The rollback you ordered was confirmed",
+        "rollback_lapsed": "Nobody confirmed the rollback you ordered, so it lapsed",
     }.get(what, "Something changed")
     return Told(
         ref=request.ref,

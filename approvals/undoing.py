@@ -1,0 +1,161 @@
+"""Who may order that a request be undone, and who may be the second to sign. Source: DESIGN 5.
+
+The judgement is pure and says in a sentence why not, so that a page can show
+the reason it would refuse with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from approvals.models import ActionRequest, Claim, Decision, Order
+from governance.models import Appointment, Person, PolicyVersion
+from governance.vocabulary import Duty
+
+Office = Appointment.Office
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Everybody whose part in a request decides whether they may undo it, by primary key.
+
+    Attributes:
+        orderers: operators, the department's controllers and its head; enabled ones.
+        head_of_compliance: who may confirm, and may not order.
+        owner, on_behalf_of: who has no part in any human act on this request.
+        deciders: who decided on any of its steps.
+        bypassers: who approved it in place of others.
+        doers: who did part of it by hand.
+    """
+
+    department: str  # its name
+    orderers: frozenset[int]
+    head_of_compliance: int | None
+    owner: int
+    on_behalf_of: int | None
+    deciders: frozenset[int]
+    bypassers: frozenset[int]
+    doers: frozenset[int]
+
+    @property
+    def signers(self) -> frozenset[int]:
+        """Everybody whose office lets them confirm, before anything else is asked."""
+        head = {self.head_of_compliance} if self.head_of_compliance is not None else set()
+        return self.orderers | head
+
+
+def why_not_order(circle: Circle, person: int) -> str | None:
+    """Return why this person may not order a rollback, said to them, or None if they may."""
+    outside = _why_outside(circle, person)
+    if outside is not None:
+        return outside
+    if person not in circle.orderers:
+        return (
+            "A rollback is ordered by an operator, or by the controller or the head of"
+            f" {circle.department}."
+        )
+    return None
+
+
+def why_not_confirm(circle: Circle, person: int, *, orderer: int | None) -> str | None:
+    """Return why this person may not confirm an order, said to them, or None if they may.
+
+    Args:
+        orderer: who ordered it.
+    """
+    outside = _why_outside(circle, person)
+    if outside is not None:
+        return outside
+    if person not in circle.signers:
+        return (
+            "A rollback is confirmed by an operator, by the controller or the head of"
+            f" {circle.department}, or by the head of compliance."
+        )
+    if person == orderer:
+        return "You ordered it, so somebody else must confirm it."
+    if person in circle.doers:
+        return "You did part of it by hand, so somebody else must confirm it."
+    if person in circle.bypassers:
+        return "You approved it in place of others, so somebody else must confirm it."
+    if person in circle.deciders:
+        return (
+            "You decided on this request before, so the second signature must be somebody else's."
+        )
+    return None
+
+
+def may_confirm(circle: Circle, *, orderer: int | None) -> frozenset[int]:
+    """Return everybody who may confirm an order of this person's."""
+    return frozenset(
+        each for each in circle.signers if why_not_confirm(circle, each, orderer=orderer) is None
+    )
+
+
+def circle_of(request: ActionRequest) -> Circle:
+    """Return the people around a request as they are now, in a fixed number of queries.
+
+    Args:
+        request: with `agent` and `department` loaded.
+    """
+    offices = Appointment.objects.filter(
+        Q(office=Office.DEPARTMENT_HEAD, scope=request.department.key)
+        | Q(office=Office.HEAD_OF_COMPLIANCE),
+        version__state=PolicyVersion.State.ACTIVE,
+        person__is_active=True,
+    )
+    held = dict(offices.values_list("office", "person_id"))
+    # A controller of another department is none here; one of no department is everywhere.
+    of_duty = Q(roles__key=Duty.OPERATOR) | (
+        Q(roles__key=Duty.CONTROLLER)
+        & (Q(department=request.department_id) | Q(department__isnull=True))
+    )
+    orderers = set(Person.objects.filter(of_duty, is_active=True).values_list("pk", flat=True))
+    orderers |= {pk for office, pk in held.items() if office == Office.DEPARTMENT_HEAD}
+    decided = list(Decision.objects.filter(request=request).values_list("person_id", "is_bypass"))
+    return Circle(
+        department=request.department.name,
+        orderers=frozenset(orderers),
+        head_of_compliance=held.get(Office.HEAD_OF_COMPLIANCE),
+        owner=request.agent.owner_id,
+        on_behalf_of=request.on_behalf_of_id,
+        deciders=frozenset(person for person, _ in decided),
+        bypassers=frozenset(person for person, is_bypass in decided if is_bypass),
+        doers=frozenset(Claim.objects.filter(request=request).values_list("person_id", flat=True)),
+    )
+
+
+def open_rollback(request: ActionRequest) -> Order | None:
+    """Return the order to roll it back that still stands, with who signed it."""
+    return (
+        Order.objects.filter(request=request, kind=Order.Kind.ROLL_BACK, closed_at__isnull=True)
+        .select_related("ordered_by", "confirmed_by")
+        .first()
+    )
+
+
+def waits_for_second(order: Order) -> bool:
+    """Whether an open order has no effect before another person has confirmed it."""
+    return order.needs_second and order.confirmed_by_id is None
+
+
+def moot(request: ActionRequest) -> str | None:
+    """Return the outcome of an order for which there is nothing left to do, or None if there is.
+
+    A run that is under way may write at any moment, whatever the row says of its effects.
+    """
+    states = ActionRequest.State
+    if request.state == states.ROLLING_BACK:
+        return Order.Outcome.JOINED
+    if request.state not in (states.EXECUTING, states.STRANDED) and not request.has_effects:
+        return Order.Outcome.NOTHING_TO_DO
+    return None
+
+
+def _why_outside(circle: Circle, person: int) -> str | None:
+    if person == circle.owner:
+        return "You own the agent that asked for this, so others decide whether it is undone."
+    if person == circle.on_behalf_of:
+        return "It was asked for on your behalf, so others decide whether it is undone."
+    return None
