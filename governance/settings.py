@@ -237,6 +237,7 @@ RECOURSE_SWEEPS = [
     "governance.seals.seal_new_events",
     "approvals.audits.call_for_audit",
 ]
+RECOURSE_RUNS = "rollback.shapes.runs_of"  # (request) -> its runs and their units, for the API
 RECOURSE_FRAME = "approvals.selectors.frame_for"  # (person, now) -> what stands around every page
 RECOURSE_CHAIN_HEADS = ["approvals.selectors.chain_heads"]  # () -> (chain, length, last hash)
 RECOURSE_NEXT_DUE = (

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+from django.utils.module_loading import import_string
 from rest_framework import serializers
 
-from approvals.models import ActionRequest, Step
+from approvals.models import ActionRequest, Order, Step
+from approvals.services.orders import Ordered
 from approvals.services.submission import Malformed
 from governance.models import ActionType
 from governance.vocabulary import Impact, Severity
@@ -141,17 +144,9 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _runs(request: ActionRequest) -> list[dict[str, Any]]:
-    # Rows of the package above, through Django's reverse relations: no import goes upwards.
-    units: dict[str, list[dict[str, Any]]] = {}
-    for unit in request.units.order_by("position"):
-        units.setdefault(unit.direction, []).append(
-            {"n": unit.position, "key": unit.key, "state": unit.state}
-        )
-    runs = request.runs.order_by("pk").values("direction", "state")
-    return [
-        {"kind": run["direction"], "state": run["state"], "units": units.get(run["direction"], [])}
-        for run in runs
-    ]
+    # Rows of the package above, by the name settings gives: no import goes upwards.
+    runs: list[dict[str, Any]] = import_string(settings.RECOURSE_RUNS)(request)
+    return runs
 
 
 def _result(request: ActionRequest) -> list[dict[str, Any]] | None:
@@ -189,6 +184,39 @@ def verdict(body: object) -> dict[str, str]:
     if errors:
         raise Malformed("Mend these fields and send it again.", errors=errors)
     return given
+
+
+def reason(body: object) -> str:
+    """Return the reason in a body, "" where none is given. Raises Malformed, naming every field at fault."""
+    if not isinstance(body, dict):
+        raise Malformed("The body is not a JSON object.")
+    errors = {str(name)[:60]: "Unknown field." for name in body.keys() - {"reason"}}
+    found = body.get("reason")
+    if found is not None and not isinstance(found, str):
+        errors["reason"] = "Text."
+    if errors:
+        raise Malformed("Mend these fields and send it again.", errors=errors)
+    return found or ""
+
+
+def ordered(answer: Ordered) -> dict[str, Any]:
+    """Return the answer to an order: what stands now, and what it waits for."""
+    order = answer.order
+    return {
+        "ref": answer.request.ref,
+        "state": answer.request.state,
+        "detail": answer.words,
+        "order": {
+            "ordered_by": order.ordered_by.username if order.ordered_by else None,
+            "ordered_at": order.ordered_at,
+            "reason": order.reason,
+            "needs_second": order.needs_second,
+            "due_at": order.due_at if order.confirmed_by is None else None,
+            "confirmed_by": order.confirmed_by.username if order.confirmed_by else None,
+            "confirmed_at": order.confirmed_at,
+            "outcome": order.outcome or None,
+        },
+    }
 
 
 # --- The contract, for /api/schema/ ---
@@ -312,7 +340,7 @@ class UnitShape(serializers.Serializer[Any]):
 
 
 class RunShape(serializers.Serializer[Any]):
-    kind = serializers.CharField()
+    kind = serializers.ChoiceField(["forward", "undo"])
     state = serializers.CharField()
     units = UnitShape(many=True)
 
@@ -351,6 +379,30 @@ class Verdict(serializers.Serializer[Any]):
     digest = serializers.CharField()
     note = serializers.CharField(required=False, allow_blank=True, max_length=4000)
     severity = serializers.ChoiceField(Severity.choices, required=False)
+
+
+class Reason(serializers.Serializer[Any]):
+    """Needed for an order, and kept with a confirmation."""
+
+    reason = serializers.CharField(required=False, allow_blank=True, max_length=2000)
+
+
+class OrderShape(serializers.Serializer[Any]):
+    ordered_by = serializers.CharField(allow_null=True)
+    ordered_at = serializers.DateTimeField()
+    reason = serializers.CharField(allow_blank=True)
+    needs_second = serializers.BooleanField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    confirmed_by = serializers.CharField(allow_null=True)
+    confirmed_at = serializers.DateTimeField(allow_null=True)
+    outcome = serializers.ChoiceField(Order.Outcome.choices, allow_null=True)
+
+
+class RollbackShape(serializers.Serializer[Any]):
+    ref = serializers.CharField()
+    state = serializers.ChoiceField(S.choices)
+    detail = serializers.CharField()
+    order = OrderShape()
 
 
 class ActionShape(serializers.Serializer[Any]):

@@ -19,6 +19,9 @@ urlpatterns = [
     path(
         "v1/requests/<str:ref>/decisions/", views.RequestDecisions.as_view(), name="request-decide"
     ),
+    path(
+        "v1/requests/<str:ref>/rollback/", views.RequestRollback.as_view(), name="request-rollback"
+    ),
     path("v1/actions/", views.ActionList.as_view(), name="action-list"),
     path("v1/actions/<str:key>/", views.ActionDetail.as_view(), name="action-detail"),
     re_path(r"^(?P<rest>.*)$", views.Nowhere.as_view(), name="nowhere"),

@@ -21,6 +21,7 @@ from approvals.api.permissions import IsAgent, IsAgentOrPerson, IsPerson
 from approvals.models import ActionRequest, Decision
 from approvals.services.close import withdraw
 from approvals.services.decide import decide
+from approvals.services.orders import order_rollback
 from approvals.services.submission import Malformed
 from approvals.services.submit import NotAllowed, record_refusal, submit
 from governance import actors, clock, wording
@@ -221,6 +222,30 @@ class RequestDecisions(Api):
         )
         decided = selectors.visible_to(person).get(ref=ref)
         return Response(shapes.for_people(decided))
+
+
+class RequestRollback(Api):
+    permission_classes = [IsPerson]
+
+    @extend_schema(
+        operation_id="request_roll_back",
+        request=shapes.Reason,
+        responses={
+            202: shapes.RollbackShape,
+            200: shapes.RollbackShape,
+            401: PROBLEM,
+            403: PROBLEM,
+            404: PROBLEM,
+            409: PROBLEM,
+            422: PROBLEM,
+        },
+    )
+    def post(self, request: Request, ref: str) -> Response:
+        """Order that it be undone (202), or confirm somebody else's order (200). Again is the same as once."""
+        reason = shapes.reason(request.data)
+        found = order_rollback(ref=ref, actor=_person(request), reason=reason, now=clock.now())
+        code = status.HTTP_202_ACCEPTED if found.accepted else status.HTTP_200_OK
+        return Response(shapes.ordered(found), status=code)
 
 
 class ActionList(Api):
