@@ -1,83 +1,16 @@
-"""Calls the worker when notices are due. One task drains them all: never one task a notice.
-
-The task carries no truth. What is due stands in the outbox, and if the task is
-lost the next sweep queues another.
-"""
+"""Calls the worker when notices are due. One task drains them all: never one task a notice."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any
-
-from django.db import transaction
-from django.db.models import Q
-from django.db.models.functions import Now
-from django_q.brokers import get_broker
-from django_q.models import OrmQ
-from django_q.tasks import async_task
+from datetime import datetime
 
 from approvals.notifications import due_notices
-from governance import clock
-from governance.models import Heartbeat
+from governance import calls
 
 TASK = "approvals.tasks.deliver_notices"
-MARK = "courier"  # the heartbeat that says when the task was last queued, and as which row
-EVERY_S = 1.0
-LOST_AFTER_S = 60.0  # a drain ends before; a worker that still has the task by then is dead
+MARK = "courier"
 
 
 def call_the_courier(*, now: datetime) -> int:
-    """Queue one delivery task, if notices are due and none is on its way.
-
-    Safe from any number of processes, since one mark is moved by one of them,
-    and at most one task a second of real time. While the last one waits in the
-    queue there is no other, so that a worker which was down for a day finds one
-    task and not a day's worth.
-
-    Returns 1 if it queued, else 0.
-    """
-    if not due_notices(now).exists():
-        return 0
-    return _queue(now)
-
-
-@transaction.atomic
-def _queue(now: datetime) -> int:
-    long_ago = now - clock.technical(LOST_AFTER_S)
-    Heartbeat.objects.get_or_create(name=MARK, defaults={"beat_at": long_ago})
-    mark = Heartbeat.objects.select_for_update(no_key=True).get(name=MARK)
-    queued = OrmQ.objects.filter(pk=mark.facts.get("queued"))
-    if _is_on_its_way(queued, since=now - mark.beat_at):
-        return 0
-    queued.delete()
-    broker = _Telling()
-    # The queue is in this database: the task is there when the mark is, or neither is.
-    async_task(TASK, broker=broker, save=False)
-    Heartbeat.objects.filter(name=MARK).update(beat_at=now, facts={"queued": broker.row})
-    return 1
-
-
-def _is_on_its_way(queued: Any, *, since: timedelta) -> bool:
-    """Whether the task queued `since` ago may still come to something."""
-    second = clock.technical(EVERY_S)
-    if abs(since) < second:  # a process whose clock is a little behind sees the mark ahead of it
-        return True
-    if since < timedelta(0):
-        return False  # the demo's clock was set back
-    taken_lately = since < clock.technical(LOST_AFTER_S)
-    # A row that a worker has is locked into the future. One that waits is not, for however long.
-    waits = Q() if taken_lately else Q(lock__lte=Now())
-    return bool(queued.filter(waits).exists())
-
-
-class _Telling:
-    """The queue's own broker, which also tells as which row it queued."""
-
-    def __init__(self) -> None:
-        self._broker = get_broker()
-        self.list_key = self._broker.list_key
-        self.row: int | None = None
-
-    def enqueue(self, package: str) -> int | None:
-        self.row = self._broker.enqueue(package)
-        return self.row
+    """Queue one delivery task, if notices are due and none is on its way. Returns 1 if it queued, else 0."""
+    return calls.call(TASK, mark=MARK, now=now) if due_notices(now).exists() else 0

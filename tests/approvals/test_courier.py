@@ -6,9 +6,10 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from approvals.courier import LOST_AFTER_S, TASK, call_the_courier
+from approvals.courier import TASK, call_the_courier
 from approvals.models import Notice
 from approvals.tasks import deliver_notices, drain
+from governance.calls import LOST_AFTER_S
 from governance.models import DemoClock, Heartbeat
 from tests.factories import MONDAY_9AM, ContactChannelFactory, NoticeFactory, RequestFactory
 

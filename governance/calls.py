@@ -1,0 +1,78 @@
+"""Calls the worker: one task on its way for each matter, however often and by whomever it is called.
+
+A task carries no truth. What is to be done stands in rows, and if the task is
+lost the next sweep queues another.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django_q.brokers import get_broker
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from governance import clock
+from governance.models import Heartbeat
+
+EVERY_S = 1.0
+LOST_AFTER_S = 60.0  # a task ends before; a worker that still has it by then is dead
+
+
+@transaction.atomic
+def call(task: str, *, mark: str, now: datetime) -> int:
+    """Queue a task, unless the last one of this mark is still on its way.
+
+    Safe from any number of processes, since one mark is moved by one of them,
+    and at most one task a second of real time. While the last one waits in the
+    queue there is no other, so that a worker which was down for a day finds one
+    task and not a day's worth.
+
+    Args:
+        task: the dotted name of a function without arguments.
+        mark: name of the heartbeat that says when it was last queued, and as which row.
+
+    Returns 1 if it queued, else 0.
+    """
+    long_ago = now - clock.technical(LOST_AFTER_S)
+    Heartbeat.objects.get_or_create(name=mark, defaults={"beat_at": long_ago})
+    last = Heartbeat.objects.select_for_update(no_key=True).get(name=mark)
+    queued = OrmQ.objects.filter(pk=last.facts.get("queued"))
+    if _is_on_its_way(queued, since=now - last.beat_at):
+        return 0
+    queued.delete()
+    broker = _Telling()
+    # The queue is in this database: the task is there when the mark is, or neither is.
+    async_task(task, broker=broker, save=False)
+    Heartbeat.objects.filter(name=mark).update(beat_at=now, facts={"queued": broker.row})
+    return 1
+
+
+def _is_on_its_way(queued: Any, *, since: timedelta) -> bool:
+    """Whether the task queued `since` ago may still come to something."""
+    second = clock.technical(EVERY_S)
+    if abs(since) < second:  # a process whose clock is a little behind sees the mark ahead of it
+        return True
+    if since < timedelta(0):
+        return False  # the demo's clock was set back
+    taken_lately = since < clock.technical(LOST_AFTER_S)
+    # A row that a worker has is locked into the future. One that waits is not, for however long.
+    waits = Q() if taken_lately else Q(lock__lte=Now())
+    return bool(queued.filter(waits).exists())
+
+
+class _Telling:
+    """The queue's own broker, which also tells as which row it queued."""
+
+    def __init__(self) -> None:
+        self._broker = get_broker()
+        self.list_key = self._broker.list_key
+        self.row: int | None = None
+
+    def enqueue(self, package: str) -> int | None:
+        self.row = self._broker.enqueue(package)
+        return self.row
