@@ -196,6 +196,7 @@ def route(
     history: History,
     now: datetime,
     policy: int,
+    on_call: Sequence[int] = (),
 ) -> Routing:
     """Return who is asked on this rung, and everyone passed over with the reason.
 
@@ -209,15 +210,19 @@ def route(
         history: the approvals so far and who was asked first.
         now: UTC, for the words of an absence only; absences are already in `people`.
         policy: the version's number, for the words.
+        on_call: for the target, in the order they are asked; on the undo path only.
     """
-    needed = max(row.quorum - history.approvals, 1)
+    deciding = path != Path.UNDO
+    needed = max(row.quorum - history.approvals, 1) if deciding else 1
     passed: list[Passed] = list(history.spent.values())
     eligible: list[Asked] = []
-    for pk, why in _candidates(path, level, row, people, history, subject, policy):
+    for pk, why in _candidates(path, level, row, people, history, subject, policy, on_call):
         if pk in history.spent:
             continue
         candidate = people.by_pk[pk]
-        obstacle = hindrance(candidate, subject=subject, deciders=history.deciders, now=now)
+        obstacle = hindrance(
+            candidate, subject=subject, deciders=history.deciders, now=now, deciding=deciding
+        )
         if obstacle is not None:
             passed.append(obstacle)
         else:
@@ -242,9 +247,19 @@ def route(
 
 
 def hindrance(
-    candidate: Candidate, *, subject: Subject, deciders: frozenset[int], now: datetime
+    candidate: Candidate,
+    *,
+    subject: Subject,
+    deciders: frozenset[int],
+    now: datetime,
+    deciding: bool = True,
 ) -> Passed | None:
-    """Return what keeps this person from deciding on the request, or None. Reach is not judged here."""
+    """Return what keeps this person from acting on the request, or None. Reach is not judged here.
+
+    Args:
+        deciding: they would approve it, so that their limit counts and who decided
+            before is out. Whoever is on call mends what was approved by others.
+    """
     pk = candidate.pk
     if not candidate.enabled:
         return Passed(pk, Why.DISABLED, "is disabled")
@@ -252,12 +267,12 @@ def hindrance(
         return Passed(pk, Why.OWNER, "owns the agent that asks, so may not decide")
     if pk == subject.on_behalf_of:
         return Passed(pk, Why.ON_BEHALF, "is the person the agent acts for, so may not decide")
-    if pk in deciders:
+    if deciding and pk in deciders:
         return Passed(pk, Why.DECIDED, "has decided on this request before")
     if candidate.away_until is not None:
         back = wording.at(candidate.away_until, now=now, zone=candidate.zone)
         return Passed(pk, Why.AWAY, f"is away until {back}")
-    if subject.amount is not None:
+    if deciding and subject.amount is not None:
         if candidate.limit is None or candidate.limit_currency != subject.currency:
             return Passed(pk, Why.LIMIT, f"has no limit in {subject.currency}")
         if candidate.limit < subject.amount:
@@ -274,6 +289,7 @@ def _candidates(
     history: History,
     subject: Subject,
     policy: int,
+    on_call: Sequence[int],
 ) -> list[tuple[int, str]]:
     """Return whom the matrix names on this rung, in order and once each, with the reason."""
     band = f"{subject.action_name.lower()}s {row.band()} in {row.department_name}"
@@ -294,6 +310,13 @@ def _candidates(
         return [
             (pk, f"next above {_name(people, report)} in the reporting line")
             for pk, report in _upwards(below, people)
+        ]
+    if path == Path.UNDO and level == Level.L2:
+        return [(pk, f"on call for the target of {band}") for pk in on_call]
+    if path == Path.UNDO and level == Level.L3:
+        return [
+            (pk, f"next above {_name(people, report)}, who is on call, in the reporting line")
+            for pk, report in _upwards(on_call, people)
         ]
     raise LookupError(f"nobody is named yet on {path} L{level}")
 

@@ -14,12 +14,14 @@ from django.db.models import Max, OuterRef, Subquery
 
 from governance.models import (
     Absence,
+    Appointment,
     ContactChannel,
     DecisionCell,
     MatrixRow,
     PathWindow,
     Person,
     PolicyVersion,
+    RosterShift,
 )
 from governance.routing import Candidate, Channel, People, Row, Who
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, RuleSource, Severity
@@ -43,6 +45,7 @@ class Policy:
     windows: dict[tuple[Path, Level], timedelta]
     cells: dict[tuple[ExceptionType, Severity, Impact], Answer]
     queue_cap: timedelta
+    on_call_fallback: dict[str, int]  # by target: a person's primary key
 
 
 @lru_cache(maxsize=64)
@@ -85,6 +88,11 @@ def load(version: PolicyVersion) -> Policy:
             ).values_list("exception", "severity", "impact", "response", "source")
         },
         queue_cap=version.queue_cap,
+        on_call_fallback=dict(
+            Appointment.objects.filter(
+                version=version, office=Appointment.Office.ONCALL_FALLBACK
+            ).values_list("scope", "person_id")
+        ),
     )
 
 
@@ -110,6 +118,16 @@ def _who(role: int | None, person: int | None) -> Who:
     if role is not None:
         return Who("role", role)
     raise ValueError("a name in the matrix is a role or a person")
+
+
+def on_call(targets: Iterable[str], *, now: datetime) -> dict[str, list[int]]:
+    """Return who is on shift for each of these targets, read live; the first to have begun first."""
+    found: dict[str, list[int]] = {target: [] for target in targets}
+    shifts = RosterShift.objects.filter(target__in=found, starts_at__lte=now, ends_at__gt=now)
+    for target, person in shifts.order_by("starts_at", "pk").values_list("target", "person_id"):
+        if person not in found[target]:
+            found[target].append(person)
+    return found
 
 
 def people_for(rows: Iterable[Row], *, also: Iterable[int] = (), now: datetime) -> People:
