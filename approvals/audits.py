@@ -14,18 +14,20 @@ from typing import NamedTuple
 import httpx2
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery
+from django.utils.module_loading import import_string
 from django_q.models import Failure
 from django_q.tasks import async_task
 
+from approvals.due import due_of
 from approvals.models import ENDED, ActionRequest, Alert, Ask, Case, Finding, Notice, Step
 from approvals.services.alerts import close_alert, raise_alert
 from governance import clock
-from governance.ladder import BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
+from governance.ladder import AUTOMATIC, BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
 from governance.ledger import Act
 from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion, SealedEvent
 from governance.signs import beat
-from governance.vocabulary import Chain
+from governance.vocabulary import Chain, ExceptionType
 
 logger = logging.getLogger("recourse.audits")
 
@@ -35,6 +37,8 @@ OVERDUE_AFTER_S = 60.0  # real seconds a clock may be late before that is a find
 UNSEALED_AFTER_S = 600.0
 SHOWN = 100  # findings of one audit in one round; a hundred and a million say the same
 CHAINS_CHECKED = 200
+UNDERWAY = (S.BLOCKED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
+UNDERWAY_CHECKED = 1000
 
 
 class Found(NamedTuple):
@@ -70,6 +74,35 @@ def due_at_differs(now: datetime) -> Iterator[Found]:
     approved = ActionRequest.objects.filter(~right, state=S.APPROVED).order_by("due_at")
     for pk, ref in approved.values_list("pk", "ref")[:SHOWN]:
         yield Found(ref, f"{ref} is approved, and its clock is another one.", pk)
+    # Few are underway at a time, and their clocks have several sources each.
+    steps = Prefetch(
+        "steps", Step.objects.filter(state=Step.State.WAITING), to_attr="waiting_steps"
+    )
+    underway = ActionRequest.objects.filter(state__in=UNDERWAY, due_at__isnull=False)
+    for request in underway.prefetch_related(steps).order_by("due_at")[:UNDERWAY_CHECKED]:
+        waiting = next(iter(request.waiting_steps), None)  # type: ignore[attr-defined]
+        if request.due_at != _due_or_none(request, waiting):
+            state = request.get_state_display().lower()
+            yield Found(
+                request.ref, f"{request.ref} is {state}, and its clock is another one.", request.pk
+            )
+
+
+def _due_or_none(request: ActionRequest, waiting: Step | None) -> datetime | None:
+    try:
+        return due_of(request, waiting=waiting)
+    except LookupError:
+        return None  # a row without any source for its clock: it differs
+
+
+def failures_without_a_case(now: datetime) -> Iterator[Found]:
+    """Something failed, and no case says so."""
+    told = Case.objects.filter(
+        request=OuterRef("pk"), exception=ExceptionType.SYSTEM_FAILURE, state=Case.State.OPEN
+    )
+    troubled = ActionRequest.objects.filter(~Exists(told), state=S.TROUBLED).order_by("pk")
+    for pk, ref in troubled.values_list("pk", "ref")[:SHOWN]:
+        yield Found(ref, f"{ref} has failed, and no case says so.", pk)
 
 
 def asks_out_of_step(now: datetime) -> Iterator[Found]:
@@ -84,7 +117,10 @@ def asks_out_of_step(now: datetime) -> Iterator[Found]:
             f"ask {pk}", f"Somebody is asked about {ref} by a step that does not wait.", request
         )
     asked = Ask.objects.filter(step=OuterRef("pk"), due_at__isnull=False)
-    alone = Step.objects.filter(~Exists(asked), state=Step.State.WAITING)
+    automatic = Q()
+    for path, level in AUTOMATIC:
+        automatic |= Q(path=path, level=level)
+    alone = Step.objects.filter(~Exists(asked), state=Step.State.WAITING).exclude(automatic)
     for pk, request, ref in alone.order_by("pk").values_list("pk", "request", "request__ref")[
         :SHOWN
     ]:
@@ -169,6 +205,7 @@ def no_policy(now: datetime) -> Iterator[Found]:
 AUDITS: dict[str, Audit] = {
     "clock_overdue": clock_overdue,
     "due_at_differs": due_at_differs,
+    "failures_without_a_case": failures_without_a_case,
     "asks_out_of_step": asks_out_of_step,
     "ended_with_open_parts": ended_with_open_parts,
     "notices_out_of_tries": notices_out_of_tries,
@@ -179,13 +216,21 @@ AUDITS: dict[str, Audit] = {
 }
 
 
+def all_audits() -> dict[str, Audit]:
+    """Return the audits of every package: ours, and those that settings.RECOURSE_AUDITS names."""
+    found = dict(AUDITS)
+    for name in settings.RECOURSE_AUDITS:
+        found.update(import_string(name))
+    return found
+
+
 def run(*, now: datetime) -> list[Finding]:
     """Run every audit, bring the findings up to date, and return those that stand.
 
     An audit that itself fails is a finding. Safe to run again; each audit's
     findings are written in a transaction of their own.
     """
-    for name, audit in AUDITS.items():
+    for name, audit in all_audits().items():
         try:
             found = list(audit(now))
         except (TypeError, ValueError, LookupError, ArithmeticError) as problem:

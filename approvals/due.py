@@ -25,12 +25,29 @@ def due_of(request: ActionRequest, *, waiting: Step | None) -> datetime | None:
     """
     if not request.is_open:
         return None
-    if request.state == S.PENDING and waiting is not None:
-        return waiting.due_at
-    if request.state == S.APPROVED and request.approved_at is not None:
-        window = BEGIN_WITHIN_PERSON_PRESENT if request.person_present else BEGIN_WITHIN
-        return request.approved_at + window
-    raise LookupError(f"{request.ref} is {request.state} and nothing says when it moves next")
+    clocks = [instant for instant in _clocks(request, waiting) if instant is not None]
+    if not clocks:
+        raise LookupError(f"{request.ref} is {request.state} and nothing says when it moves next")
+    return min(clocks)
+
+
+def _clocks(request: ActionRequest, waiting: Step | None) -> list[datetime | None]:
+    asked = waiting.due_at if waiting is not None else None
+    match request.state:
+        case S.PENDING | S.BLOCKED:
+            return [asked]
+        case S.APPROVED if request.approved_at is not None:
+            window = BEGIN_WITHIN_PERSON_PRESENT if request.person_present else BEGIN_WITHIN
+            return [request.approved_at + window]
+        case S.EXECUTING:
+            return [request.lease_until, request.run_deadline]
+        case S.TROUBLED:
+            return [request.next_attempt_at, asked]
+        case S.ROLLING_BACK:
+            # Once somebody is asked, the deadline that led there is over.
+            deadline = request.run_deadline if asked is None else None
+            return [request.lease_until, request.next_attempt_at, deadline, asked]
+    return []
 
 
 def set_due(request: ActionRequest, *, waiting: Step | None) -> None:

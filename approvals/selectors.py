@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 
-from approvals.models import ActionRequest, Alert, Ask, Finding, Notice
+from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Order
 from governance import clock
 from governance.ledger import by_name
 from governance.models import Heartbeat, Person
@@ -18,6 +18,12 @@ from governance.wording import LANES
 COUNTED = 100  # counts are bounded, so that a page costs the same at any load
 SEES_ALL = (Duty.OPERATOR, Duty.AUDITOR, Duty.COMPLIANCE, Duty.POLICY_ADMIN)
 PATHS = tuple(Path)
+# What is due among these is the worker's to take up, and the clock only calls it.
+UNDERWAY = (
+    ActionRequest.State.EXECUTING,
+    ActionRequest.State.TROUBLED,
+    ActionRequest.State.ROLLING_BACK,
+)
 CLOCK_SILENT_AFTER_S = 90.0  # real seconds; the schedule alone beats each minute
 
 
@@ -89,20 +95,16 @@ def open_findings() -> int:
 
 def next_due_at(now: datetime) -> datetime | None:
     """Return when the clock has something to do next; at or before `now` if it has already."""
-    instants = [
-        ActionRequest.objects.filter(state=state, parked_until__isnull=True).aggregate(
-            first=Min("due_at")
-        )["first"]
-        for state in (ActionRequest.State.PENDING, ActionRequest.State.APPROVED)
+    unparked = ActionRequest.objects.filter(parked_until__isnull=True)
+    clocks = [
+        (unparked.filter(state=ActionRequest.State.PENDING), "due_at"),
+        (unparked.filter(state=ActionRequest.State.APPROVED), "due_at"),
+        (unparked.filter(state__in=UNDERWAY, due_at__gt=now), "due_at"),
+        (Ask.objects.filter(next_ping_at__isnull=False), "next_ping_at"),
+        (Notice.objects.filter(next_attempt_at__gt=now), "next_attempt_at"),
+        (Order.objects.filter(closed_at__isnull=True, due_at__gt=now), "due_at"),
     ]
-    instants.append(
-        Ask.objects.filter(next_ping_at__isnull=False).aggregate(first=Min("next_ping_at"))["first"]
-    )
-    instants.append(
-        Notice.objects.filter(next_attempt_at__gt=now).aggregate(first=Min("next_attempt_at"))[
-            "first"
-        ]
-    )
+    instants = [rows.aggregate(first=Min(at))["first"] for rows, at in clocks]
     return min((instant for instant in instants if instant is not None), default=None)
 
 

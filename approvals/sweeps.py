@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from approvals import notifying
 from approvals.batches import in_halves
 from approvals.locks import lock_resources
-from approvals.models import ActionRequest, Alert, Ask, Finding, Notice
+from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Step
 from approvals.services import alerts
 from approvals.services.escalate import Climb, subject_of
 from approvals.services.gather import climbs
@@ -23,7 +23,7 @@ from governance import actors, bulk, ladder
 from governance.claims import claim
 from governance.models import Absence, ContactChannel, Person
 from governance.routing import Passed, Why, hindrance
-from governance.vocabulary import Duty
+from governance.vocabulary import Duty, Path
 
 BATCH = 500
 S = ActionRequest.State
@@ -47,13 +47,35 @@ def climb_due_steps(*, now: datetime, limit: int = BATCH) -> int:
     return _move(candidates, due, move, sweep="climb_due_steps", now=now)
 
 
+def climb_underway(*, now: datetime, limit: int = BATCH) -> int:
+    """Likewise for what has failed or is being undone, where the next attempt has a clock of its own."""
+    waiting = Step.objects.filter(request=OuterRef("pk"), state=Step.State.WAITING, due_at__lte=now)
+    due = ActionRequest.objects.filter(
+        _unparked(now), Exists(waiting), state__in=(S.TROUBLED, S.ROLLING_BACK), due_at__lte=now
+    )
+    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
+
+    def move(climb: Climb) -> bool:
+        climb.run_out()
+        return True
+
+    return _move(candidates, due, move, sweep="climb_underway", now=now)
+
+
 def end_lapsed_approvals(*, now: datetime, limit: int = BATCH) -> int:
-    """End approvals that nothing began in time. Returns how many, at most `limit`."""
+    """Look after approvals that nothing began in time. Returns how many, at most `limit`.
+
+    That is a system failure, tried again from here on. Where a person had to be
+    present the approval ends: they are gone.
+    """
     due = _due(S.APPROVED, now)
     candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
 
     def end(climb: Climb) -> bool:
         request = climb.request
+        if not request.person_present:
+            climb.fail("It was approved, and nothing began it in time.", facts={}, retry_at=now)
+            return True
         request.expire(now=now, reason="lapsed")
         climb.act.record(
             request, "request.expired", reason="lapsed", approved_at=request.approved_at
@@ -65,6 +87,49 @@ def end_lapsed_approvals(*, now: datetime, limit: int = BATCH) -> int:
         return True
 
     return _move(candidates, due, end, sweep="end_lapsed_approvals", now=now)
+
+
+def trouble_overdue_runs(*, now: datetime, limit: int = BATCH) -> int:
+    """Take the leave to go on from runs past their deadline: a system failure. Returns how many.
+
+    The lease stays until it ends by itself, and nothing is tried before: a call
+    may be under way, and its answer is still taken.
+    """
+    due = ActionRequest.objects.filter(
+        _unparked(now), state=S.EXECUTING, due_at__lte=now, run_deadline__lte=now
+    )
+    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
+
+    def fail(climb: Climb) -> bool:
+        request = climb.request
+        leased = request.lease_until is not None and request.lease_until > now
+        retry_at = request.lease_until if leased else now
+        step = climb.step
+        if step is not None and step.due_at is not None and step.due_at <= now:
+            climb.fail("Its time was over while it ran.", facts={}, retry_at=retry_at)
+            climb.run_out()
+        else:
+            climb.fail("It was not done within its time.", facts={}, retry_at=retry_at)
+        if request.state == S.TROUBLED and not leased:
+            request.let_go()
+        return True
+
+    return _move(candidates, due, fail, sweep="trouble_overdue_runs", now=now)
+
+
+def ask_about_overdue_undos(*, now: datetime, limit: int = BATCH) -> int:
+    """Ask whoever is on call about undos that are not done within their time. Returns how many."""
+    asked = Step.objects.filter(request=OuterRef("pk"), state=Step.State.WAITING)
+    due = ActionRequest.objects.filter(
+        _unparked(now), ~Exists(asked), state=S.ROLLING_BACK, due_at__lte=now, run_deadline__lte=now
+    )
+    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
+
+    def ask(climb: Climb) -> bool:
+        climb.ask_about_undo("It was not undone within its time.")
+        return True
+
+    return _move(candidates, due, ask, sweep="ask_about_overdue_undos", now=now)
 
 
 def pass_over_absent(*, now: datetime, limit: int = BATCH) -> int:
@@ -154,8 +219,10 @@ def _due(state: str, now: datetime) -> QuerySet[ActionRequest]:
 
 def _still_running(now: datetime) -> QuerySet[ActionRequest]:
     """Return the requests that wait and have time left. What ran out has to climb, whoever looks first."""
+    waiting = Step.objects.filter(request=OuterRef("pk"), state=Step.State.WAITING, due_at__gt=now)
     running: QuerySet[ActionRequest] = ActionRequest.objects.filter(
-        _unparked(now), state=S.PENDING, due_at__gt=now
+        Q(state=S.PENDING, due_at__gt=now) | Q(Exists(waiting), state=S.ROLLING_BACK),
+        _unparked(now),
     )
     return running
 
@@ -227,7 +294,11 @@ def _replace_gone(climb: Climb) -> bool:
         if person.enabled and person.away_until is None:
             continue
         found = hindrance(
-            person, subject=subject_of(climb.request), deciders=deciders, now=climb.now
+            person,
+            subject=subject_of(climb.request),
+            deciders=deciders,
+            now=climb.now,
+            deciding=ask.path != Path.UNDO,
         )
         if found is not None:
             gone.append(found)

@@ -37,6 +37,11 @@ def key(template: str, payload: Mapping[str, Any]) -> str:
     return _fill(template, lambda name: quote(same(_text(at_pointer(payload, name))), safe=""))
 
 
+def exact(template: str, payload: Mapping[str, Any]) -> str:
+    """Fill the key of a target's record: percent-encoded likewise, and spelled as the payload spells it."""
+    return _fill(template, lambda name: quote(_text(at_pointer(payload, name)), safe=""))
+
+
 def same(text: str) -> str:
     """Return what is equal for all spellings of a name: NFKC, case folded, white space single."""
     folded = unicodedata.normalize("NFKC", text).casefold()

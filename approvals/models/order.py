@@ -25,6 +25,7 @@ class Order(models.Model):
         LAPSED = "lapsed"
         JOINED = "joined"
         NOTHING_TO_DO = "nothing_to_do", "Nothing to do"
+        FAILED = "failed"  # it could not be carried out, and nobody answered
 
     request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="orders")
     kind = models.CharField(max_length=10, choices=Kind.choices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import datetime
 from typing import ClassVar
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -246,6 +247,20 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     def is_open(self) -> bool:
         return self.state in OPEN
 
+    # --- The one lease ---
+
+    def lease(self, *, token: UUID, until: datetime, deadline: datetime) -> None:
+        """Give one worker leave to act on the target, until then. A deadline that runs is kept."""
+        self.run_token, self.lease_until = token, until
+        self.run_deadline = self.run_deadline or deadline
+        self.next_attempt_at = None
+
+    def let_go(self, *, keep_deadline: bool = False) -> None:
+        """Take the lease back. Its holder writes nothing more."""
+        self.run_token = self.lease_until = None
+        if not keep_deadline:
+            self.run_deadline = None
+
     # --- Deciding ---
 
     @transition(state, source=S.PENDING, target=S.APPROVED)
@@ -356,6 +371,7 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
         self.due_at = None
         self.holds_key = False
         self.next_attempt_at = None
+        self.let_go()
         self.state_seq += 1
 
 

@@ -78,9 +78,27 @@ def expired(request: ActionRequest, *, now: datetime) -> Alert:
 
 
 def lapsed(request: ActionRequest, *, now: datetime) -> Alert:
-    """An alert, not yet stored: it was approved, and nothing began."""
+    """An alert, not yet stored: it was approved with a person present, and did not begin in time."""
     text = f"{request.ref} was approved and not begun in time, so it ended. {request.title}"
     return _of(request, "request.lapsed", text, now)
+
+
+def failed(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored: the target never took it, and nothing was done."""
+    text = f"{request.ref} could not be carried out, so it ended. Nothing was done. {request.title}"
+    return _of(request, "execution.failed", text, now)
+
+
+def undone(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored: the target failed midway, and what was done is undone."""
+    text = f"{request.ref} could not be finished. What was done is undone. {request.title}"
+    return _of(request, "execution.undone", text, now)
+
+
+def stranded(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored: half done, and somebody has to clean up by hand."""
+    text = f"{request.ref} is half done and could not be undone. Clean up by hand. {request.title}"
+    return _of(request, "request.stranded", text, now)
 
 
 def unreachable(request: ActionRequest, name: str, *, now: datetime) -> Alert:

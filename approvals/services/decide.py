@@ -103,8 +103,8 @@ def decide(
         _wait_for_more(climb, actor)
     climb.settle()
     writes.save()
-    if request.due_at is not None:
-        wake_clock(request.due_at)
+    # What was approved is called to the worker at once, not at its deadline.
+    wake_clock(now if request.state == ActionRequest.State.APPROVED else request.due_at)
     return request
 
 

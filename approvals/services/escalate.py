@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from approvals import notifying
 from approvals.due import set_due
 from approvals.models import ActionRequest, Ask, Case, Decision, Step
-from approvals.services import alerts
+from approvals.services import alerts, endings
 from approvals.services.writes import Writes
-from governance import ladder
+from governance import ladder, wording
 from governance.decision_tree import ENTERS_AT
 from governance.ledger import Act
 from governance.routing import Asked, History, Passed, People, Routing, Row, Subject, Why, route
@@ -30,6 +31,8 @@ from governance.vocabulary import (
     Severity,
     Verdict,
 )
+
+CASE_REASON_LENGTH = 300
 
 
 def subject_of(request: ActionRequest) -> Subject:
@@ -54,7 +57,7 @@ class Climb:
         was: the state the row was read in.
         step: the step that waits, if one does.
         asks: all asks of that step, those passed over among them.
-        case: the open timeout case, if there is one.
+        case: the open case, if there is one.
         first_asked: who was asked at L0.
     """
 
@@ -69,6 +72,10 @@ class Climb:
     decisions: Sequence[Decision] = ()
     first_asked: tuple[int, ...] = ()
     everybody_asked: set[int] = field(default_factory=set)
+    used: frozenset[tuple[str, int]] = (
+        frozenset()
+    )  # (path, level) of rungs it stood on, once underway
+    on_call: Sequence[int] = ()  # for its target, once underway
     late: timedelta = timedelta(0)  # how late the clock was, where it mattered
 
     def __post_init__(self) -> None:
@@ -110,6 +117,62 @@ class Climb:
         )
         self._close_step()
         self._leave(path, level, since=since)
+
+    def fail(self, reason: str, *, facts: dict[str, Any], retry_at: datetime | None = None) -> None:
+        """What was to be done failed: open the case, or go on with the one that is open.
+
+        Every attempt within L1's window belongs to its step.
+
+        Args:
+            reason: a sentence, for the case.
+            facts: JSON, for the case and the record.
+            retry_at: when to try again. None: trying again would give the same
+                answer, so that the automatic rung is left at once.
+        """
+        request = self.request
+        if request.state != ActionRequest.State.TROUBLED:
+            request.fail()
+            notifying.state_changed(self.writes, request, now=self.now)
+        self.act.record(request, "run.failed", reason=reason, retry_at=retry_at, **facts)
+        step = self.step
+        if step is None:
+            rung = self._open_case(
+                ExceptionType.SYSTEM_FAILURE, reason, since=self.now, facts=facts
+            )
+            self._climb(Path.SYSTEM_FAILURE, rung, since=self.now, began=Step.Began.OPENED)
+            step = self.step
+        if step is None:
+            return  # the path was at its end
+        if retry_at is None:
+            step.pass_over(now=self.now)
+            if step.pk is not None:
+                self.writes.closed_steps.append(step)
+            self.step = None
+            self.act.record(
+                request, "step.passed_over", path=step.path, level=step.level,
+                why="trying again would give the same answer",
+            )  # fmt: skip
+            self._leave(Path(step.path), Level(step.level), since=self.now, absent=True)
+        elif step.due_at is not None and retry_at < step.due_at:
+            request.next_attempt_at = retry_at
+        else:
+            request.next_attempt_at = None  # the step's clock comes first
+
+    def ask_about_undo(self, reason: str) -> None:
+        """It could not be undone by itself: whoever is on call is asked, on the path `undo`."""
+        self.act.record(self.request, "undo.needs_a_person", reason=reason)
+        if self.step is None:
+            self._climb(Path.UNDO, Level.L2, since=self.now, began=Step.Began.OPENED)
+
+    def close_step(self, *, answered: bool) -> None:
+        """The request goes on without an answer to the step that waits, or because it worked."""
+        if self.step is None:
+            return
+        if answered:
+            self.step.answer(now=self.now)
+        else:
+            self.step.supersede(now=self.now)
+        self._close_step()
 
     def pass_over(self, gone: Iterable[Passed], *, only_for_reachable: bool = False) -> bool:
         """People who were asked cannot answer any more: ask the next ones, on the same clock, or climb.
@@ -164,26 +227,38 @@ class Climb:
         began = Step.Began.PASSED_OVER if absent else Step.Began.EXPIRED
         rung: Level | None
         if path == Path.APPROVAL:
-            path, rung = Path.TIMEOUT, self._open_case(since=since, absent=absent)
+            reason = (
+                "Nobody first asked can decide."
+                if absent
+                else "The first approver did not answer in time."
+            )
+            path = Path.TIMEOUT
+            rung = self._open_case(ExceptionType.TIMEOUT, reason, since=since, absent=absent)
         else:
             rung = ladder.next_rung(path, level)
+        self._climb(path, rung, since=since, began=began)
+
+    def _climb(self, path: Path, rung: Level | None, *, since: datetime, began: Step.Began) -> None:
+        """Open the first rung from `rung` upwards that can be asked, or come to the path's end."""
         while rung is not None:
-            window = self._window(path, rung)
-            start = ladder.begins_at(due_at=since, now=self.now, window=window)
-            if start != since:
-                self.late, began = self.now - since, Step.Began.LATE
-            if self._open(path, rung, began, start, window):
-                return
-            since, began = start, Step.Began.PASSED_OVER
+            if (path, rung) not in self.used:
+                window = self._window(path, rung)
+                start = ladder.begins_at(due_at=since, now=self.now, window=window)
+                if start != since:
+                    self.late, began = self.now - since, Step.Began.LATE
+                if self._open(path, rung, began, start, window):
+                    return
+                since, began = start, Step.Began.PASSED_OVER
             rung = ladder.next_rung(path, rung)
-        self._end()
+        endings.end_of_path(self, path)
 
     def _open(
         self, path: Path, level: Level, began: Step.Began, since: datetime, window: timedelta
     ) -> bool:
         """Open one rung and ask its people; or record that it was passed over, and return False."""
-        found = self._route(path, level)
-        opens = found.opens
+        automatic = (path, level) in ladder.AUTOMATIC
+        found = Routing((), (), 1) if automatic else self._route(path, level)
+        opens = automatic or found.opens
         step = Step(
             request=self.request,
             case=self.case,
@@ -219,46 +294,41 @@ class Climb:
             self.first_asked = tuple(asked.person for asked in found.asked)
         return True
 
-    def _open_case(self, *, since: datetime, absent: bool) -> Level:
-        """Open the timeout case that the first ask's silence is, and return where the tree enters."""
+    def _open_case(
+        self,
+        exception: ExceptionType,
+        reason: str,
+        *,
+        since: datetime,
+        absent: bool = False,
+        facts: dict[str, Any] | None = None,
+    ) -> Level | None:
+        """Open a case by the decision tree, and return the rung where it enters its path."""
         request = self.request
-        cell = ExceptionType.TIMEOUT, Severity(request.severity), Impact(request.impact)
-        answer = self.policy.cells[cell]
-        level = ENTERS_AT[answer.response]
+        answer = self.policy.cells[exception, Severity(request.severity), Impact(request.impact)]
+        level = ladder.first_rung(Path(exception.value), at_least=ENTERS_AT[answer.response])
         self.case = Case(
             request=request,
-            exception=ExceptionType.TIMEOUT,
+            exception=exception,
             severity=request.severity,
             impact=request.impact,
             response=answer.response,
             source=answer.source,
-            reason="Nobody first asked can decide."
-            if absent
-            else "The first approver did not answer in time.",
-            highest_level=level,
+            reason=wording.plain(reason, CASE_REASON_LENGTH),
+            facts=facts or {},
+            highest_level=level or Level.L1,
             absent=absent,
             opened_at=since,
         )
         self.writes.cases.append(self.case)
         self._case_is_written = True
         self.act.record(
-            request, "case.opened", exception=ExceptionType.TIMEOUT, severity=request.severity,
+            request, "case.opened", exception=exception, severity=request.severity,
             impact=request.impact, response=answer.response, source=answer.source,
             original_approvers=[self._username(pk) for pk in self.first_asked],
             reason=self.case.reason,
         )  # fmt: skip
         return level
-
-    def _end(self) -> None:
-        """The path is over, and silence never approves: close, tell, alert."""
-        self.step = None
-        self.request.expire(now=self.now, reason="silence")
-        self.act.record(self.request, "request.expired", reason="silence")
-        self.resolve_case(Case.Outcome.EXPIRED)
-        told = self.everybody_asked
-        notifying.told(self.writes, told, self.request, self.people, what="expired", now=self.now)
-        self.writes.alerts.append(alerts.expired(self.request, now=self.now))
-        notifying.state_changed(self.writes, self.request, now=self.now)
 
     def resolve_case(self, outcome: Case.Outcome) -> None:
         """Close the open case, if there is one."""
@@ -291,6 +361,7 @@ class Climb:
             history=history,
             now=self.now,
             policy=self.policy.number,
+            on_call=self.on_call,
         )
 
     def _window(self, path: Path, level: Level) -> timedelta:

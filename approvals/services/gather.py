@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from approvals.models import ActionRequest, Ask, Case, Decision, Step
@@ -11,7 +11,7 @@ from approvals.services.escalate import Climb
 from approvals.services.writes import Writes
 from governance import tables
 from governance.ledger import Act
-from governance.vocabulary import ExceptionType, Path
+from governance.vocabulary import Path
 
 
 def climbs(
@@ -37,21 +37,22 @@ def climbs(
             asks[request_id].append(ask)
         if ask.asked_at is not None:
             asked[request_id].append((ask.path, ask.person_id))
+    # One open case speaks at a time; of several the last one opened.
     cases = {
         case.request_id: case
-        for case in Case.objects.filter(
-            request__in=ids, exception=ExceptionType.TIMEOUT, state=Case.State.OPEN
-        )
+        for case in Case.objects.filter(request__in=ids, state=Case.State.OPEN).order_by("pk")
     }
     decisions: dict[int, list[Decision]] = defaultdict(list)
     for decision in Decision.objects.filter(request__in=ids).order_by("pk"):
         decisions[decision.request_id].append(decision)
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
+    used, on_call = _underway(requests, policies, now)
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
         also={person for pairs in asked.values() for _, person in pairs}
         | {ask.person_id for each in asks.values() for ask in each}
-        | {decision.person_id for each in decisions.values() for decision in each},
+        | {decision.person_id for each in decisions.values() for decision in each}
+        | {person for each in on_call.values() for person in each},
         now=now,
     )
     found = []
@@ -71,6 +72,37 @@ def climbs(
                 decisions=decisions[request.pk],
                 first_asked=tuple(p for path, p in asked[request.pk] if path == Path.APPROVAL),
                 everybody_asked={person for _, person in asked[request.pk]},
+                used=used[request.pk],
+                on_call=on_call[request.pk],
             )
         )
     return found
+
+
+def _underway(
+    requests: Sequence[ActionRequest], policies: Mapping[int, tables.Policy], now: datetime
+) -> tuple[dict[int, frozenset[tuple[str, int]]], dict[int, list[int]]]:
+    """Return the rungs each request stood on and who is on call for its target, past its approval.
+
+    While a request waits for its approval neither matters, and neither is read.
+    """
+    used: dict[int, frozenset[tuple[str, int]]] = defaultdict(frozenset)
+    on_call: dict[int, list[int]] = defaultdict(list)
+    underway = [each for each in requests if each.state != ActionRequest.State.PENDING]
+    if not underway:
+        return used, on_call
+    rungs = Step.objects.filter(request__in=[each.pk for each in underway])
+    for pk, path, level in rungs.values_list("request", "path", "level"):
+        used[pk] |= {(path, level)}
+    targets = {each.pk: target_of(each) for each in underway}
+    shifts = tables.on_call(set(targets.values()), now=now)
+    for each in underway:
+        fallback = policies[each.policy_id].on_call_fallback.get(targets[each.pk])
+        named = [*shifts[targets[each.pk]], *([fallback] if fallback is not None else [])]
+        on_call[each.pk] = list(dict.fromkeys(named))
+    return used, on_call
+
+
+def target_of(request: ActionRequest) -> str:
+    """Return the key of the target that a request writes to, "" if its action type names none."""
+    return str(request.action_type.connector_config.get("target", ""))

@@ -9,20 +9,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from approvals.models import ActionRequest, Alert, Ask, Case, Decision, Notice, Step
+from approvals.models import (
+    ActionRequest,
+    Alert,
+    Ask,
+    Case,
+    Decision,
+    Notice,
+    Order,
+    Review,
+    Step,
+)
 from governance import bulk, ledger
 
 MOVED = ("due_at", "chain_length", "chain_hash")
-CHANGED_STATE = (
+UNDERWAY = (
     *MOVED,
+    "next_attempt_at",
+    "lease_until",
+    "run_token",
+    "run_deadline",
+    "has_effects",
+    "had_effects",
+)
+CHANGED_STATE = (
+    *UNDERWAY,
     "state",
     "state_seq",
     "approved_at",
     "ended_at",
     "end_reason",
     "holds_key",
-    "next_attempt_at",
 )
+WAITING = (ActionRequest.State.PENDING, ActionRequest.State.HELD)
 REOPENED = (
     "why",
     "position",
@@ -52,6 +71,8 @@ class Writes:
     steps: list[Step] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
 
@@ -70,7 +91,8 @@ class Writes:
             alive = [request for request in requests if request.state == was]
             turned = [request for request in requests if request.state != was]
             expecting = ("state", was)
-            bulk.save_differing(ActionRequest, alive, MOVED, expecting=expecting)
+            own = MOVED if was in WAITING else UNDERWAY  # what waits has no lease to write
+            bulk.save_differing(ActionRequest, alive, own, expecting=expecting)
             bulk.save_differing(ActionRequest, turned, CHANGED_STATE, expecting=expecting)
         self._close()
         bulk.save_alike(
@@ -111,6 +133,9 @@ class Writes:
             bulk.give_keys(rows)
             bulk.insert(rows)
         bulk.insert(self.decisions)
+        bulk.link(self.orders, "case")
+        bulk.insert(self.orders)
+        bulk.insert(self.reviews)
         for parent in ("request", "ask"):
             bulk.link(self.notices, parent)
         bulk.insert(self.notices)

@@ -80,6 +80,10 @@ class UnitState(models.TextChoices):
     REVERSED = "reversed"
 
 
+TRIES_KEPT = 20
+ERROR_LENGTH = 500
+
+
 class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     """The smallest piece of an action sent to a target under its own key."""
 
@@ -107,7 +111,10 @@ class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     error = models.CharField(max_length=500, blank=True)
     tries = models.JSONField(
         default=list, blank=True
-    )  # the failed ones: [{"at", "said"}], the last 20
+    )  # that failed: [{"at": ISO 8601, "said": "503 ..."}], the last TRIES_KEPT
+    audited_at = models.DateTimeField(
+        null=True, blank=True
+    )  # its request had ended, and the target was asked by key
 
     class Meta:
         constraints = [
@@ -121,6 +128,12 @@ class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
                 | Q(done_at__isnull=False, receipt__isnull=False),
             ),
         ]
+        indexes = [
+            # rollback.audits.effects
+            models.Index(
+                name="unit_unaudited", fields=["id"], condition=Q(audited_at__isnull=True)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.direction} {self.position} of {self.request_id} ({self.state})"
@@ -132,20 +145,25 @@ class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
         self.attempts += 1
 
     @transition(state, source=[State.SENT, State.UNKNOWN], target=State.DONE)
-    def check_point(self, *, now: datetime, receipt: object) -> None:
+    def check_point(self, *, now: datetime, receipt: object, probed: bool = False) -> None:
         """The target has it."""
         self.done_at = now
         self.receipt = receipt
+        self.probed = probed
 
     @transition(state, source=[State.SENT, State.UNKNOWN], target=State.NOT_DONE)
-    def miss(self, *, error: str) -> None:
+    def miss(self, *, now: datetime, error: str) -> None:
         """The target does not have it, and says so."""
-        self.error = error
+        self._tried(now, error)
 
     @transition(state, source=State.SENT, target=State.UNKNOWN)
-    def lose_track(self, *, error: str) -> None:
+    def lose_track(self, *, now: datetime, error: str) -> None:
         """No answer came; only the target, or a person, can tell."""
-        self.error = error
+        self._tried(now, error)
+
+    def _tried(self, now: datetime, error: str) -> None:
+        self.error = error[:ERROR_LENGTH]
+        self.tries = [*self.tries, {"at": now.isoformat(), "said": self.error}][-TRIES_KEPT:]
 
     @transition(state, source=State.DONE, target=State.REVERSED)
     def be_reversed(self, *, now: datetime) -> None:

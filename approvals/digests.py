@@ -1,0 +1,31 @@
+"""What a digest covers. Source: DESIGN 5, "What was shown is what runs"."""
+
+from __future__ import annotations
+
+from approvals.models import ActionRequest
+from approvals.services import submission
+from governance import canonical
+
+
+def digest_of(request: ActionRequest) -> str:
+    """Return the digest of a request as its row now is, to be compared with the one that was decided on.
+
+    Args:
+        request: with action_type, agent, department, resource and on_behalf_of.
+    """
+    action = request.action_type
+    money = submission.amount_of(action, request.payload)
+    return canonical.digest({
+        "action": action.key,
+        "version": action.version,
+        "payload": request.payload,
+        "amount": str(money.value) if money else None,
+        "currency": money.currency if money else None,
+        "department": request.department.key,
+        "resource": request.resource.key if request.resource else None,
+        "business_key": request.business_key,
+        "agent": request.agent.name,
+        "on_behalf_of": request.on_behalf_of.username if request.on_behalf_of else None,
+        "severity": str(request.severity),
+        "impact": str(request.impact),
+    })  # fmt: skip

@@ -1,0 +1,141 @@
+"""How paths and actions end: closed, told, and seen by whoever has to see it. Silence never approves.
+
+Each function takes a `Climb`, moves its locked request in memory and leaves the
+rows with its `Writes`; the caller settles and saves.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from approvals import notifying
+from approvals.models import Case, Order, Review
+from approvals.services import alerts
+from governance import ladder
+from governance.vocabulary import Path
+
+if TYPE_CHECKING:
+    from approvals.services.escalate import Climb
+
+CLEAN_UP_WITHIN = timedelta(hours=48)
+CLEAN_UP_REMINDER = timedelta(hours=24)
+
+
+def end_of_path(climb: Climb, path: Path) -> None:
+    """Nobody is left to ask: end what has no effects, undo what has, strand what cannot be undone."""
+    climb.step = None
+    if path == Path.UNDO:
+        strand(climb)
+    elif path != Path.SYSTEM_FAILURE:
+        expire(climb, "silence")
+    elif climb.request.has_effects:
+        undo(climb, reason="The target did not take it in time, so what was done is undone.")
+    else:
+        expire(climb, "target")
+
+
+def expire(climb: Climb, reason: str) -> None:
+    """Nothing was done, and nothing will be."""
+    request = climb.request
+    request.let_go()
+    request.expire(now=climb.now, reason=reason)
+    climb.act.record(request, "request.expired", reason=reason)
+    climb.resolve_case(Case.Outcome.EXPIRED)
+    what = "expired" if reason == "silence" else "failed"
+    _tell(climb, what)
+    alert = alerts.expired if reason == "silence" else alerts.failed
+    climb.writes.alerts.append(alert(request, now=climb.now))
+
+
+def complete(climb: Climb) -> None:
+    """Every unit is done and checkpointed."""
+    request = climb.request
+    recovered = climb.case is not None
+    climb.close_step(answered=True)
+    request.complete(now=climb.now)
+    climb.act.record(request, "request.completed")
+    climb.resolve_case(Case.Outcome.RECOVERED)
+    if recovered:
+        _tell(climb, "recovered")
+    else:
+        notifying.state_changed(climb.writes, request, now=climb.now)
+
+
+def undo(climb: Climb, *, reason: str, order: Order | None = None) -> None:
+    """What was done is to be undone: by the end of a path, or because somebody ordered it.
+
+    Args:
+        order: the standing order, if a person gave one; written anew otherwise.
+    """
+    request = climb.request
+    climb.close_step(answered=False)
+    request.roll_back()
+    if request.lease_until is not None and request.lease_until > climb.now:
+        request.next_attempt_at = request.lease_until  # a call may be under way: its answer first
+    else:
+        request.let_go()
+        request.next_attempt_at = climb.now
+    request.run_deadline = climb.now + ladder.UNDO_WITHIN
+    climb.act.record(request, "request.rolling_back", reason=reason)
+    if order is None:
+        climb.writes.orders.append(
+            Order(
+                request=request,
+                kind=Order.Kind.ROLL_BACK,
+                reason=reason,
+                ordered_at=climb.now,
+                case=climb.case,
+            )
+        )
+    notifying.state_changed(climb.writes, request, now=climb.now)
+
+
+def undone(climb: Climb) -> None:
+    """Nothing of it is left in the target."""
+    request = climb.request
+    climb.close_step(answered=False)
+    request.has_effects = False
+    request.finish_rollback(now=climb.now)
+    climb.act.record(request, "request.rolled_back")
+    _close_orders(climb, Order.Outcome.CARRIED_OUT)
+    if climb.case is not None:
+        climb.writes.alerts.append(alerts.undone(request, now=climb.now))
+    climb.resolve_case(Case.Outcome.ROLLED_BACK)
+    _tell(climb, "rolled_back")
+
+
+def strand(climb: Climb) -> None:
+    """Half done, not undone, nobody answered: red everywhere, and somebody owes a clean-up."""
+    request = climb.request
+    request.strand(now=climb.now)
+    climb.act.record(request, "request.stranded")
+    _close_orders(climb, Order.Outcome.FAILED)
+    climb.resolve_case(Case.Outcome.STRANDED)
+    climb.writes.reviews.append(
+        Review(
+            request=request,
+            kind=Review.Kind.CLEANUP,
+            opened_at=climb.now,
+            due_at=climb.now + CLEAN_UP_WITHIN,
+            remind_at=climb.now + CLEAN_UP_REMINDER,
+            reason="It was half done, could not be undone, and nobody answered.",
+        )
+    )
+    climb.act.record(request, "review.opened", review="cleanup", due_at=climb.now + CLEAN_UP_WITHIN)
+    climb.writes.alerts.append(alerts.stranded(request, now=climb.now))
+    _tell(climb, "stranded")
+
+
+def _tell(climb: Climb, what: str) -> None:
+    """Tell everybody who was asked or decided, and the agent."""
+    people = climb.everybody_asked | {each.person_id for each in climb.decisions}
+    notifying.told(climb.writes, people, climb.request, climb.people, what=what, now=climb.now)
+    notifying.state_changed(climb.writes, climb.request, now=climb.now)
+
+
+def _close_orders(climb: Climb, outcome: Order.Outcome) -> None:
+    standing = Order.objects.filter(
+        request=climb.request, kind=Order.Kind.ROLL_BACK, closed_at__isnull=True
+    )
+    standing.update(outcome=outcome, closed_at=climb.now)
