@@ -229,7 +229,13 @@ DEMO_CLOCK = DEMO  # `governance.clock` reads the DemoClock row only where this 
 RECOURSE_SWEEPS = [
     "approvals.sweeps.pass_over_absent",
     "approvals.sweeps.climb_due_steps",
+    "rollback.sweeps.call_the_worker",
     "approvals.sweeps.end_lapsed_approvals",
+    "approvals.sweeps.trouble_overdue_runs",
+    "approvals.sweeps.climb_underway",
+    "approvals.sweeps.ask_about_overdue_undos",
+    "rollback.sweeps.take_up_orders",
+    "rollback.sweeps.lapse_recoveries",
     "approvals.sweeps.ping_again",
     "approvals.order_sweeps.lapse_orders",
     "approvals.sweeps.tell_of_alerts",
@@ -238,6 +244,7 @@ RECOURSE_SWEEPS = [
     "approvals.audits.call_for_audit",
 ]
 RECOURSE_RUNS = "rollback.shapes.runs_of"  # (request) -> its runs and their units, for the API
+RECOURSE_AUDITS = ["rollback.audits.AUDITS"]  # name -> audit, beside those of `approvals.audits`
 RECOURSE_FRAME = "approvals.selectors.frame_for"  # (person, now) -> what stands around every page
 RECOURSE_CHAIN_HEADS = ["approvals.selectors.chain_heads"]  # () -> (chain, length, last hash)
 RECOURSE_NEXT_DUE = (

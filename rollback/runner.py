@@ -1,0 +1,61 @@
+"""Takes up one request after the other. Any number of workers may do so at once."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import InterfaceError, OperationalError
+
+from approvals.services.alerts import raise_alert
+from rollback import selectors
+from rollback.models import Direction
+from rollback.services import execute, recover
+from rollback.services.hands import Hands
+from rollback.services.runs import Lease, take
+
+log = logging.getLogger("recourse.runner")
+
+LOOKED_AT = 20  # candidates at a time: others may be taken by other workers
+
+
+def run_all(hands: Hands) -> int:
+    """Carry out and undo what is due, until nothing is or it is enough. Returns how many were taken up."""
+    taken = 0
+    while not hands.enough() and run_next(hands):
+        taken += 1
+    return taken
+
+
+def run_next(hands: Hands) -> bool:
+    """Take up what waits longest and bring it as far as it goes. Returns whether there was something.
+
+    Raises OperationalError and InterfaceError: the database is away, which is
+    no request's fault, and its lease runs out.
+    """
+    for pk in selectors.runnable(hands.now(), limit=LOOKED_AT):
+        lease = take(pk, worker=hands.worker, now=hands.now(), technical=hands.technical)
+        if lease is not None:
+            _run(lease, hands)
+            return True
+    return False
+
+
+def _run(lease: Lease, hands: Hands) -> None:
+    try:
+        if lease.direction == Direction.UNDO:
+            recover.take_back(lease, hands)
+        else:
+            execute.carry_out(lease, hands)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as problem:
+        said = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        log.error("%s of %s failed", lease.direction, lease.ref, exc_info=problem)
+        raise_alert(
+            kind="run.defect", key=lease.ref, now=hands.now(),
+            text=f"The {lease.direction} run of {lease.ref} failed by a defect: {said}",
+        )  # fmt: skip
+        if lease.direction == Direction.UNDO:
+            recover.fail(lease, hands, said)
+        else:
+            execute.fail(lease, hands, said)

@@ -1,0 +1,60 @@
+"""What the worker may take up now. Selectors change nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Q, QuerySet
+
+from approvals.models import ActionRequest, Order
+
+S = ActionRequest.State
+UNDERWAY = (S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
+
+
+def ready(now: datetime) -> QuerySet[ActionRequest]:
+    """Return requests that were approved, may begin, and still have time to."""
+    rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(
+        _unparked(now), state=S.APPROVED, due_at__gt=now
+    )
+    return rows
+
+
+def to_go_on(now: datetime) -> QuerySet[ActionRequest]:
+    """Return requests whose next attempt is due, or whose worker fell silent past its lease.
+
+    A lease is never taken early.
+    """
+    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
+    due = Q(next_attempt_at__lte=now)
+    silent = Q(next_attempt_at__isnull=True, lease_until__lte=now)
+    rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(
+        _unparked(now),
+        free,
+        Q(state=S.EXECUTING, lease_until__lte=now, run_deadline__gt=now)
+        | Q(due, state=S.TROUBLED)
+        | Q(due | silent, state=S.ROLLING_BACK),
+        due_at__lte=now,
+    )
+    return rows
+
+
+def runnable(now: datetime, *, limit: int) -> list[int]:
+    """Return the primary keys of what a worker may take up, what waits longest first."""
+    going = to_go_on(now).order_by("due_at", "pk").values_list("pk", flat=True)[:limit]
+    fresh = ready(now).order_by("due_at", "pk").values_list("pk", flat=True)[:limit]
+    return [*going, *fresh][:limit]
+
+
+def orders_to_undo() -> QuerySet[Order]:
+    """Return the open orders to roll back that need nobody's word any more."""
+    rows: QuerySet[Order] = Order.objects.filter(
+        Q(needs_second=False) | Q(confirmed_at__isnull=False),
+        kind=Order.Kind.ROLL_BACK,
+        closed_at__isnull=True,
+    )
+    return rows
+
+
+def _unparked(now: datetime) -> Q:
+    return Q(parked_until__isnull=True) | Q(parked_until__lte=now)

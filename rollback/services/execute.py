@@ -1,0 +1,285 @@
+"""Carry out an approved request so that a crash at any line can be resumed.
+
+Intent, commit; call; checkpoint, commit. What a dead worker left open is asked
+of the target by its key before anything is sent again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from approvals.digests import digest_of
+from approvals.models import ActionRequest, Order
+from approvals.services import endings
+from approvals.services.escalate import Climb
+from rollback.connectors.base import CallFailed, Connector, Reading, Rejected
+from rollback.models import Direction, Recovery, Unit
+from rollback.patterns import choose, wait_s
+from rollback.services import units
+from rollback.services.hands import Hands
+from rollback.services.runs import (
+    Fenced,
+    Lease,
+    Stopped,
+    ending,
+    finish,
+    hand_back,
+    orders_of,
+)
+
+S = ActionRequest.State
+State = Unit.State
+TO_SEND = (State.PLANNED, State.NOT_DONE, State.UNKNOWN)
+
+
+class Unanswerable(Exception):
+    """An intent whose outcome the target cannot be asked about. Only a person can say."""
+
+
+def carry_out(lease: Lease, hands: Hands) -> None:
+    """Do every unit that has no checkpoint yet, in order, and complete the request.
+
+    Whatever goes wrong ends in rows: a failure in a case and the next attempt,
+    an order in what it orders, a lost lease in nothing, since another worker
+    has it.
+
+    Args:
+        lease: forward, taken by this worker.
+    """
+    try:
+        stopped = _units(lease, hands)
+    except Fenced:
+        return  # whoever took over has noted that this run is lost
+    except CallFailed as problem:
+        fail(
+            lease,
+            hands,
+            problem.said,
+            asked_s=problem.retry_after_s,
+            hopeless=isinstance(problem, Rejected),
+        )
+    except (Unanswerable, ValueError, LookupError) as problem:
+        fail(lease, hands, str(problem), hopeless=True)
+    else:
+        if stopped is None:
+            hand_back(lease, now=hands.now())
+        else:
+            _end(lease, hands)
+
+
+def _units(lease: Lease, hands: Hands) -> bool | None:
+    """Send what is missing. Returns True when all is done or an order comes first, None if the time is up."""
+    request = _request(lease)
+    connector = hands.connector_for(request.action_type)
+    if not units.of(lease, Direction.FORWARD):
+        _check(request)
+        units.plan(lease, connector.units(hands.action_of(request)), now=hands.now())
+    answer_open_intents(lease, hands, connector, Direction.FORWARD)
+    _snapshot(lease, hands, connector, request)
+    versions = _versions(request) if connector.gives.optimistic_locking else {}
+    for unit in units.of(lease, Direction.FORWARD):
+        if unit.state not in TO_SEND:
+            continue
+        if hands.enough():
+            return None
+        try:
+            units.intend(lease, unit, now=hands.now(), technical=hands.technical)
+        except Stopped:
+            return True
+        send(lease, hands, connector, unit, version=versions.get(unit.record, ""))
+    _keep_as_left(lease, hands, connector, request)
+    return True
+
+
+def send(
+    lease: Lease, hands: Hands, connector: Connector, unit: Unit, *, version: str = ""
+) -> None:
+    """Call the target for one unit whose intent is committed, and commit what came of it.
+
+    Raises CallFailed, after what is certain about the unit is stored; Fenced.
+    """
+    hands.at("before_send", unit)
+    try:
+        receipt = connector.send(unit.body, key=unit.key, version=version)
+    except CallFailed as problem:
+        units.failed(lease, unit, problem, now=hands.now())
+        raise
+    hands.at("after_send", unit)
+    units.check_point(lease, unit, receipt, now=hands.now())
+
+
+def answer_open_intents(
+    lease: Lease, hands: Hands, connector: Connector, direction: Direction
+) -> None:
+    """Settle every intent that has neither checkpoint nor refusal, before anything else is sent.
+
+    Asked by key where the target can be asked. Where it cannot, but takes a key
+    only once, the same unit may simply be sent again; otherwise a person says.
+
+    Raises CallFailed, Unanswerable, Fenced.
+    """
+    for unit in units.of(lease, direction):
+        if unit.state not in units.UNANSWERED:
+            continue
+        if connector.gives.lookup:
+            receipt = connector.probe(unit.key)
+            if receipt is not None:
+                units.check_point(lease, unit, receipt, now=hands.now(), probed=True)
+            else:
+                units.known_not_done(lease, unit, now=hands.now())
+        elif connector.gives.native_keys and direction == lease.direction:
+            if unit.state == State.SENT:
+                units.lost_track(lease, unit, now=hands.now())
+        else:
+            raise Unanswerable(
+                f"Whether “{unit.name}” was done is not known, and {connector.target} cannot be asked."
+            )
+
+
+def fail(
+    lease: Lease, hands: Hands, said: str, *, asked_s: float | None = None, hopeless: bool = False
+) -> None:
+    """End this run as failed: the request is troubled, with a case and the time of its next attempt.
+
+    Args:
+        said: the target's words, or ours.
+        hopeless: trying again would give the same answer.
+    """
+    now = hands.now()
+    wait = wait_s(lease.attempt, chance=hands.chance(), asked_s=asked_s)
+    retry_at = None if hopeless else now + hands.technical(wait)
+    try:
+        with ending(lease, now=now) as climb:
+            finish(lease, now=now, error=said)
+            orders = orders_of(climb.request)
+            if climb.request.state == S.EXECUTING and not _obey(climb.request, orders):
+                name = climb.request.action_type.name
+                climb.fail(
+                    f"{name} failed: {said}",
+                    facts={"attempt": lease.attempt, "said": said, "hopeless": hopeless},
+                    retry_at=retry_at,
+                )
+                _note_retry(climb.request, retry_at, now)
+            elif climb.request.state == S.EXECUTING:
+                carry_out_orders(climb, orders)
+    except Fenced:
+        return
+
+
+def _end(lease: Lease, hands: Hands) -> None:
+    """Complete, unless an order comes first or the leave to go on is over."""
+    now = hands.now()
+    try:
+        with ending(lease, now=now) as climb:
+            finish(lease, now=now)
+            request = climb.request
+            orders = orders_of(request)
+            if _obey(request, orders):
+                carry_out_orders(climb, orders)
+            elif request.state == S.EXECUTING and _all_done(lease):
+                endings.complete(climb)
+                _end_retry(request, now, succeeded=True)
+            elif request.state == S.EXECUTING:
+                climb.fail("It was not done within its time.", facts={}, retry_at=now)
+    except Fenced:
+        return
+
+
+def carry_out_orders(climb: Climb, orders: dict[str, Order]) -> None:
+    """Do what was ordered while the run held the lease. A block comes before a rollback."""
+    request = climb.request
+    if Order.Kind.BLOCK in orders:
+        request.block()
+        climb.act.record(request, "request.blocked")
+        Order.objects.filter(pk=orders[Order.Kind.BLOCK].pk).update(
+            outcome=Order.Outcome.CARRIED_OUT, closed_at=climb.now
+        )
+    elif Order.Kind.ROLL_BACK in orders:
+        order = orders[Order.Kind.ROLL_BACK]
+        endings.undo(climb, reason=order.reason, order=order)
+
+
+def _obey(request: ActionRequest, orders: dict[str, Order]) -> bool:
+    return request.state == S.EXECUTING and bool(
+        {Order.Kind.BLOCK.value, Order.Kind.ROLL_BACK.value} & set(orders)
+    )
+
+
+def _all_done(lease: Lease) -> bool:
+    return all(unit.state == State.DONE for unit in units.of(lease, Direction.FORWARD))
+
+
+def _request(lease: Lease) -> ActionRequest:
+    found: ActionRequest = ActionRequest.objects.select_related(
+        "action_type", "agent", "department", "resource", "on_behalf_of"
+    ).get(ref=lease.ref)
+    return found
+
+
+def _check(request: ActionRequest) -> None:
+    """Look once more at what was approved, before anything is done.
+
+    Raises ValueError, whose words go into the case.
+    """
+    if digest_of(request) != request.digest:
+        raise ValueError("What would run is not what was approved: its digest differs.")
+    if request.resource_id is not None and not request.holds_key:
+        raise ValueError("It does not hold the key of its record.")
+
+
+def _snapshot(lease: Lease, hands: Hands, connector: Connector, request: ActionRequest) -> None:
+    known = set(request.snapshots.values_list("record", flat=True))
+    missing = [record for record in units.records_of(request) if record not in known]
+    if missing:
+        readings = {record: connector.read(record) for record in missing}
+        units.snapshot(lease, readings, now=hands.now())
+
+
+def _versions(request: ActionRequest) -> dict[str, str]:
+    return dict(request.snapshots.values_list("record", "version"))
+
+
+def _keep_as_left(lease: Lease, hands: Hands, connector: Connector, request: ActionRequest) -> None:
+    """Read the records once more for those who will look at it. What was done does not depend on it."""
+    readings: dict[str, Reading | None] = {}
+    for record in request.snapshots.filter(left_at__isnull=True).values_list("record", flat=True):
+        try:
+            readings[record] = connector.read(record)
+        except CallFailed:
+            continue  # the page says that it was not read
+    if readings:
+        units.keep_as_left(lease, readings, now=hands.now())
+
+
+def _note_retry(request: ActionRequest, retry_at: datetime | None, now: datetime) -> None:
+    """Keep that it is made good by trying again, or that it no longer is."""
+    standing = Recovery.objects.filter(request=request, state=Recovery.State.RUNNING).first()
+    if request.state != S.TROUBLED or retry_at is None:
+        _end_retry(request, now, succeeded=False)
+    elif standing is None:
+        pattern = choose(undoing=False, reversal=request.action_type.reversal)
+        recovery = Recovery(
+            request=request,
+            reason="The target failed.",
+            ordered_at=now,
+            due_at=retry_at,
+            attempts=1,
+        )
+        recovery.plan_it(pattern=str(pattern))
+        recovery.begin()
+        recovery.save()
+    else:
+        standing.attempts += 1
+        standing.due_at = retry_at
+        standing.save(update_fields=["attempts", "due_at"])
+
+
+def _end_retry(request: ActionRequest, now: datetime, *, succeeded: bool) -> None:
+    for recovery in Recovery.objects.filter(
+        request=request, pattern=Recovery.Pattern.RETRY, state=Recovery.State.RUNNING
+    ):
+        if succeeded:
+            recovery.succeed(now=now)
+        else:
+            recovery.fail(now=now)
+        recovery.save()

@@ -1,0 +1,240 @@
+"""Take back what was done: compensate or restore, the last unit first, each under its own key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from approvals.models import ActionRequest
+from approvals.services import endings
+from rollback.connectors.base import Action, CallFailed, Connector, Json, Rejected
+from rollback.models import Direction, Recovery, Snapshot, Unit
+from rollback.patterns import Drift, choose, compare, wait_s
+from rollback.selectors import orders_to_undo
+from rollback.services import units
+from rollback.services.execute import TO_SEND, Unanswerable, answer_open_intents, send
+from rollback.services.hands import Hands
+from rollback.services.runs import Fenced, Lease, Stopped, ending, finish, hand_back, holding
+
+S = ActionRequest.State
+State = Unit.State
+
+
+class NeedsAPerson(Exception):
+    """It cannot be undone by itself; the sentence says why."""
+
+
+class Back(NamedTuple):
+    """What puts one unit back: a body to send, nothing to do, or what somebody else has touched."""
+
+    body: Json | None = None
+    version: str = ""
+    nothing: bool = False
+    drift: Sequence[Drift] = ()
+
+
+def take_back(lease: Lease, hands: Hands) -> None:
+    """Undo what a request did, as far as nobody else has touched it.
+
+    Ends with nothing of it left, with the next attempt, or with somebody asked;
+    a lost lease ends it in silence, since another worker has it.
+
+    Args:
+        lease: of an undo, taken by this worker.
+    """
+    try:
+        all_back = _units(lease, hands)
+    except Fenced:
+        return
+    except CallFailed as problem:
+        hopeless = isinstance(problem, Rejected) and not _may_have_changed(lease)
+        fail(lease, hands, problem.said, asked_s=problem.retry_after_s, person=hopeless)
+    except (NeedsAPerson, Unanswerable, ValueError, LookupError) as problem:
+        fail(lease, hands, str(problem), person=True)
+    else:
+        if all_back:
+            _end(lease, hands)
+        else:
+            hand_back(lease, now=hands.now())
+
+
+def _units(lease: Lease, hands: Hands) -> bool:
+    """Send the reversals that are missing. Returns False if the time is up.
+
+    Raises NeedsAPerson for what is left when all else is done.
+    """
+    request = ActionRequest.objects.select_related("action_type", "agent").get(ref=lease.ref)
+    connector = hands.connector_for(request.action_type)
+    recovery = _recovery(lease, now=hands.now())
+    answer_open_intents(lease, hands, connector, Direction.FORWARD)
+    answer_open_intents(lease, hands, connector, Direction.UNDO)
+    pattern = _plan(lease, recovery, now=hands.now())
+    action = hands.action_of(request)
+    drift: list[Drift] = []
+    for unit in reversed(units.of(lease, Direction.FORWARD)):
+        if unit.state != State.DONE:
+            continue
+        if hands.enough():
+            return False
+        reversal = Unit.objects.select_related("reverses").filter(reverses=unit).first()
+        if pattern is None or reversal is None:
+            raise NeedsAPerson(f"There is no way back for “{unit.name}”.")
+        back = _back(pattern, connector, action, unit, request)
+        if back.nothing:
+            units.reverse_without_sending(lease, unit, now=hands.now())
+        elif back.body is None:
+            drift += back.drift
+        elif reversal.state in TO_SEND:
+            try:
+                units.intend(
+                    lease, reversal, now=hands.now(), technical=hands.technical, body=back.body
+                )
+            except Stopped as stop:
+                raise Fenced(str(stop)) from stop
+            send(lease, hands, connector, reversal, version=back.version)
+    if drift:
+        _keep_drift(lease, recovery, drift, now=hands.now())
+        records = ", ".join(dict.fromkeys(each.record for each in drift))
+        raise NeedsAPerson(f"Somebody else has changed {records} since. It was left as it is.")
+    return True
+
+
+def _back(
+    pattern: Recovery.Pattern,
+    connector: Connector,
+    action: Action,
+    unit: Unit,
+    request: ActionRequest,
+) -> Back:
+    if pattern == Recovery.Pattern.COMPENSATE:
+        return Back(connector.reversal(action, unit.body, unit.receipt or {}))
+    snapshot = Snapshot.objects.filter(request=request, record=unit.record).first()
+    if snapshot is None:
+        raise NeedsAPerson(f"There is no snapshot of {unit.record or unit.name}.")
+    reading = connector.read(unit.record)
+    found = compare(
+        unit.record,
+        now=reading.state if reading else None,
+        left=snapshot.after,
+        before=snapshot.before,
+    )
+    if found.may_restore:
+        body = connector.restoration(unit.record, snapshot.before)
+        return Back(body, version=reading.version if reading else "")
+    return Back(nothing=found.nothing_to_do, drift=found.drift)
+
+
+def _may_have_changed(lease: Lease) -> bool:
+    """Whether a refused write may mean that the record moved since it was compared: look again then."""
+    recovery = Recovery.objects.filter(request__ref=lease.ref, state=Recovery.State.RUNNING).first()
+    restoring = recovery is not None and recovery.pattern == Recovery.Pattern.RESTORE
+    return restoring and recovery is not None and recovery.attempts <= 1
+
+
+def _recovery(lease: Lease, *, now: datetime) -> Recovery:
+    """Return the recovery that this undo is, made if its path ended without one."""
+    with holding(lease, now=now) as hold:
+        request = hold.request
+        for retry in Recovery.objects.filter(
+            request=request, pattern=Recovery.Pattern.RETRY, state=Recovery.State.RUNNING
+        ):
+            retry.fail(now=now)
+            retry.save()
+        standing = Recovery.objects.filter(
+            request=request,
+            state__in=[Recovery.State.ORDERED, Recovery.State.PLANNED, Recovery.State.RUNNING],
+        ).first()
+        if standing is not None:
+            return standing
+        order = orders_to_undo().filter(request=request).first()
+        recovery = Recovery.objects.create(
+            request=request,
+            order=order,
+            reason=(order.reason if order else "")[:300],
+            ordered_at=order.ordered_at if order else now,
+            due_at=request.run_deadline,
+        )
+        hold.act.record(request, "recovery.ordered", reason=recovery.reason)
+        return recovery
+
+
+def _plan(lease: Lease, recovery: Recovery, *, now: datetime) -> Recovery.Pattern | None:
+    """Choose the pattern, once what was done is certain, and write down what will be taken back."""
+    with holding(lease, now=now) as hold:
+        request = hold.request
+        pattern = choose(undoing=True, reversal=request.action_type.reversal)
+        if recovery.state == Recovery.State.ORDERED:
+            how = {None: "leave", Recovery.Pattern.RESTORE: "restore"}.get(pattern, "reverse")
+            recovery.plan = [
+                {"unit": unit.position, "name": unit.name, "how": how}
+                for unit in reversed(units.of(lease, Direction.FORWARD))
+                if unit.state == State.DONE
+            ]
+            recovery.plan_it(pattern=str(pattern or ""))
+            hold.act.record(request, "recovery.planned", pattern=pattern, plan=recovery.plan)
+        if recovery.state == Recovery.State.PLANNED:
+            recovery.begin()
+        recovery.due_at = request.run_deadline or recovery.due_at
+        recovery.attempts += 1
+        recovery.save()
+        return pattern
+
+
+def _keep_drift(lease: Lease, recovery: Recovery, drift: Sequence[Drift], *, now: datetime) -> None:
+    with holding(lease, now=now) as hold:
+        recovery.drift = [each._asdict() for each in drift]
+        recovery.save(update_fields=["drift"])
+        hold.act.record(
+            hold.request, "recovery.drift", fields=[f"{d.record} {d.field}" for d in drift]
+        )
+
+
+def fail(
+    lease: Lease, hands: Hands, said: str, *, asked_s: float | None = None, person: bool = False
+) -> None:
+    """End this run as failed. The next attempt has its time, or whoever is on call is asked."""
+    now = hands.now()
+    try:
+        with ending(lease, now=now) as climb:
+            finish(lease, now=now, error=said)
+            request = climb.request
+            if request.state != S.ROLLING_BACK:
+                return
+            climb.act.record(
+                request, "undo.failed", attempt=lease.attempt, said=said, person=person
+            )
+            if person:
+                request.run_deadline = None
+                climb.ask_about_undo(said)
+            else:
+                wait = wait_s(lease.attempt, chance=hands.chance(), asked_s=asked_s)
+                request.next_attempt_at = now + hands.technical(wait)
+            if climb.step is not None or request.state == S.STRANDED:
+                Recovery.objects.filter(request=request, state=Recovery.State.RUNNING).update(
+                    needed_a_person=True
+                )
+    except Fenced:
+        return
+
+
+def _end(lease: Lease, hands: Hands) -> None:
+    now = hands.now()
+    try:
+        with ending(lease, now=now) as climb:
+            finish(lease, now=now)
+            if climb.request.state != S.ROLLING_BACK:
+                return
+            for recovery in Recovery.objects.filter(
+                request=climb.request, state=Recovery.State.RUNNING
+            ):
+                recovery.needed_a_person |= climb.step is not None
+                recovery.succeed(now=now)
+                recovery.save()
+                climb.act.record(
+                    climb.request, "recovery.succeeded", pattern=recovery.pattern,
+                    attempts=recovery.attempts,
+                )  # fmt: skip
+            endings.undone(climb)
+    except Fenced:
+        return

@@ -1,0 +1,230 @@
+"""The units of a request: planned once, then each sent under its own key and checkpointed.
+
+Every function here is one transaction, made by whoever holds the lease. Between
+the intent and the checkpoint stands the call, which is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from approvals import templating
+from approvals.models import ActionRequest
+from governance import canonical
+from rollback.connectors.base import CallFailed, Json, OutcomeUnknown, Plan, Reading, Receipt
+from rollback.models import Direction, Snapshot, Unit
+from rollback.services.runs import Hold, Lease, Technical, holding
+
+State = Unit.State
+MAY_HAVE_EFFECTS = (State.SENT, State.UNKNOWN, State.DONE)
+UNANSWERED = (State.SENT, State.UNKNOWN)
+CHANGED = ("state", "sent_at", "attempts", "done_at", "receipt", "probed", "error", "tries")
+
+
+def of(lease: Lease, direction: Direction) -> list[Unit]:
+    """Return the units of one direction in the order they are sent: an undo takes the last one first."""
+    rows = Unit.objects.filter(request__ref=lease.ref, direction=direction)
+    backwards = direction == Direction.UNDO
+    return list(rows.select_related("reverses").order_by("-position" if backwards else "position"))
+
+
+def plan(lease: Lease, plans: Sequence[Plan], *, now: datetime) -> None:
+    """Write down what will be sent, and beside each unit the reversal that would take it back.
+
+    Does nothing if it is written down already.
+    """
+    with holding(lease, now=now) as hold:
+        request = hold.request
+        if Unit.objects.filter(request=request).exists():
+            return
+        request.generation = _generation(request)
+        ActionRequest.objects.filter(pk=request.pk).update(generation=request.generation)
+        for position, each in enumerate(plans, start=1):
+            unit = Unit.objects.create(
+                request=request,
+                direction=Direction.FORWARD,
+                position=position,
+                key=f"{request.business_key}~{request.generation}/{position}",
+                name=each.name[:200],
+                record=each.record,
+                amount=each.amount,
+                currency=each.currency,
+                body=each.body,
+            )
+            if each.undo_name:
+                Unit.objects.create(
+                    request=request,
+                    direction=Direction.UNDO,
+                    position=position,
+                    key=f"{request.business_key}~{request.generation}/undo/{position}",
+                    name=each.undo_name[:200],
+                    record=each.record,
+                    amount=each.amount,
+                    currency=each.currency,
+                    body={},
+                    reverses=unit,
+                )
+        hold.act.record(
+            request, "units.planned", units=[each.name for each in plans],
+            staged=[each.undo_name for each in plans if each.undo_name],
+            generation=request.generation,
+        )  # fmt: skip
+
+
+def _generation(request: ActionRequest) -> int:
+    """Return how many earlier requests of this business key ever had effects: their keys are spent."""
+    same = ActionRequest.objects.filter(business_key=request.business_key, had_effects=True)
+    return same.exclude(pk=request.pk).count()
+
+
+def records_of(request: ActionRequest) -> list[str]:
+    """Return the keys of the records to read before the first write, spelled as the payload spells them."""
+    plan = request.action_type.snapshot_plan
+    return [templating.exact(template, request.payload) for template in plan]
+
+
+def snapshot(lease: Lease, readings: Mapping[str, Reading | None], *, now: datetime) -> None:
+    """Keep the state of every record that will be touched, before the first write."""
+    with holding(lease, now=now) as hold:
+        known = set(hold.request.snapshots.values_list("record", flat=True))
+        new = [
+            Snapshot(
+                request=hold.request,
+                record=record,
+                version=reading.version[:120] if reading else "",
+                before=reading.state if reading else {},
+                taken_at=now,
+            )
+            for record, reading in readings.items()
+            if record not in known
+        ]
+        Snapshot.objects.bulk_create(new)
+        hold.act.record(
+            hold.request, "snapshot.taken", records=[each.record for each in new],
+            versions={each.record: each.version for each in new},
+        )  # fmt: skip
+
+
+def intend(
+    lease: Lease, unit: Unit, *, now: datetime, technical: Technical, body: Json | None = None
+) -> None:
+    """Commit the intent to send one unit. After this it may have effects, whatever happens next.
+
+    Args:
+        body: of a reversal, as it will be sent.
+
+    Raises Fenced, Stopped.
+    """
+    with holding(lease, now=now, renew=technical, to_send=True) as hold:
+        if body is not None:
+            unit.body = body
+        unit.send(now=now)
+        unit.save(update_fields=[*CHANGED, "body"])
+        request = hold.request
+        request.has_effects = request.had_effects = True
+        hold.act.record(
+            request, "unit.sent", unit=unit.position, direction=unit.direction, key=unit.key,
+            attempt=unit.attempts, body_digest=canonical.digest(unit.body),
+        )  # fmt: skip
+
+
+def check_point(
+    lease: Lease, unit: Unit, receipt: Receipt, *, now: datetime, probed: bool = False
+) -> None:
+    """Commit that the target has it. A valid lease may do so in any state: it is its own answer."""
+    with holding(lease, now=now) as hold:
+        stored = {"reference": receipt.reference, "data": receipt.data}
+        unit.check_point(now=now, receipt=stored, probed=probed)
+        unit.save(update_fields=[*CHANGED, "body"])
+        hold.act.record(
+            hold.request, "unit.done", unit=unit.position, direction=unit.direction, key=unit.key,
+            reference=receipt.reference, probed=probed,
+        )  # fmt: skip
+        if unit.direction == Direction.UNDO and unit.reverses is not None:
+            _reverse(hold, unit.reverses, now)
+        elif receipt.left is not None and unit.record:
+            _left(hold.request, {unit.record: receipt.left}, now)
+
+
+def reverse_without_sending(lease: Lease, unit: Unit, *, now: datetime) -> None:
+    """Note that a done unit needs no reversal: its record is as it was before."""
+    with holding(lease, now=now) as hold:
+        _reverse(hold, unit, now)
+
+
+def keep_as_left(lease: Lease, readings: Mapping[str, Reading | None], *, now: datetime) -> None:
+    """Keep how the records stand after the last write, where no answer of a write has said so."""
+    with holding(lease, now=now) as hold:
+        _left(hold.request, readings, now, keep=True)
+
+
+def failed(lease: Lease, unit: Unit, problem: CallFailed, *, now: datetime) -> None:
+    """Commit what is certain after a call without a receipt: not done, or unknown."""
+    with holding(lease, now=now) as hold:
+        mark(hold.request, unit, problem, now=now)
+        hold.act.record(
+            hold.request, "unit.failed", unit=unit.position, direction=unit.direction,
+            key=unit.key, said=problem.said, state=unit.state,
+        )  # fmt: skip
+
+
+def mark(request: ActionRequest, unit: Unit, problem: CallFailed, *, now: datetime) -> None:
+    """Move a sent unit to what is certain, and the request's effects with it. Under the request's lock."""
+    if isinstance(problem, OutcomeUnknown):
+        unit.lose_track(now=now, error=problem.said)
+    else:
+        unit.miss(now=now, error=problem.said)
+    unit.save(update_fields=[*CHANGED, "body"])
+    note_effects(request)
+
+
+def lost_track(lease: Lease, unit: Unit, *, now: datetime) -> None:
+    """Note that a dead worker's intent has no answer; it may be sent again under the same key."""
+    with holding(lease, now=now) as hold:
+        unit.lose_track(now=now, error="Its worker fell silent before the answer was stored.")
+        unit.save(update_fields=[*CHANGED, "body"])
+        hold.act.record(
+            hold.request, "unit.lost_track", unit=unit.position, direction=unit.direction,
+            key=unit.key,
+        )  # fmt: skip
+
+
+def known_not_done(lease: Lease, unit: Unit, *, now: datetime) -> None:
+    """Commit that the target was asked by key and does not know it."""
+    with holding(lease, now=now) as hold:
+        unit.miss(now=now, error="Asked by key: the target does not know it, so it was not done.")
+        unit.save(update_fields=[*CHANGED, "body"])
+        note_effects(hold.request)
+        hold.act.record(
+            hold.request, "unit.not_done", unit=unit.position, direction=unit.direction,
+            key=unit.key, probed=True,
+        )  # fmt: skip
+
+
+def note_effects(request: ActionRequest) -> None:
+    """Have the request say whether anything of it may be in the target. Under its lock; the caller saves."""
+    request.has_effects = Unit.objects.filter(
+        request=request, direction=Direction.FORWARD, state__in=MAY_HAVE_EFFECTS
+    ).exists()
+
+
+def _reverse(hold: Hold, unit: Unit, now: datetime) -> None:
+    unit.be_reversed(now=now)
+    unit.save(update_fields=["state", "reversed_at"])
+    note_effects(hold.request)
+    hold.act.record(hold.request, "unit.reversed", unit=unit.position, key=unit.key)
+
+
+def _left(
+    request: ActionRequest,
+    readings: Mapping[str, Reading | None],
+    now: datetime,
+    *,
+    keep: bool = False,
+) -> None:
+    rows = Snapshot.objects.filter(request=request, record__in=readings)
+    for row in rows.filter(left_at__isnull=True) if keep else rows:
+        reading = readings[row.record]
+        row.after, row.left_at = (reading.state if reading else {}), now
+        row.save(update_fields=["after", "left_at"])

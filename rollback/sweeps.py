@@ -1,0 +1,151 @@
+"""Loops the clock drives for this package. Each takes `now`, does one batch, and says how many rows it moved.
+
+What calls a target is the worker's; the sweeps only call the worker, and see to
+orders and recoveries.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from approvals.batches import in_halves
+from approvals.locks import lock_request
+from approvals.models import ENDED, ActionRequest, Order
+from approvals.models.request import WITHOUT_EFFECTS
+from approvals.services import endings
+from approvals.services.alerts import raise_alert
+from approvals.services.gather import climbs
+from approvals.services.writes import Writes
+from governance import actors, calls, ladder
+from governance.ledger import Act
+from rollback import selectors
+from rollback.models import Recovery
+
+TASK = "rollback.tasks.run_due"
+BATCH = 100
+S = ActionRequest.State
+R = Recovery.State
+OPEN = (R.ORDERED, R.PLANNED, R.RUNNING)
+
+
+def call_the_worker(*, now: datetime) -> int:
+    """Queue a task for each worker process that has something to take up. Returns how many were queued."""
+    workers = settings.Q_CLUSTER["workers"]
+    wanted = len(selectors.runnable(now, limit=workers))
+    return sum(calls.call(TASK, mark=f"runner-{n}", now=now) for n in range(wanted))
+
+
+def take_up_orders(*, now: datetime, limit: int = BATCH) -> int:
+    """Begin what was ordered to be undone, once its key is free. Returns how many requests changed.
+
+    While a run holds the lease it is the runner that obeys.
+    """
+    moves = (S.COMPLETED, S.COMPLETED_MANUALLY, S.TROUBLED, *WITHOUT_EFFECTS)
+    standing = selectors.orders_to_undo().filter(request__state__in=moves)
+    pks = list(standing.order_by("ordered_at", "pk").values_list("request", flat=True)[:limit])
+
+    # One at a time: each takes a Resource of its own, and there are few.
+    return sum(
+        in_halves([pk], lambda pks: _take_up(pks[0], now), sweep="take_up_orders", now=now)
+        for pk in pks
+    )
+
+
+@transaction.atomic
+def _take_up(pk: int, now: datetime) -> int:
+    ref = ActionRequest.objects.values_list("ref", flat=True).get(pk=pk)
+    request = lock_request(ref, and_resource=True)
+    order = selectors.orders_to_undo().filter(request=request).first()
+    if order is None:
+        return 0
+    if not request.has_effects and request.state in WITHOUT_EFFECTS:
+        return _nothing_to_undo(request, order, now)
+    if request.state not in (S.COMPLETED, S.COMPLETED_MANUALLY, S.TROUBLED):
+        return 0
+    recovery = Recovery.objects.filter(order=order, state__in=OPEN).first()
+    made = recovery is None
+    if recovery is None:
+        _end_retry(request, now)
+        recovery = Recovery.objects.create(
+            request=request,
+            order=order,
+            reason=order.reason[:300],
+            ordered_at=order.ordered_at,
+            due_at=now + ladder.SECOND_WITHIN,
+        )
+    taken = ActionRequest.objects.filter(resource=request.resource_id, holds_key=True)
+    if request.resource_id is not None and taken.exclude(pk=request.pk).exists():
+        if made:
+            _write(request, now, "recovery.ordered", reason=recovery.reason, waits_for="the key")
+        return int(made)
+    writes = Writes()
+    (climb,) = climbs([request], writes, actor=actors.CLOCK, now=now)
+    climb.act.record(request, "recovery.ordered", reason=recovery.reason)
+    endings.undo(climb, reason=order.reason, order=order)
+    climb.settle()
+    writes.save()
+    return 1
+
+
+def lapse_recoveries(*, now: datetime, limit: int = BATCH) -> int:
+    """Give up recoveries whose key never came free, and close those whose request has ended. Returns how many."""
+    late = Recovery.objects.filter(state=R.ORDERED, due_at__lte=now).exclude(
+        request__state=S.ROLLING_BACK
+    )
+    left = Recovery.objects.filter(state__in=(R.PLANNED, R.RUNNING), request__state__in=ENDED)
+    found = [
+        *late.order_by("due_at").values_list("pk", "request__ref")[:limit],
+        *left.order_by("pk").values_list("pk", "request__ref")[:limit],
+    ]
+    return sum(_close(pk, ref, now) for pk, ref in found)
+
+
+@transaction.atomic
+def _close(pk: int, ref: str, now: datetime) -> int:
+    request = lock_request(ref)
+    recovery = Recovery.objects.get(pk=pk)
+    if recovery.state in (R.PLANNED, R.RUNNING) and request.state in ENDED:
+        recovery.needed_a_person |= request.state == S.STRANDED
+        recovery.fail(now=now)
+        recovery.save()
+        _write(request, now, "recovery.failed", pattern=recovery.pattern)
+        return 1
+    late = recovery.state == R.ORDERED and recovery.due_at is not None and recovery.due_at <= now
+    if not late or request.state == S.ROLLING_BACK:
+        return 0
+    recovery.lapse(now=now)
+    recovery.save()
+    if recovery.order is not None:
+        recovery.order.outcome, recovery.order.closed_at = Order.Outcome.LAPSED, now
+        recovery.order.save(update_fields=["outcome", "closed_at"])
+    text = f"The rollback of {ref} was ordered, and its record never came free. Nothing was undone."
+    raise_alert(kind="rollback.lapsed", key=ref, text=text, now=now, request=request)
+    _write(request, now, "recovery.lapsed")
+    return 1
+
+
+def _nothing_to_undo(request: ActionRequest, order: Order, now: datetime) -> int:
+    """It ended without effects before the order could be taken up."""
+    order.outcome, order.closed_at = Order.Outcome.NOTHING_TO_DO, now
+    order.save(update_fields=["outcome", "closed_at"])
+    _write(request, now, "rollback.nothing_to_do")
+    return 1
+
+
+def _end_retry(request: ActionRequest, now: datetime) -> None:
+    for retry in Recovery.objects.filter(request=request, state__in=OPEN):
+        retry.fail(now=now)
+        retry.save()
+
+
+def _write(request: ActionRequest, now: datetime, kind: str, **facts: object) -> None:
+    """Record one event of a locked request whose state does not change."""
+    act = Act(now=now, actor=actors.CLOCK)
+    act.record(request, kind, **facts)
+    ActionRequest.objects.filter(pk=request.pk).update(
+        chain_length=request.chain_length, chain_hash=request.chain_hash
+    )
+    act.write()
