@@ -117,12 +117,19 @@ class Timeline:
 
     @staticmethod
     def _clocks():
-        from approvals.models import ActionRequest, Ask
+        from approvals.models import ActionRequest, Ask, Step
         from approvals.order_sweeps import waiting_orders
 
-        moved = (ActionRequest.State.PENDING, ActionRequest.State.APPROVED)
+        State = ActionRequest.State
+        open_ = ActionRequest.objects.filter(parked_until=None)
+        waiting = Step.objects.filter(state=Step.State.WAITING)
+        asked = waiting.values("request")
+        # Leases and next attempts are the worker's: tests that have one take it up themselves.
         return (
-            (ActionRequest.objects.filter(state__in=moved, parked_until=None), "due_at"),
+            (open_.filter(state__in=(State.PENDING, State.APPROVED)), "due_at"),
+            (waiting.filter(request__state__in=(State.TROUBLED, State.ROLLING_BACK)), "due_at"),
+            (open_.filter(state=State.EXECUTING), "run_deadline"),
+            (open_.filter(state=State.ROLLING_BACK).exclude(pk__in=asked), "run_deadline"),
             (Ask.objects.all(), "next_ping_at"),
             (waiting_orders(), "due_at"),
         )

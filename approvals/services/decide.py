@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 
 from approvals import notifying
 from approvals.locks import lock_request
-from approvals.models import ActionRequest, Ask, Case, Decision, Step
+from approvals.models import ActionRequest, Ask, Case, Decision, Order, Step
 from approvals.services.escalate import Climb, subject_of
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
@@ -166,13 +167,7 @@ def _still_may(climb: Climb, actor: Person, verdict: str) -> None:
 def _say_yes(climb: Climb, step: Step) -> None:
     request = climb.request
     if request.resource_id is not None:
-        other = ActionRequest.objects.filter(resource=request.resource_id, holds_key=True).first()
-        if other is not None:
-            raise KeyHeld(
-                f"{other.ref} is {other.get_state_display().lower()} on the same record. "
-                "Your decision was not recorded; decide again when that one has ended.",
-                ref=other.ref,
-            )
+        _keep_off(request)
     _answer(climb, step)
     request.approve(now=climb.now)
     climb.act.record(
@@ -181,6 +176,34 @@ def _say_yes(climb: Climb, step: Step) -> None:
     )  # fmt: skip
     climb.resolve_case(Case.Outcome.APPROVED)
     _tell(climb, "approved")
+
+
+def _keep_off(request: ActionRequest) -> None:
+    """Refuse what would act on a record that another request holds, or that is to be undone first.
+
+    The Resource is locked, so that none of this changes before the approval is stored.
+    """
+    same = ActionRequest.objects.filter(resource=request.resource_id).exclude(pk=request.pk)
+    other = same.filter(holds_key=True).first()
+    if other is not None:
+        raise KeyHeld(
+            f"{other.ref} is {other.get_state_display().lower()} on the same record. "
+            "Your decision was not recorded; decide again when that one has ended.",
+            ref=other.ref,
+        )
+    to_undo = Order.objects.filter(
+        Q(needs_second=False) | Q(confirmed_at__isnull=False),
+        kind=Order.Kind.ROLL_BACK,
+        closed_at__isnull=True,
+        request__in=same,
+    )
+    first = to_undo.select_related("request").first()
+    if first is not None:
+        raise KeyHeld(
+            f"{first.request.ref} is to be rolled back on the same record first. "
+            "Your decision was not recorded; decide again when that is done.",
+            ref=first.request.ref,
+        )
 
 
 def _say_no(climb: Climb, step: Step) -> None:

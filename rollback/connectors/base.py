@@ -142,6 +142,19 @@ class Connector(Protocol):
 class Reversals(Protocol):
     """What a kind of connector answers at start, before anything runs: see `rollback.checks`."""
 
-    def problems(self, config: Mapping[str, Any], *, reversal: str, code: str) -> Sequence[str]:
-        """Return, in sentences, why an action type with this configuration could not run or be undone."""
+    def problems(
+        self,
+        config: Mapping[str, Any],
+        *,
+        reversal: str,
+        code: str,
+        example: Action,
+        records: Sequence[str],
+    ) -> Sequence[str]:
+        """Return, in sentences, why an action type with this configuration could not run or be undone.
+
+        Args:
+            example: the action of its example, on which everything is tried. Nothing is called.
+            records: the keys that its snapshot plan comes to for the example.
+        """
         ...
