@@ -78,6 +78,185 @@ _HARBOUR_STREET = {
     "country": "US",
 }
 
+# --- How the target is spoken to ---------------------------------------------------------------
+# json-e templates of the connector `http`; rollback/connectors/http/connector.py says what each
+# part means. What stands in braces in `record` is filled like the snapshot plan's entries.
+TARGET = "demo"
+
+
+def _value(expression: str) -> dict[str, Any]:
+    return {"$eval": expression}
+
+
+def _post(*path: Any, json: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"method": "POST", "path": list(path), "json": json or {}}
+
+
+def _http(
+    *,
+    units: Any,
+    reversal: tuple[str, dict[str, Any]],
+    records: tuple[tuple[str, str], ...] = (),
+    example_answer: dict[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """Return `connector` and `connector_config` for the demo's target."""
+    return {
+        "connector": "http",
+        "connector_config": {
+            "target": TARGET,
+            "gives": {"native_keys": True, "optimistic_locking": True},
+            "units": units,
+            "records": [{"prefix": prefix, "path": [path]} for prefix, path in records],
+            "lookup": {
+                "path": ["operations"],
+                "query": {"key": _value("key")},
+                "answer": {
+                    "$if": "len(answer.operations) > 0",
+                    "then": _value("answer.operations[0].answer"),
+                },
+            },
+            "reversals": dict([reversal]),
+            "example_answer": example_answer,
+            **more,
+        },
+    }
+
+
+def _part(pointer: str, name: str, place: str, body: Any) -> dict[str, Any]:
+    """Return the unit that writes one of a customer's records, if the payload names it."""
+    return {
+        "$if": f"'{pointer}' in payload",
+        "then": {
+            "name": name,
+            "undo_name": f"Restore: {name[0].lower()}{name[1:]}",
+            "record": f"demo:customer:{{/customer}}/{place}",
+            "request": {
+                "method": "PUT",
+                "path": ["customers", _value("payload.customer"), place],
+                "json": body,
+            },
+        },
+    }
+
+
+_PAYMENT = _http(
+    units=[
+        {
+            "name": "Pay ${payload.invoice} to ${payload.vendor}",
+            "undo_name": "Credit memo for ${payload.invoice}",
+            "amount": _value("payload.amount"),
+            "request": _post("payments", json=_value("payload")),
+        }
+    ],
+    reversal=(
+        "credit_memo",
+        _post(
+            "credit-memos",
+            json={
+                "payment": _value("receipt.reference"),
+                "amount": _value("payload.amount"),
+                "reason": "Payment of ${payload.invoice} taken back",
+            },
+        ),
+    ),
+    records=(("demo:ap-balance", "ap-balance"), ("demo:vendor:", "vendors")),
+    example_answer={"reference": "PAY-1001"},
+)
+_PURCHASE = _http(
+    units=[
+        {
+            "name": "Order ${payload.item}, ${payload.quantity}",
+            "undo_name": "Cancel order ${payload.order}",
+            "amount": _value("payload.amount"),
+            "request": _post("purchase-orders", json=_value("payload")),
+        }
+    ],
+    reversal=(
+        "cancel_order",
+        _post("purchase-orders", _value("receipt.reference"), "cancel"),
+    ),
+    example_answer={"reference": "PO-7731"},
+)
+_SALE = _http(
+    units={
+        "$map": _value("payload.lines"),
+        "each(line, i)": {
+            "name": "Line ${i + 1}: ${line.description}, ${line.quantity}",
+            "undo_name": "Cancel line ${i + 1}",
+            "amount": _value("line.amount"),
+            "request": _post(
+                "sales-orders",
+                _value("payload.order"),
+                "lines",
+                json={
+                    "$merge": [
+                        _value("line"),
+                        {
+                            "line": _value("i + 1"),
+                            "customer": _value("payload.customer"),
+                            "delivery_date": _value("payload.delivery_date"),
+                        },
+                    ]
+                },
+            ),
+        },
+    },
+    reversal=(
+        "cancel_lines",
+        _post(
+            "sales-orders",
+            _value("payload.order"),
+            "lines",
+            _value("body.json.line"),
+            "cancel",
+        ),
+    ),
+    records=(("demo:sales-order:", "sales-orders"), ("demo:customer:", "customers")),
+    example_answer={"reference": "SO-4711/1"},
+)
+_CUSTOMER = _http(
+    units=[
+        _part("billing_address", "Billing address", "billing-address", _value("payload.billing_address")),
+        _part("shipping_address", "Shipping address", "shipping-address", _value("payload.shipping_address")),
+        _part("contact_email", "Contact", "contact", {"email": _value("payload.contact_email")}),
+        _part("payment_terms", "Payment terms", "terms", {"payment_terms": _value("payload.payment_terms")}),
+    ],
+    reversal=("restore", {"method": "PUT", "path": _value("path"), "json": _value("state")}),
+    records=(("demo:customer:", "customers"),),
+    example_answer={"reference": "CHG-1001", "record": {"version": "2"}},
+    left=_value("answer.record"),
+)  # fmt: skip
+_REVENUE = _http(
+    units=[
+        {
+            "name": "Recognise ${payload.period} of ${payload.contract}",
+            "undo_name": "Reversing entry for ${payload.contract}",
+            "amount": _value("payload.amount"),
+            "request": _post(
+                "journal-entries",
+                json={
+                    "contract": _value("payload.contract"),
+                    "customer": _value("payload.customer"),
+                    "period": _value("payload.period"),
+                    "method": _value("payload.method"),
+                    "currency": _value("payload.amount.currency"),
+                    "lines": [
+                        {"account": "deferred_revenue", "debit": _value("payload.amount.value")},
+                        {"account": "revenue", "credit": _value("payload.amount.value")},
+                    ],
+                },
+            ),
+        }
+    ],
+    reversal=(
+        "reverse_entry",
+        _post("journal-entries", _value("receipt.reference"), "reverse"),
+    ),
+    records=(("demo:contract:", "contracts"), ("demo:period:", "periods")),
+    example_answer={"reference": "JE-1001"},
+)
+
 CATALOGUE: tuple[dict[str, Any], ...] = (
     {
         "key": "vendor_payment",
@@ -122,6 +301,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "records_touched": 2,
         "reversal": ActionType.Reversal.COMPENSATE,
         "reversal_code": "credit_memo",
+        **_PAYMENT,
         "reversal_words": "A credit memo over the same amount is issued to the vendor. The money itself"
         " comes back only with the vendor's next settlement.",
         "sla": timedelta(minutes=5),
@@ -170,6 +350,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "business_key": "demo:purchase-order:{/vendor}:{/order}:{/amount/value}",
         "reversal": ActionType.Reversal.COMPENSATE,
         "reversal_code": "cancel_order",
+        **_PURCHASE,
         "reversal_words": "The order is cancelled with the vendor. After dispatch a cancellation fee may be due.",
         "sla": timedelta(hours=4),
         "severity": Severity.LOW,
@@ -232,6 +413,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "records_touched": 6,
         "reversal": ActionType.Reversal.COMPENSATE,
         "reversal_code": "cancel_lines",
+        **_SALE,
         "reversal_words": "Lines that were created are cancelled, the last first. Stock held for them is set free.",
         "sla": timedelta(hours=4),
         "severity": Severity.LOW,
@@ -282,6 +464,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "records_touched": 4,
         "reversal": ActionType.Reversal.RESTORE,
         "reversal_code": "restore",
+        **_CUSTOMER,
         "reversal_words": "The four records are put back as they were, unless somebody else changed them since.",
         "sla": timedelta(hours=2),
         "severity": Severity.LOW,
@@ -327,6 +510,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "records_touched": 2,
         "reversal": ActionType.Reversal.COMPENSATE,
         "reversal_code": "reverse_entry",
+        **_REVENUE,
         "reversal_words": "A reversing journal entry is posted in the same period, or in the next once it is closed.",
         "sla": timedelta(hours=4),
         "severity": Severity.MEDIUM,

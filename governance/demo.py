@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from governance import actors, decision_tree, ledger_triggers
-from governance.catalogue import CATALOGUE
+from governance.catalogue import CATALOGUE, TARGET
 from governance.ladder import DEFAULT_WINDOWS
 from governance.ledger import Act
 from governance.models import (
@@ -44,7 +44,6 @@ from governance.services import tokens
 from governance.vocabulary import Chain, Duty, Scope
 
 SEEDER = "seed_demo"  # the actor, in the record
-TARGET = "demo"  # connector and target of the whole catalogue
 ROSTER_FOR = timedelta(days=91)
 AGENT = "ap-agent"
 # On nobody's route, so that whoever is asked may answer: an agent's owner may not.
@@ -316,8 +315,7 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
 
 def _catalogue(act: Act, now: datetime) -> None:
     for entry in CATALOGUE:
-        config = {"target": TARGET, "operation": entry["key"]}
-        action = ActionType(**entry, connector=TARGET, connector_config=config, created_at=now)
+        action = ActionType(**entry, created_at=now)
         action.pass_tests()
         action.promote()
         action.save()
@@ -397,7 +395,8 @@ def write_private(path: Path, text: str) -> None:
 
 
 def facts(keys: Keys, *, url: str) -> dict[str, Any]:
-    """Return the demo file of DESIGN 8. The target is null while the demo has none."""
+    """Return the demo file of DESIGN 8. The target is null where none was started with it."""
+    target = settings.TARGETS.get(TARGET, {})
     return {
         "url": url,
         "users": [
@@ -405,6 +404,6 @@ def facts(keys: Keys, *, url: str) -> dict[str, Any]:
             for seat in SEATS
         ],
         "agents": [{"name": AGENT, "token": keys.token}],
-        "target": {"url": None, "token": None},
+        "target": {name: target.get(name) or None for name in ("url", "token")},
         "clock": {"speed": DemoClock.objects.values_list("speed", flat=True).get()},
     }

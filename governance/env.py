@@ -7,7 +7,9 @@ production where it is not.
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,3 +58,31 @@ def local_secret(path: Path) -> str:
         finally:
             fresh.unlink()
     return path.read_text()
+
+
+def targets(keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Read where each target is and what opens it: `TARGET_<KEY>_URL`, `_TOKEN` or `_TOKEN_FILE`.
+
+    Credentials come from here alone, never from the database. A target without
+    an address stays listed: calls to it fail, and say so.
+    """
+    return {key: _target(key) for key in keys}
+
+
+def _target(key: str) -> dict[str, str]:
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,59}", key):
+        raise ImproperlyConfigured(f"RECOURSE_TARGETS names {key!r}; use small letters and digits.")
+    name = f"TARGET_{key.upper().replace('-', '_')}"
+    url: str = env.str(f"{name}_URL", default="")
+    if url and not url.startswith(("http://", "https://")):
+        raise ImproperlyConfigured(f"{name}_URL must begin with https:// or http://.")
+    token: str = env.str(f"{name}_TOKEN", default="")
+    path: str = env.str(f"{name}_TOKEN_FILE", default="")
+    if path:
+        try:
+            token = Path(path).read_text().strip()
+        except (OSError, UnicodeDecodeError) as problem:
+            raise ImproperlyConfigured(f"{name}_TOKEN_FILE cannot be read: {problem}.") from problem
+    if not token.isascii() or not token.isprintable():
+        raise ImproperlyConfigured(f"{name}_TOKEN is no single line of plain characters.")
+    return {"url": url, "token": token}

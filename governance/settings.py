@@ -10,7 +10,7 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 
-from governance.env import ROOT, env, local_secret, profile, required
+from governance.env import ROOT, env, local_secret, profile, required, targets
 
 BASE_DIR = ROOT
 DEMO = profile() == "demo"
@@ -290,6 +290,8 @@ APPRISE_SCHEMES = env.list(
     default=["slack", "msteams", "workflows", "pagerduty", "opsgenie", "json", "jsons"],
 )
 CALLBACKS_MAY_BE_PRIVATE = DEMO  # a webhook to 10.0.0.5 is a hole in production and a test bed here
+# Where the systems of record are, and what opens them: {key: {"url", "token"}}.
+TARGETS = targets(env.list("RECOURSE_TARGETS", default=["demo"] if DEMO else []))
 WEBHOOK_KEY = (
     env.str("WEBHOOK_KEY", default="")
     or hashlib.sha256(b"webhook:" + SECRET_KEY.encode()).hexdigest()

@@ -1,0 +1,325 @@
+"""The connector itself: an action type's configuration, put to work.
+
+The configuration, by example (docs/decisions/0031 says why):
+
+    {
+      "target": "demo",                      whose address and token are in the environment
+      "gives": {"native_keys": true, "optimistic_locking": true},
+      "units": [ {"name": …, "undo_name": …, "amount": …, "record": …,
+                  "request": {"method": "POST", "path": ["payments"], "json": {…}}} ],
+      "receipt": {"reference": …, "data": …},    of {answer}; {reference} and all of it by default
+      "left": …,                                 the record in the answer of a write, if it is there
+      "records": [ {"prefix": "demo:vendor:", "path": ["vendors"]} ],
+      "lookup": {"path": ["operations"], "query": {"key": {"$eval": "key"}}, "answer": …},
+      "reversals": {"credit_memo": {"method": …, "path": …, "json": …}},
+      "example_answer": {…}                      of a write, so that all this can be tried at start
+    }
+
+`units`, `receipt`, `left`, `lookup` and `reversals` are json-e templates. A record's
+key goes on after its prefix with segments of the path, percent-encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote
+
+import httpx2
+from django.conf import settings
+
+from approvals import templating
+from governance import wording
+from governance.models import ActionType
+from rollback.connectors.base import (
+    Action,
+    Gives,
+    Json,
+    NotDone,
+    OutcomeUnknown,
+    Plan,
+    Reading,
+    Receipt,
+)
+from rollback.connectors.http import answers, client
+from rollback.connectors.http.shape import complaints
+from rollback.connectors.http.templating import address, header, outgoing, render
+
+KEY_HEADER = "Idempotency-Key"
+RECEIPT = {"reference": {"$eval": "answer.reference"}, "data": {"$eval": "answer"}}
+NAME = 200  # characters
+NOT_THERE = 404
+
+
+class Configured(Protocol):
+    """What is taken of an action type."""
+
+    @property
+    def connector_config(self) -> Any: ...
+    @property
+    def reversal(self) -> str: ...
+    @property
+    def reversal_code(self) -> str: ...
+
+
+class _Tried(NamedTuple):
+    connector_config: Any
+    reversal: str
+    reversal_code: str
+
+
+class HttpConnector:
+    """A `Connector` for one action type. Cheap to make; makes no call when made."""
+
+    timeout_s = client.WITHIN_S
+
+    def __init__(self, configured: Configured) -> None:
+        """Take the configuration as it is: `problems` has looked at it when we started."""
+        self._config: Mapping[str, Any] = configured.connector_config
+        self._undone = configured.reversal != ActionType.Reversal.NONE
+        self._code = configured.reversal_code
+        gives = self._config.get("gives", {})
+        self.target: str = self._config.get("target", "")
+        self.gives = Gives(
+            native_keys=bool(gives.get("native_keys")),
+            lookup="lookup" in self._config,
+            optimistic_locking=bool(gives.get("optimistic_locking")),
+        )
+
+    # --- Pure ---------------------------------------------------------------------------------
+
+    def units(self, action: Action) -> Sequence[Plan]:
+        """Turn an action into its units, in order; never empty.
+
+        Raises ValueError if the payload cannot be turned into units.
+        """
+        found = render(self._config.get("units"), _context(action), what="units")
+        if not isinstance(found, list) or not found:
+            raise ValueError("This payload has no units.")
+        return [self._plan(each, action) for each in found]
+
+    def reversal(self, action: Action, body: Json, receipt: Json) -> Json:
+        """Return the body that takes back a unit that was done.
+
+        Raises ValueError if there is none for it.
+        """
+        context = {**_context(action), "body": body, "receipt": receipt}
+        return self._back(context)
+
+    def restoration(self, record: str, state: Json) -> Json:
+        """Return the body that puts a record's state back.
+
+        Raises ValueError if there is none for it.
+        """
+        return self._back({"record": record, "path": self._place(record)[1], "state": state})
+
+    # --- Outside ------------------------------------------------------------------------------
+
+    def read(self, record: str) -> Reading | None:
+        """Return a record as it is now; None if the target does not have it. Raises CallFailed."""
+        entry, path = self._place(record)
+        answer = self._call("GET", address(path))
+        if answer.status_code == NOT_THERE:
+            return None
+        found = answers.judge(answer, token=self._token)
+        if "reading" in entry:
+            context = {"answer": found, "etag": answer.headers.get("etag", "")}
+            found = self._understood(entry["reading"], context, answer, "reading")
+        return answers.reading(found, answer.headers.get("etag", ""))
+
+    def send(self, body: Json, *, key: str, version: str = "") -> Receipt:
+        """Have the target do one unit under `key`, if the record still has `version`.
+
+        Raises CallFailed; ValueError for a body that is none of ours.
+        """
+        going = outgoing(body)
+        headers = {self._config.get("key_header", KEY_HEADER): header(key)}
+        if version:
+            headers["If-Match"] = f'"{header(version)}"'
+        answer = self._call(going.method, going.path, headers, going.content)
+        return self._receipt(answers.judge(answer, token=self._token), answer)
+
+    def probe(self, key: str) -> Receipt | None:
+        """Return what was done under `key`; None if the target knows nothing of it. Raises CallFailed."""
+        lookup = render(
+            {name: self._config["lookup"].get(name) for name in ("path", "query")},
+            {"key": header(key)},
+            what="lookup",
+        )
+        answer = self._call("GET", address(lookup["path"], lookup["query"]))
+        if answer.status_code in self._config["lookup"].get("absent", ()):
+            return None
+        found = answers.judge(answer, token=self._token)
+        template = self._config["lookup"].get("answer", {"$eval": "answer"})
+        done = self._understood(template, {"answer": found, "key": header(key)}, answer, "lookup")
+        return None if done is None else self._receipt(done, answer)
+
+    # --- At start -----------------------------------------------------------------------------
+
+    @classmethod
+    def problems(
+        cls,
+        config: Mapping[str, Any],
+        *,
+        reversal: str,
+        code: str,
+        example: Action,
+        records: Sequence[str],
+    ) -> Sequence[str]:
+        """Return, in sentences, why an action type with this configuration could not run or be undone.
+
+        Its templates are filled with the example, and nothing is called.
+        """
+        found = list(complaints(config))
+        undone = reversal != ActionType.Reversal.NONE
+        if not found and undone and code not in config.get("reversals", {}):
+            found.append(f"Its reversal “{code}” is not in the configuration of its connector.")
+        if not found:
+            try:
+                cls(_Tried(config, reversal, code))._try(reversal, example, records)
+            except (ValueError, OutcomeUnknown) as problem:
+                found.append(str(problem))
+        return found
+
+    def _try(self, reversal: str, example: Action, records: Sequence[str]) -> None:
+        for record in records:
+            address(self._place(record)[1])
+        answer = httpx2.Response(200)
+        plans = self.units(example)
+        for plan in plans:
+            if plan.record and plan.record not in records:
+                raise ValueError(f"A unit writes {plan.record}, which no snapshot is taken of.")
+            if reversal == ActionType.Reversal.RESTORE:
+                if not plan.record:
+                    raise ValueError(f"“{plan.name}” names no record, so it cannot be restored.")
+                self.restoration(plan.record, {})
+            elif "example_answer" in self._config:
+                done = self._receipt(self._config["example_answer"], answer)
+                receipt = {"reference": done.reference, "data": done.data}
+                if self._undone:
+                    self.reversal(example, plan.body, receipt)
+            elif self._undone:
+                raise ValueError("Its reversal cannot be tried: there is no example_answer.")
+        if "lookup" in self._config:
+            found = render(self._config["lookup"]["path"], {"key": "key"}, what="lookup")
+            query = render(self._config["lookup"].get("query"), {"key": "key"}, what="lookup")
+            address(found, query)
+
+    # --- Parts --------------------------------------------------------------------------------
+
+    def _plan(self, unit: Any, action: Action) -> Plan:
+        if not isinstance(unit, dict) or not isinstance(unit.get("name"), str):
+            raise ValueError("A unit is an object with a name and a request.")
+        outgoing(unit.get("request"))  # or it would fail when it is sent, which is too late
+        amount, currency = _amount(unit.get("amount"))
+        return Plan(
+            name=wording.plain(unit["name"], NAME),
+            body=unit["request"],
+            undo_name=wording.plain(str(unit.get("undo_name") or ""), NAME) if self._undone else "",
+            record=templating.exact(str(unit.get("record") or ""), action.payload),
+            amount=amount,
+            currency=currency,
+        )
+
+    def _back(self, context: Mapping[str, Any]) -> Json:
+        templates = self._config.get("reversals", {})
+        if self._code not in templates:
+            raise ValueError(f"There is no reversal “{self._code}”.")
+        body: Json = render(templates[self._code], context, what=f"reversal {self._code}")
+        outgoing(body)
+        return body
+
+    def _place(self, record: str) -> tuple[Mapping[str, Any], list[str]]:
+        """Return how a record is configured, and the segments of its path."""
+        known = [
+            each for each in self._config.get("records", ()) if record.startswith(each["prefix"])
+        ]
+        if not known:
+            raise ValueError(f"The connector does not know where {record} is.")
+        entry = max(known, key=lambda each: len(each["prefix"]))
+        rest = record.removeprefix(entry["prefix"])
+        return entry, [*entry["path"], *(unquote(each) for each in rest.split("/") if rest)]
+
+    def _receipt(self, answer: Any, whole: httpx2.Response) -> Receipt:
+        template = self._config.get("receipt", RECEIPT)
+        found = self._understood(template, {"answer": answer}, whole, "receipt")
+        reference = found.get("reference") if isinstance(found, dict) else None
+        data = found.get("data", {}) if isinstance(found, dict) else None
+        if isinstance(reference, bool) or not isinstance(reference, str | int) or reference == "":
+            answers.unreadable(whole, "does not name what was done")
+        if not isinstance(data, dict):
+            answers.unreadable(whole, "does not say what was done")
+        left = None
+        if "left" in self._config:
+            left = self._understood(self._config["left"], {"answer": answer}, whole, "left")
+        return Receipt(
+            wording.plain(str(reference), NAME),
+            data,
+            None if left is None else answers.reading(left),
+        )
+
+    def _understood(
+        self, template: Any, context: Mapping[str, Any], answer: httpx2.Response, what: str
+    ) -> Any:
+        try:
+            return render(template, context, what=what)
+        except ValueError:
+            answers.unreadable(answer, "does not have what we look for")
+
+    @property
+    def _at(self) -> Mapping[str, str]:
+        found: Mapping[str, str] = settings.TARGETS.get(self.target, {})
+        return found
+
+    @property
+    def _token(self) -> str:
+        return self._at.get("token", "")
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> httpx2.Response:
+        url = self._at.get("url", "")
+        if not url:
+            raise NotDone(f"no address is configured for target {self.target}")
+        sent = {
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "Recourse",
+            **(headers or {}),
+        }
+        if self._token:
+            sent["authorization"] = f"Bearer {self._token}"
+        if content is not None:
+            sent["content-type"] = "application/json"
+        try:
+            return client.call(method, url.rstrip("/") + path, headers=sent, content=content)
+        except client.NotSent as problem:
+            said = answers.without(str(problem), self._token)
+            raise NotDone(f"{self.target} cannot be reached: {said}") from problem
+        except client.NoAnswer as problem:
+            said = answers.without(str(problem), self._token)
+            raise OutcomeUnknown(f"No answer from {self.target}: {said}") from problem
+
+
+def _context(action: Action) -> dict[str, Any]:
+    amount = "" if action.amount is None else wording.figures(action.amount, action.currency)
+    return {
+        "payload": action.payload,
+        "amount": amount.replace(",", ""),
+        "currency": action.currency,
+        "business_key": action.business_key,
+    }
+
+
+def _amount(value: Any) -> tuple[Decimal | None, str]:
+    if value is None:
+        return None, ""
+    try:
+        return Decimal(value["value"]), str(value["currency"])
+    except (TypeError, KeyError, InvalidOperation) as problem:
+        raise ValueError('A unit\'s amount is {"value", "currency"}.') from problem
