@@ -12,12 +12,12 @@ from django.apps import apps
 from django.conf import settings
 from django_fsm import FSMField
 
-from approvals.audits import AUDITS
+from approvals.audits import all_audits
 from approvals.due import due_of
 from approvals.models import OPEN, ActionRequest
 from governance.decision_tree import ENTERS_AT, cells
 from governance.vocabulary import Impact, Severity
-from tests.factories import RequestFactory, StepFactory
+from tests.factories import MONDAY_9AM, RequestFactory, StepFactory
 from tools import state_machines
 
 
@@ -50,32 +50,55 @@ def test_every_model_with_transitions_is_drawn():
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("state", OPEN)
-def test_the_page_lists_exactly_the_states_whose_clock_is_known(state):
-    request = RequestFactory(state=state)
-    step = StepFactory(request=request, opened_at=request.submitted_at + timedelta(minutes=1))
+def test_the_page_lists_the_open_states_that_something_enters():
+    entered = {each.state for each in state_machines.movers()}
 
-    if state in {each.state for each in state_machines.movers()}:
-        assert due_of(request, waiting=step) is not None
-    else:
-        with pytest.raises(LookupError, match=state):
-            due_of(request, waiting=step)
+    assert set(OPEN) - entered == {ActionRequest.State.HELD, ActionRequest.State.BLOCKED}
 
 
 @pytest.mark.django_db
 def test_the_clock_of_each_state_is_the_one_the_page_names():
-    pending = RequestFactory(state=ActionRequest.State.PENDING)
+    S, now = ActionRequest.State, MONDAY_9AM
+    minute = timedelta(minutes=1)
+    pending = RequestFactory(state=S.PENDING)
     step = StepFactory(request=pending)
-    approved = RequestFactory(state=ActionRequest.State.APPROVED)
-    present = RequestFactory(state=ActionRequest.State.APPROVED, person_present=True)
+    approved = RequestFactory(state=S.APPROVED)
+    present = RequestFactory(state=S.APPROVED, person_present=True)
+    run = RequestFactory.build(state=S.EXECUTING)
+    run.lease_until, run.run_deadline = now + minute, now + 2 * minute
 
     assert due_of(pending, waiting=step) == step.due_at
-    assert due_of(approved, waiting=None) == approved.approved_at + timedelta(minutes=30)
-    assert due_of(present, waiting=None) == present.approved_at + timedelta(minutes=15)
+    assert due_of(approved, waiting=None) == approved.approved_at + 30 * minute
+    assert due_of(present, waiting=None) == present.approved_at + 15 * minute
+    assert due_of(run, waiting=None) == run.lease_until
+    run.lease_until = now + 3 * minute
+    assert due_of(run, waiting=None) == run.run_deadline
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("asked", [False, True])
+def test_of_several_clocks_the_earliest_moves_a_request(asked):
+    S, now = ActionRequest.State, MONDAY_9AM
+    request = RequestFactory.build(state=S.ROLLING_BACK)
+    step = StepFactory.build(due_at=now + timedelta(minutes=5)) if asked else None
+    request.next_attempt_at, request.run_deadline = None, now + timedelta(minutes=1)
+
+    assert due_of(request, waiting=step) == (step.due_at if asked else request.run_deadline)
+    request.next_attempt_at = now
+    assert due_of(request, waiting=step) == now
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", OPEN)
+def test_an_open_state_without_any_clock_is_a_defect(state):
+    request = RequestFactory.build(state=state, approved_at=None)
+
+    with pytest.raises(LookupError, match=state):
+        due_of(request, waiting=None)
 
 
 def test_every_sweep_that_the_page_names_is_driven_by_the_clock():
-    named = {each.swept_by for each in state_machines.movers()}
+    named = {name for each in state_machines.movers() for name in each.swept_by}
 
     assert named <= set(settings.RECOURSE_SWEEPS)
 
@@ -187,7 +210,7 @@ def kinds_of_alerts():
                     case ast.Name(id="kind"):
                         pass  # handed on: whoever calls says it
                     case ast.JoinedStr() if ast.unparse(kind) == "f'audit.{audit}'":
-                        kinds |= {f"audit.{audit}" for audit in AUDITS}
+                        kinds |= {f"audit.{audit}" for audit in all_audits()}
                     case _:
                         pytest.fail(f"{module}: an alert of kind {ast.unparse(kind)}")
     return kinds

@@ -28,7 +28,7 @@ class Mover(NamedTuple):
 
     state: str
     due_at: str
-    swept_by: str  # its dotted name, as in settings.RECOURSE_SWEEPS
+    swept_by: tuple[str, ...]  # dotted names, as in settings.RECOURSE_SWEEPS
     then: str
 
 
@@ -39,19 +39,44 @@ def movers() -> tuple[Mover, ...]:
 
     begin = wording.span(ladder.BEGIN_WITHIN)
     present = wording.span(ladder.BEGIN_WITHIN_PERSON_PRESENT)
+    run, undo = wording.span(ladder.RUN_WITHIN), wording.span(ladder.UNDO_WITHIN)
+    worker = "rollback.sweeps.call_the_worker"
+    climbs = "approvals.sweeps.climb_underway"
     state = ActionRequest.State
     return (
         Mover(
             state.PENDING,
             "the waiting step's clock",
-            "approvals.sweeps.climb_due_steps",
+            ("approvals.sweeps.climb_due_steps",),
             "the step expires; the request climbs to the next rung that can be asked, or ends `expired`",
         ),
         Mover(
             state.APPROVED,
             f"approval + {begin}; a person present: + {present}",
-            "approvals.sweeps.end_lapsed_approvals",
-            "it was not begun: `expired`, reason `lapsed`, with an alert",
+            (worker, "approvals.sweeps.end_lapsed_approvals"),
+            "the worker begins it at once; not begun by then it is `troubled`, with a case;"
+            " a person present: `expired`, reason `lapsed`, with an alert",
+        ),
+        Mover(
+            state.EXECUTING,
+            f"the earlier of lease and run deadline ({run} from the first lease, kept by take-overs)",
+            (worker, "approvals.sweeps.trouble_overdue_runs"),
+            "a lease that ran out is taken over and resumed; at the deadline nothing more is sent:"
+            " `troubled`, with a case",
+        ),
+        Mover(
+            state.TROUBLED,
+            "the earlier of the next attempt and the waiting step's clock",
+            (worker, climbs),
+            "it is tried again; or the step expires and the path goes on: undone, or `expired` if"
+            " nothing was done",
+        ),
+        Mover(
+            state.ROLLING_BACK,
+            f"the earliest of lease, next attempt, deadline ({undo}) and the `undo` step's clock",
+            (worker, "approvals.sweeps.ask_about_overdue_undos", climbs),
+            "it is taken over or tried again; at the deadline whoever is on call is asked; at the end"
+            " of that path it is `stranded`",
         ),
     )
 
@@ -127,13 +152,14 @@ def _table_of_movers() -> str:
         "## Who moves an open request, and when",
         "",
         "`due_at` is written by `approvals.due.set_due` alone, in the transaction of its source.",
-        "States that nothing enters yet are left out; `approvals.due` refuses them.",
+        "States that nothing enters yet (`held`, `blocked`) are left out.",
         "",
         "| state | `due_at` is | swept by | at that instant |",
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {each.state} | {each.due_at} | `{each.swept_by}` | {each.then} |".replace("\u00a0", " ")
+        f"| {each.state} | {each.due_at} | {', '.join(f'`{name}`' for name in each.swept_by)}"
+        f" | {each.then} |".replace("\u00a0", " ")
         for each in movers()
     ]
     return "\n".join(lines) + "\n"

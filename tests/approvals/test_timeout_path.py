@@ -264,17 +264,34 @@ def test_a_refused_address_passes_over_only_for_somebody_reachable(company, time
     assert Alert.objects.filter(kind="ask.unreachable").count() == 1
 
 
-def test_an_approval_that_nothing_begins_lapses(company, timeline):
+def test_an_approval_that_nothing_begins_is_a_failure_and_ends_after_its_path(company, timeline):
     request = ask_for_payment(company)
     answer(request, company.finance_manager, now=MONDAY_9AM + M)
 
     timeline.advance(minutes=31)
+    request.refresh_from_db()
+    assert request.state == "troubled"
+    timeline.advance(minutes=30)
+
+    request.refresh_from_db()
+    assert (request.state, request.end_reason) == ("expired", "target")
+    assert request.ended_at == MONDAY_9AM + 61 * M
+    assert Alert.objects.filter(kind="execution.failed").exists()
+    assert not request.holds_key
+
+
+def test_an_approval_with_a_person_present_lapses(company, timeline):
+    request = ask_for_payment(company)
+    answer(request, company.finance_manager, now=MONDAY_9AM + M)
+    due_at = MONDAY_9AM + 16 * M
+    ActionRequest.objects.filter(pk=request.pk).update(person_present=True, due_at=due_at)
+
+    timeline.advance(minutes=16)
 
     request.refresh_from_db()
     assert (request.state, request.end_reason) == ("expired", "lapsed")
-    assert request.ended_at == MONDAY_9AM + 31 * M
+    assert request.ended_at == due_at
     assert Alert.objects.filter(kind="request.lapsed").exists()
-    assert not request.holds_key
 
 
 def test_states_only_ever_come_from_the_tables(company, timeline):
