@@ -22,6 +22,9 @@ from approvals.callbacks import NameUnknown, system_addresses
 CONNECT_WITHIN_S = 3.0
 WITHIN_S = 8.0  # all of a call
 ANSWER_LIMIT = 1024 * 1024  # bytes
+# What is read of an answer's head. Not its encoding: we ask for none, and a little that unpacks to
+# a lot would be unpacked here.
+HEADERS = (b"date", b"etag", b"retry-after")
 KEEP_S = 20.0  # an idle connection
 CONNECTIONS = 20
 
@@ -35,12 +38,18 @@ class NoAnswer(Exception):
 
 
 def call(
-    method: str, url: str, *, headers: Mapping[str, str], content: bytes | None = None
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    content: bytes | None = None,
+    within_s: float = WITHIN_S,
 ) -> httpx2.Response:
-    """Call a target once. Follows no redirect, asks no proxy, ends within `WITHIN_S`.
+    """Call a target once. Follows no redirect, asks no proxy, ends within `within_s` real seconds.
 
     Raises NotSent, NoAnswer, each with a line for people.
     """
+    _now.deadline, _now.has_left = time.monotonic() + within_s, False
     try:
         return _client(url).request(method, url, headers=headers, content=content)
     except httpx2.InvalidURL as problem:
@@ -109,7 +118,6 @@ class _Transport(httpx2.BaseTransport):
         )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        _now.deadline, _now.has_left = time.monotonic() + WITHIN_S, False
         target = httpcore2.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -125,7 +133,8 @@ class _Transport(httpx2.BaseTransport):
                 extensions={"timeout": {"pool": CONNECT_WITHIN_S}},
             ) as answer:
                 body = _whole(answer.iter_stream())
-                return httpx2.Response(answer.status, headers=answer.headers, content=body)
+                told = [pair for pair in answer.headers if pair[0].lower() in HEADERS]
+                return httpx2.Response(answer.status, headers=told, content=body)
         except (httpcore2.TimeoutException, TimeoutError) as problem:
             raise _failed("it did not answer in time") from problem
         except httpcore2.ProtocolError as problem:

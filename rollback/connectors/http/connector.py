@@ -297,7 +297,13 @@ class HttpConnector:
         if content is not None:
             sent["content-type"] = "application/json"
         try:
-            return client.call(method, url.rstrip("/") + path, headers=sent, content=content)
+            return client.call(
+                method,
+                url.rstrip("/") + path,
+                headers=sent,
+                content=content,
+                within_s=self.timeout_s,
+            )
         except client.NotSent as problem:
             said = answers.without(str(problem), self._token)
             raise NotDone(f"{self.target} cannot be reached: {said}") from problem
