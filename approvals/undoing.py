@@ -15,6 +15,7 @@ from governance.models import Appointment, Person, PolicyVersion
 from governance.vocabulary import Duty
 
 Office = Appointment.Office
+OF_A_REVIEW = "A review ordered this, and it is confirmed there by a second reviewer."
 
 
 @dataclass(frozen=True, slots=True)

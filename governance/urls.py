@@ -34,6 +34,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("governance.pages")),
     path("", include("approvals.urls")),
+    path("", include("rollback.urls")),
     path("api/", include("approvals.api.urls")),
 ]
 handler500 = "approvals.api.problems.server_error"

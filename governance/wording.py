@@ -79,6 +79,12 @@ def span(length: timedelta) -> str:
     return _parts((seconds // _DAY, "days"))
 
 
+def duration(length: timedelta) -> str:
+    """Say how long a call took, or the wait before it: "0.4 s" under ten seconds, else as `span`."""
+    seconds = abs(length).total_seconds()
+    return f"{seconds:.1f}{NBSP}s" if seconds < 10 else span(length)
+
+
 def short_span(length: timedelta) -> str:
     """Say the largest unit only, for the rail: "1 h", "22 min"."""
     return NBSP.join(span(length).split(NBSP)[:2])

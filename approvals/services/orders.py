@@ -16,6 +16,7 @@ from approvals.locks import lock_request
 from approvals.models import ActionRequest, Order
 from approvals.services.writes import Writes
 from approvals.undoing import (
+    OF_A_REVIEW,
     Circle,
     circle_of,
     may_confirm,
@@ -108,7 +109,7 @@ def _may(circle: Circle, actor: Person, waiting: Order | None) -> None:
     """Raise NotYours with the reason, where the actor may neither order nor, if one waits, confirm."""
     why = why_not_order(circle, actor.pk)
     if waiting is not None and waiting.review_id is not None:
-        why = "A review ordered this, and it is confirmed there by a second reviewer."
+        why = OF_A_REVIEW
     elif waiting is not None and waiting.ordered_by_id != actor.pk:
         why = why_not_confirm(circle, actor.pk, orderer=waiting.ordered_by_id)
     if not actor.is_active:

@@ -9,6 +9,7 @@ from approvals.services.escalate import subject_of
 from approvals.story.reading import Reading
 from approvals.story.shapes import Holds
 from approvals.story.silence import passed_on
+from approvals.story.states import CARRIED_OUT
 from approvals.story.words import (
     begin_within,
     did,
@@ -43,6 +44,9 @@ def started(reading: Reading) -> str:
             within = wording.span(begin_within(reading.request))
             return f"It has {within} to begin, from {reading.at(reading.request.approved_at)}."
         return ""
+    if reading.is_automatic:
+        window = wording.span(step.due_at - step.opened_at)
+        return f"It is tried again for {window}, from {reading.at(step.opened_at)}."
     whose = "Your" if reading.mine else "Their"
     return f"{whose} {wording.span(step.due_at - step.opened_at)} started at {reading.at(step.opened_at)}."
 
@@ -74,6 +78,7 @@ def can_decide(reading: Reading) -> bool:
     """Whether the reader may decide now, on this page."""
     return (
         reading.mine is not None
+        and reading.asks_leave
         and not reading.over
         and not reading.request.person_present
         and _hindrance(reading) is None
@@ -123,6 +128,8 @@ def holds(reading: Reading) -> Holds:
                 f"The window closed at {reading.at_seconds(step.due_at)}.",
                 f"{passed_on(reading)} at any moment.",
             )
+        if not reading.asks_leave:
+            return _holds_underway(reading)
         if request.person_present:
             return Holds(
                 "warn",
@@ -147,8 +154,10 @@ def holds(reading: Reading) -> Holds:
         return Holds(
             "good",
             f"{upper_first(the([last.person], reading.reader))} approved this at {reading.at_seconds(last.at)}.",
-            "Nothing has begun it yet.",
+            "It begins within seconds, unless another request holds the same record.",
         )
+    if request.state in CARRIED_OUT or request.end_reason == "target":
+        return _holds_underway(reading)
     if request.state == S.REJECTED and last is not None:
         return Holds(
             "bad",
@@ -156,15 +165,24 @@ def holds(reading: Reading) -> Holds:
             f"It has ended, and {reading.nothing_done}. The agent may ask again with a new request.",
         )
     if request.state == S.EXPIRED and request.ended_at:
+        ended = reading.at_seconds(request.ended_at)
         if request.end_reason == "lapsed":
-            words = (
-                f"It was approved, and nothing began it by {reading.at_seconds(request.ended_at)}."
+            words = f"It was approved, and nothing began it by {ended}."
+        elif request.end_reason == "basis_changed":
+            words = f"The record changed after it was asked for, so it ended at {ended}."
+            return Holds(
+                "bad", words, f"{upper_first(reading.nothing_done)}. The agent may ask again."
             )
         else:
-            words = f"Nobody decided by {reading.at_seconds(request.ended_at)}."
+            words = f"Nobody decided by {ended}."
         return Holds(
             "bad", words, f"It has ended, and {reading.nothing_done}. Silence never approves."
         )
+    if request.state == S.BLOCKED:
+        more = "What was done stays until then." if request.has_effects else ""
+        return Holds("warn", "A rule forbids it.", f"Compliance is asked. {more}".strip())
+    if request.state == S.DENIED:
+        return Holds("bad", "Compliance denied this.", f"It has ended, and {reading.nothing_done}.")
     if request.state == S.WITHDRAWN and request.ended_at:
         return Holds(
             "info",
@@ -176,6 +194,50 @@ def holds(reading: Reading) -> Holds:
         f"It is {request.get_state_display().lower()}.",
         "Nobody is asked to approve it now.",
     )
+
+
+def _holds_underway(reading: Reading) -> Holds:
+    """Say what holds once it was approved: it is done, undone, or neither."""
+    request, ended = reading.request, reading.request.ended_at
+    when = f" at {reading.at_seconds(ended)}" if ended else ""
+    asked = _asked_to_mend(reading)
+    match request.state:
+        case S.EXECUTING:
+            return Holds("info", "It is being carried out.", "Nobody has to decide anything now.")
+        case S.TROUBLED:
+            return Holds("bad", "It could not go on.", asked or "It is tried again by itself.")
+        case S.ROLLING_BACK:
+            return Holds("warn", "What was done is being undone.", asked)
+        case S.COMPLETED:
+            return Holds(
+                "good", f"It was carried out{when}.", "Each part of it has its checkpoint."
+            )
+        case S.COMPLETED_MANUALLY:
+            return Holds("good", f"A person finished it by hand{when}.", "")
+        case S.ROLLED_BACK:
+            return Holds("info", f"It was undone{when}.", "Nothing of it is left in the target.")
+        case S.STRANDED:
+            return Holds(
+                "bad",
+                f"It is half done, and could not be undone{when}.",
+                "Two people have to clean it up. Until then nothing else may touch the record.",
+            )
+        case S.EXPIRED:
+            return Holds(
+                "bad",
+                f"The target did not take it in time, so it ended{when}.",
+                f"{upper_first(reading.nothing_done)}. The agent may ask again with a new request.",
+            )
+    return Holds("info", f"It is {request.get_state_display().lower()}.", asked)
+
+
+def _asked_to_mend(reading: Reading) -> str:
+    """Say who is asked to see to it, and until when."""
+    who, step = reading.who_is_asked, reading.step
+    if not who or step is None or step.due_at is None:
+        return ""
+    are = "are" if who.startswith("you") or " and " in who else "is"
+    return f"{upper_first(who)} {are} asked to see to it until {reading.at(step.due_at)}."
 
 
 def _holds_pending(reading: Reading, own: Decision | None) -> Holds:

@@ -10,7 +10,7 @@ from approvals.story.payload import REASON_LENGTH
 from approvals.story.reading import Reading
 from approvals.story.shapes import Entry, Reached, Sent
 from approvals.story.words import NAMES_SHOWN, asked_names, did, passed_over_because, upper_first
-from governance import wording
+from governance import ladder, wording
 from governance.vocabulary import ExceptionType, Level, Path, Response, RuleSource, Verdict
 
 S = ActionRequest.State
@@ -30,6 +30,13 @@ SOURCES = {
     RuleSource.RUNBOOK: "The runbook says so.",
     RuleSource.OURS: "The runbook is silent here; this is the product's own rule.",
     RuleSource.LOCAL: "This rule was edited here.",
+}
+ENDS = {
+    S.COMPLETED: ("Carried out", False),
+    S.COMPLETED_MANUALLY: ("Finished by hand", False),
+    S.ROLLED_BACK: ("Undone: nothing of it is left in the target", False),
+    S.STRANDED: ("Half done and not undone, and nobody answered", True),
+    S.DENIED: ("Compliance denied it", True),
 }
 VIA_WORDS = {Notice.Via.EMAIL: ("mail", "E-mail"), Notice.Via.APPRISE: ("smartphone", "Message")}
 
@@ -94,6 +101,9 @@ def _step_entry(reading: Reading, step: Step, *, is_first: bool) -> Entry:
     level = f"(L{step.level})"
     lead = f"{reading.request.agent.name} asked for this; " if is_first else ""
     is_here = step.state == Step.State.WAITING
+    if (Path(step.path), Level(step.level)) in ladder.AUTOMATIC:
+        tries = "It is tried again by itself" if is_here else "It was tried again by itself"
+        return Entry(step.opened_at, f"{tries} {level}", is_here=is_here)
     if step.state == Step.State.PASSED_OVER and not at_once:
         title = f"{lead}nobody could be asked {level}" if lead else f"Nobody could be asked {level}"
         return Entry(step.opened_at, title, passed=over, is_here=is_here)
@@ -204,6 +214,15 @@ def _end_entry(reading: Reading) -> Entry | None:
             nothing,
             is_bad=True,
         )
+    if request.state == S.EXPIRED and request.end_reason == "target":
+        return Entry(
+            request.ended_at, "The target did not take it in time: closed", nothing, is_bad=True
+        )
+    if request.state == S.EXPIRED and request.end_reason == "basis_changed":
+        return Entry(
+            request.ended_at, "The record had changed since it was asked for: closed", nothing,
+            is_bad=True,
+        )  # fmt: skip
     if request.state == S.EXPIRED:
         return Entry(
             request.ended_at, "Nobody decided: closed as expired",
@@ -213,4 +232,7 @@ def _end_entry(reading: Reading) -> Entry | None:
         return Entry(request.ended_at, "Closed as rejected", nothing, is_bad=True)
     if request.state == S.WITHDRAWN:
         return Entry(request.ended_at, f"{request.agent.name} withdrew it", nothing)
-    return Entry(request.ended_at, f"Closed: {request.get_state_display().lower()}")
+    title, is_bad = ENDS.get(
+        S(request.state), (f"Closed: {request.get_state_display().lower()}", False)
+    )
+    return Entry(request.ended_at, title, is_bad=is_bad)

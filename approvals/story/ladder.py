@@ -120,14 +120,12 @@ def _end_rung(reading: Reading) -> Rung:
             reading.ends_at,
         )
     if request.state == S.APPROVED:
-        by = (
-            f"Begins by {reading.at(request.due_at)}, else {reading.nothing_done}"
-            if request.due_at
-            else ""
-        )
+        late = reading.nothing_done if request.person_present else "it is a system failure"
+        by = f"Begins by {reading.at(request.due_at)}, else {late}" if request.due_at else ""
         return Rung("end", "End", "circle-check", "Approved", by, request.approved_at)
     words = ended_word(request)
     good = request.state in (S.COMPLETED, S.COMPLETED_MANUALLY)
     icon = "circle-check" if good else "circle-dashed"
-    end = "" if good or request.is_open or request.has_effects else nothing
+    quiet = good or request.is_open or request.has_effects or request.had_effects
+    end = "" if quiet else nothing
     return Rung("end", "End", icon, words, end, request.ended_at)

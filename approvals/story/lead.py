@@ -10,7 +10,7 @@ from approvals.story.states import ended_word
 from approvals.story.words import did, listed, passed_over_because, the, upper_first
 from governance import wording
 from governance.models import Person
-from governance.vocabulary import Level, Path
+from governance.vocabulary import ExceptionType, Level, Path, Verdict
 
 S = ActionRequest.State
 
@@ -31,6 +31,9 @@ def lead(reading: Reading) -> str:
 
 def _how_it_went(reading: Reading) -> str:
     request = reading.request
+    carried_out = _how_it_is_carried_out(reading)
+    if carried_out:
+        return carried_out
     silence = _silence(reading)
     if reading.step is not None:
         who = reading.who_is_asked
@@ -53,11 +56,73 @@ def _how_it_went(reading: Reading) -> str:
     if request.state == S.EXPIRED and request.end_reason == "lapsed" and last is not None:
         who = the([last.person], reading.reader)
         return f"{upper_first(who)} approved it at {reading.at(last.at)}, and nothing began it in time."
+    if request.state == S.EXPIRED and request.end_reason == "basis_changed" and request.ended_at:
+        return (
+            "The record changed after this was asked, so what was approved is no longer what would"
+            f" be done. It was closed at {reading.at(request.ended_at)}."
+        )
     if request.state == S.EXPIRED and request.ended_at:
         return f"Nobody decided, so it was closed at {reading.at(request.ended_at)}."
     if request.ended_at:
         return f"{ended_word(request)} at {reading.at(request.ended_at)}."
     return f"It is {request.get_state_display().lower()}."
+
+
+def _how_it_is_carried_out(reading: Reading) -> str:
+    """Say what came after the approval; nothing where nothing did."""
+    request, ended = reading.request, reading.request.ended_at
+    approved = _approved(reading)
+    match request.state:
+        case S.EXECUTING:
+            return f"{approved} It is being carried out now.".strip()
+        case S.TROUBLED:
+            why = _trouble(reading) or "It could not go on."
+            return f"{approved} {why}{_asked_now(reading)}".strip()
+        case S.BLOCKED if request.approved_at is not None:
+            return f"{approved} Then a rule forbade it, and compliance is asked.".strip()
+        case S.ROLLING_BACK:
+            return f"{approved} What was done of it is being undone.{_asked_now(reading)}".strip()
+        case S.COMPLETED if ended:
+            return f"{approved} It was carried out at {reading.at(ended)}.".strip()
+        case S.COMPLETED_MANUALLY if ended:
+            return f"{approved} A person finished it by hand at {reading.at(ended)}.".strip()
+        case S.ROLLED_BACK if ended:
+            return f"{approved} It was undone at {reading.at(ended)}, and nothing of it is left.".strip()
+        case S.STRANDED if ended:
+            return (
+                f"{approved} It was half done, could not be undone, and nobody answered by"
+                f" {reading.at(ended)}. People have to clean it up."
+            ).strip()
+        case S.EXPIRED if ended and request.end_reason == "target":
+            return (
+                f"{approved} The target did not take it in time, and nothing was done. It was"
+                f" closed at {reading.at(ended)}."
+            ).strip()
+    return ""
+
+
+def _approved(reading: Reading) -> str:
+    yes = [each for each in reading.packet.decisions if each.verdict == Verdict.APPROVE]
+    if not yes:
+        return ""
+    who = upper_first(the([yes[-1].person], reading.reader))
+    return f"{who} approved it at {reading.at(yes[-1].at)}."
+
+
+def _trouble(reading: Reading) -> str:
+    cases = [
+        each for each in reading.packet.cases if each.exception == ExceptionType.SYSTEM_FAILURE
+    ]
+    reason = wording.plain(cases[-1].reason, 300) if cases else ""
+    return reason if not reason or reason.endswith(".") else f"{reason}."
+
+
+def _asked_now(reading: Reading) -> str:
+    who = reading.who_is_asked
+    if not who:
+        return ""
+    are = "are" if who.startswith("you") or " and " in who else "is"
+    return f" {upper_first(who)} {are} asked."
 
 
 def _silence(reading: Reading) -> str:

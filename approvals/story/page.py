@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, tzinfo
 
+from approvals.models import Step
 from approvals.packets import Packet
 from approvals.story import aside, silence
 from approvals.story.chain import chain
@@ -12,10 +13,10 @@ from approvals.story.lead import lead
 from approvals.story.payload import facts_of, paragraphs, safe_url, source_words, title_of
 from approvals.story.reading import Reading
 from approvals.story.shapes import Story
-from approvals.story.states import state_of
+from approvals.story.states import has_execution, state_of
 from approvals.story.why import passed_over, why_asked
 from approvals.story.words import begin_within
-from governance import wording
+from governance import ladder, wording
 from governance.models import ActionType, Person
 from governance.vocabulary import Level, Path
 
@@ -49,7 +50,7 @@ def tell(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> Stor
         lead=lead(reading),
         path=shown.path if shown else Path.APPROVAL,
         level=shown.level if shown else Level.L0,
-        level_word=LEVEL_WORDS[Level(shown.level)] if shown else "",
+        level_word=_level_word(shown) if shown else "",
         state_words=state_words,
         state_kind=state_kind,
         state_icon=state_icon,
@@ -73,6 +74,7 @@ def tell(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> Stor
         nothing_head=silence.nothing_head(reading),
         nothing=silence.nothing(reading),
         can_decide=aside.can_decide(reading),
+        has_execution=has_execution(request),
         holds=aside.holds(reading),
         thing=f"the {action.name.lower().split()[-1]}" if action.name.split() else "it",
         approve_words=(
@@ -94,6 +96,14 @@ def tell(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> Stor
         digest=request.digest,
         digest_short=_short(request.digest),
     )
+
+
+def _level_word(step: Step) -> str:
+    path, level = Path(step.path), Level(step.level)
+    if (path, level) in ladder.AUTOMATIC:
+        return "Tried again"
+    on_call = path in (Path.SYSTEM_FAILURE, Path.UNDO) and level == Level.L2
+    return "On call" if on_call else LEVEL_WORDS[level]
 
 
 def _undo_how(action: ActionType) -> str:

@@ -11,9 +11,11 @@ from approvals.packets import Packet
 from approvals.story.ahead import ahead_of
 from approvals.story.shapes import Ahead
 from approvals.story.words import nothing_done, the
-from governance import wording
+from governance import ladder, wording
 from governance.models import Person
-from governance.vocabulary import Path
+from governance.vocabulary import Level, Path
+
+ASKS_LEAVE = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ class Reading:
     def first_step(self) -> Step | None:
         """The step on which those first asked were asked."""
         return next((step for step in self.packet.steps if step.path == Path.APPROVAL), None)
+
+    @property
+    def asks_leave(self) -> bool:
+        """The step that waits asks whether it may be done. Others ask how it is to go on."""
+        return self.step is not None and self.step.path in ASKS_LEAVE
+
+    @property
+    def is_automatic(self) -> bool:
+        """Nobody is asked on the step that waits: it is tried again until it ends."""
+        step = self.step
+        return step is not None and (Path(step.path), Level(step.level)) in ladder.AUTOMATIC
 
     @property
     def over(self) -> bool:

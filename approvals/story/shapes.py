@@ -120,6 +120,7 @@ class Story:
     nothing_head: str
     nothing: tuple[str, ...]
     can_decide: bool
+    has_execution: bool  # something is, was or is about to be done in the target
     holds: Holds
     thing: str  # "the payment"
     approve_words: str  # what a yes leads to

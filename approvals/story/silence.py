@@ -6,6 +6,8 @@ from approvals.models import ActionRequest
 from approvals.story.reading import Reading
 from approvals.story.shapes import Ahead
 from approvals.story.words import listed, upper_first
+from governance import ladder
+from governance.vocabulary import Path
 
 S = ActionRequest.State
 
@@ -14,6 +16,8 @@ def nothing_head(reading: Reading) -> str:
     """Begin the sentence that `nothing` goes on with."""
     if reading.request.state == S.APPROVED:
         return "If nothing begins it,"
+    if reading.is_automatic:
+        return "If no attempt succeeds,"
     return "If you do nothing," if reading.mine else "If nobody answers,"
 
 
@@ -22,8 +26,8 @@ def nothing(reading: Reading) -> tuple[str, ...]:
     step, request = reading.step, reading.request
     if step is None or step.due_at is None or reading.ends_at is None:
         if request.state == S.APPROVED and request.due_at:
-            return (f"it ends at {reading.at(request.due_at)} and {reading.nothing_done}.",)
-        return ()
+            return (_not_begun(reading),)
+        return _how_it_ends(reading)
     opening = [rung for rung in reading.ahead if rung.opens]
     end = reading.at(reading.ends_at)
     if not opening:
@@ -37,10 +41,36 @@ def nothing(reading: Reading) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _not_begun(reading: Reading) -> str:
+    due_at = reading.request.due_at
+    when = reading.at(due_at) if due_at is not None else ""
+    if reading.request.person_present:
+        return f"it ends at {when} and {reading.nothing_done}."
+    return f"that is a system failure at {when}, and it is tried again."
+
+
+def _how_it_ends(reading: Reading) -> tuple[str, ...]:
+    """Say what silence comes to where the question is not whether it may be done."""
+    step, request = reading.step, reading.request
+    if step is None or step.due_at is None:
+        return ()
+    when = reading.at(step.due_at)
+    higher = [level for level in ladder.rungs(Path(step.path)) if level > step.level]
+    if higher:
+        return (f"the next management level is asked at {when}.",)
+    if step.path == Path.UNDO:
+        return (f"it is stranded at {when}: half done, and for people to clean up.",)
+    if request.has_effects:
+        return (f"what was done is undone from {when} on.",)
+    return (f"it ends at {when} and {reading.nothing_done}.",)
+
+
 def passed_on(reading: Reading) -> str:
     """Say what a clock says at zero."""
     if reading.request.state == S.APPROVED:
-        return "Lapsed"
+        return "Lapsed" if reading.request.person_present else "Not begun in time"
+    if reading.is_automatic:
+        return "Out of tries"
     rung = reading.next_rung
     if rung is None:
         return f"Closed, {reading.nothing_done}" if reading.ends_at else "Passed on"

@@ -79,6 +79,8 @@ def _now(request: HtmxRequest, found: ActionRequest) -> HttpResponse:
     # Where somebody may be typing, the form stays, and what is said above it changes.
     typing = request.GET.get("form") == "1"
     context |= {"clock_oob": typing, "aside_oob": not typing}
+    # The panel looks after itself; it is brought where the page has none yet, or one too many.
+    context["slot_oob"] = (request.GET.get("execution") == "1") != told.has_execution
     return render(request, "approvals/request.html#now", context)
 
 
@@ -107,6 +109,7 @@ def _answer(
         "mend": isinstance(refusal, Unprocessable),
         "reload": changed,
         "in_place": not whole,
+        "slot_oob": context["story"].has_execution,
         **more,
     }
     template = "approvals/request.html" if whole else "approvals/request.html#decided"

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from approvals import story
-from approvals.models import ActionRequest, Ask
+from approvals.models import ENDED, ActionRequest, Ask
+from approvals.models.request import WITH_KEY
 from approvals.packets import packet_of
 from tests.approvals.asking import another_delegate, answer, ask_for_payment
 from tests.factories import MONDAY_9AM, AbsenceFactory, NoticeFactory, PersonFactory
@@ -243,12 +244,74 @@ def test_an_approval_says_when_it_must_begin(company, timeline):
 def test_an_approval_that_lapsed_is_not_called_expired(company, timeline):
     request = ask_for_payment(company)
     answer(request, company.finance_manager, now=timeline.now)
-    timeline.advance(minutes=31)
+    ActionRequest.objects.filter(pk=request.pk).update(person_present=True, due_at=MONDAY_9AM)
+    timeline.advance(minutes=1)
 
     found = told(request, company.finance_manager, timeline.now)
 
     assert found.state_words == "Lapsed"
     assert found.chain[-1].title == "Approved, and nothing began it in time: closed"
+
+
+def test_an_approval_that_nothing_began_is_in_trouble_and_tried_again(company, timeline):
+    request = ask_for_payment(company)
+    answer(request, company.finance_manager, now=timeline.now)
+    timeline.advance(minutes=31)
+
+    found = told(request, company.finance_manager, timeline.now)
+
+    assert (found.state_words, found.state_kind) == ("Troubled", "bad")
+    assert found.level_word == "Tried again"
+    assert "You approved it at 09:00." in plain(found.lead)
+    assert plain(found.started) == "It is tried again for 30 min, from 09:30."
+    assert found.nothing_head == "If no attempt succeeds,"
+    assert plain(found.nothing[0]) == "it ends at 10:00 and nothing is paid."
+    assert found.holds.lead == "It could not go on."
+    assert not found.can_decide
+    assert found.chain[-1].title == "It is tried again by itself (L1)"
+
+
+S = ActionRequest.State
+STORIES = {
+    S.EXECUTING: ("Executing", "It is being carried out now.", "It is being carried out."),
+    S.TROUBLED: ("Troubled", "It could not go on.", "It could not go on."),
+    S.BLOCKED: ("Blocked", "a rule forbade it", "A rule forbids it."),
+    S.ROLLING_BACK: ("Rolling back", "is being undone", "What was done is being undone."),
+    S.COMPLETED: ("Completed", "It was carried out at 09:10.", "It was carried out at 09:10:00."),
+    S.COMPLETED_MANUALLY: (
+        "Completed by hand", "finished it by hand at 09:10.", "A person finished it by hand",
+    ),
+    S.ROLLED_BACK: ("Rolled back", "It was undone at 09:10", "It was undone at 09:10:00."),
+    S.STRANDED: ("Stranded", "People have to clean it up.", "It is half done"),
+    S.EXPIRED: (
+        "Not carried out", "The target did not take it in time", "The target did not take it",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STORIES)
+def test_each_state_after_an_approval_is_told_as_it_is(company, timeline, state):
+    request = ask_for_payment(company)
+    answer(request, company.finance_manager, now=timeline.now)
+    ended = timeline.now + timedelta(minutes=10) if state in ENDED else None
+    ActionRequest.objects.filter(pk=request.pk).update(
+        state=state,
+        ended_at=ended,
+        due_at=None if ended else MONDAY_9AM + timedelta(minutes=30),
+        end_reason="target" if state == S.EXPIRED else "",
+        holds_key=state in WITH_KEY,
+    )
+
+    found = told(request, company.controller, MONDAY_9AM + timedelta(minutes=11))
+
+    words, lead, holds = STORIES[state]
+    assert found.state_words == words
+    assert found.lead.startswith("ap-agent asks for this")
+    assert "The Finance Manager approved it at 09:00." in found.lead
+    assert lead in found.lead
+    assert found.holds.lead.startswith(holds)
+    assert found.has_execution
+    assert "nothing is" not in found.rungs[-1].end or state == S.EXPIRED
 
 
 def test_a_window_that_is_over_takes_no_decision_before_the_sweep_came(company, timeline):

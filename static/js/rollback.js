@@ -1,0 +1,55 @@
+// How a request is carried out, as it happens. Nothing here is needed to read it or to order an undo.
+//
+// Contract with the template:
+//   #execution-live[data-said]     asks for itself and is replaced by the answer; what it says
+//                                  first is told to those who listen when it has changed
+//   #execution-order               comes along, and is left alone while somebody is in it; it is
+//                                  asked for again when they have left
+//   details[id] in either          stays as open as it was
+//   [data-close-confirm]           closes the rc-confirm around it
+(() => {
+  "use strict";
+  const live = () => document.getElementById("execution-live");
+  const order = () => document.getElementById("execution-order");
+  let said = live()?.dataset.said ?? "";
+  let open = new Set(); // ids of what was open before the swap
+  let waits = false; // an answer for the order was held back
+
+  const isBusy = (part) => part && (part.contains(document.activeElement) || part.querySelector("details[open], [data-sending]"));
+
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    if (event.detail.target?.id !== "execution-order" || !isBusy(event.detail.target)) return;
+    event.detail.shouldSwap = false;
+    waits = true;
+  });
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (!event.detail.target?.closest?.("#execution")) return;
+    open = new Set([...document.querySelectorAll("#execution-live details[id][open]")].map((each) => each.id));
+  });
+
+  document.addEventListener("htmx:afterSwap", () => {
+    const part = live();
+    if (!part) return;
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    if (said && part.dataset.said !== said) rc.say(part.dataset.said);
+    said = part.dataset.said;
+  });
+
+  // Whoever was in the order has left it: bring what was held back.
+  const look = () => setTimeout(() => {
+    const part = live();
+    if (!waits || !part || isBusy(order())) return;
+    waits = false;
+    htmx.ajax("GET", `${part.dataset.url}?known=-`, { target: part, swap: "outerHTML" });
+  });
+  document.addEventListener("focusout", look);
+  document.addEventListener("toggle", look, true);
+
+  document.addEventListener("click", (event) => {
+    const confirm = event.target.closest("[data-close-confirm]")?.closest(".rc-confirm");
+    if (!confirm) return;
+    confirm.open = false;
+    confirm.querySelector("summary")?.focus();
+  });
+})();
