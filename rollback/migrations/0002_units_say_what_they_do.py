@@ -5,50 +5,59 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('approvals', '0002_runs_and_undo'),
-        ('rollback', '0001_initial'),
+        ("approvals", "0002_runs_and_undo"),
+        ("rollback", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='unit',
-            name='amount',
+            model_name="unit",
+            name="amount",
             field=models.DecimalField(blank=True, decimal_places=4, max_digits=20, null=True),
         ),
         migrations.AddField(
-            model_name='unit',
-            name='audited_at',
+            model_name="unit",
+            name="audited_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='unit',
-            name='currency',
+            model_name="unit",
+            name="currency",
             field=models.CharField(blank=True, max_length=3),
         ),
         migrations.AddField(
-            model_name='unit',
-            name='probed',
+            model_name="unit",
+            name="probed",
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name='unit',
-            name='record',
+            model_name="unit",
+            name="record",
             field=models.CharField(blank=True, max_length=300),
         ),
         migrations.AddField(
-            model_name='unit',
-            name='reverses',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='reversal', to='rollback.unit'),
+            model_name="unit",
+            name="reverses",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="reversal",
+                to="rollback.unit",
+            ),
         ),
         migrations.AddField(
-            model_name='unit',
-            name='tries',
+            model_name="unit",
+            name="tries",
             field=models.JSONField(blank=True, default=list),
         ),
         migrations.AddIndex(
-            model_name='unit',
-            index=models.Index(condition=models.Q(('audited_at__isnull', True)), fields=['id'], name='unit_unaudited'),
+            model_name="unit",
+            index=models.Index(
+                condition=models.Q(("audited_at__isnull", True)),
+                fields=["id"],
+                name="unit_unaudited",
+            ),
         ),
     ]

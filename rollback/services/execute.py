@@ -12,12 +12,14 @@ from approvals.digests import digest_of
 from approvals.models import ActionRequest, Order
 from approvals.services import endings
 from approvals.services.escalate import Climb
-from rollback.connectors.base import CallFailed, Connector, Reading, Rejected
+from rollback.connectors.base import CallFailed, Connector, NotDone, Reading, Rejected
+from rollback.connectors.registry import records_of
 from rollback.models import Direction, Recovery, Unit
 from rollback.patterns import choose, wait_s
 from rollback.services import units
 from rollback.services.hands import Hands
 from rollback.services.runs import (
+    LEASE_S,
     Fenced,
     Lease,
     Stopped,
@@ -125,8 +127,10 @@ def answer_open_intents(
             receipt = connector.probe(unit.key)
             if receipt is not None:
                 units.check_point(lease, unit, receipt, now=hands.now(), probed=True)
-            else:
-                units.known_not_done(lease, unit, now=hands.now())
+                continue
+            if not connector.gives.native_keys:
+                _let_a_late_call_end(unit, hands)
+            units.known_not_done(lease, unit, now=hands.now())
         elif connector.gives.native_keys and direction == lease.direction:
             if unit.state == State.SENT:
                 units.lost_track(lease, unit, now=hands.now())
@@ -134,6 +138,18 @@ def answer_open_intents(
             raise Unanswerable(
                 f"Whether “{unit.name}” was done is not known, and {connector.target} cannot be asked."
             )
+
+
+def _let_a_late_call_end(unit: Unit, hands: Hands) -> None:
+    """Believe a "no" only when a call that we gave up can no longer be under way in the target.
+
+    Sent twice under one key it would be done twice, where the target does not
+    look at keys by itself.
+
+    Raises NotDone with the time to wait.
+    """
+    if unit.sent_at is not None and hands.now() < unit.sent_at + hands.technical(LEASE_S):
+        raise NotDone("The target may still be at it.", retry_after_s=LEASE_S)
 
 
 def fail(
@@ -229,7 +245,8 @@ def _check(request: ActionRequest) -> None:
 
 def _snapshot(lease: Lease, hands: Hands, connector: Connector, request: ActionRequest) -> None:
     known = set(request.snapshots.values_list("record", flat=True))
-    missing = [record for record in units.records_of(request) if record not in known]
+    plan = records_of(request.action_type.snapshot_plan, request.payload)
+    missing = [record for record in plan if record not in known]
     if missing:
         readings = {record: connector.read(record) for record in missing}
         units.snapshot(lease, readings, now=hands.now())

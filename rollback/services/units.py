@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from approvals import templating
 from approvals.models import ActionRequest
 from governance import canonical
 from rollback.connectors.base import CallFailed, Json, OutcomeUnknown, Plan, Reading, Receipt
@@ -76,12 +75,6 @@ def _generation(request: ActionRequest) -> int:
     """Return how many earlier requests of this business key ever had effects: their keys are spent."""
     same = ActionRequest.objects.filter(business_key=request.business_key, had_effects=True)
     return same.exclude(pk=request.pk).count()
-
-
-def records_of(request: ActionRequest) -> list[str]:
-    """Return the keys of the records to read before the first write, spelled as the payload spells them."""
-    plan = request.action_type.snapshot_plan
-    return [templating.exact(template, request.payload) for template in plan]
 
 
 def snapshot(lease: Lease, readings: Mapping[str, Reading | None], *, now: datetime) -> None:

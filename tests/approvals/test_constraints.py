@@ -445,12 +445,18 @@ def test_a_lease_lacks_none_of_its_parts(missing):
         update(request, **{**LEASE, missing: None})
 
 
-@pytest.mark.parametrize("alone", LEASE)
-def test_no_part_of_a_lease_stands_alone(alone):
+@pytest.mark.parametrize("alone", ["lease_until", "run_token"])
+def test_neither_lease_nor_token_stands_alone(alone):
     request = RequestFactory(state="executing")
 
     with broken("request_lease_is_whole"):
         update(request, **{alone: LEASE[alone]})
+
+
+def test_the_deadline_of_an_undo_stands_between_two_leases():
+    request = RequestFactory(state="rolling_back")
+
+    update(request, run_deadline=LEASE["run_deadline"])
 
 
 # --- 7. One decision a person a step; no bypass without a review ------------------------------

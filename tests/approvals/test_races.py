@@ -246,6 +246,7 @@ def test_four_clocks_climb_each_request_once(company, race, _round):
 def test_four_clocks_end_a_lapsed_approval_once(company, race):
     request = ask_for_payment(company)
     answer(request, company.finance_manager, now=MONDAY_9AM + M)
+    ActionRequest.objects.filter(pk=request.pk).update(person_present=True)
 
     counts = race(*[partial(end_lapsed_approvals, now=MONDAY_9AM + 31 * M)] * 4)
 

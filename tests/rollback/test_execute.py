@@ -14,6 +14,7 @@ from governance.vocabulary import Path
 from rollback.connectors.base import NotDone, OutcomeUnknown, Rejected
 from rollback.models import Direction, Recovery, Run, Unit
 from rollback.runner import run_all, run_next
+from rollback.services.runs import LEASE_S
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import MONDAY_9AM, AskFactory, OrderFactory, StepFactory
 from tests.rollback.carrying import approved, books, on_call, whole_record, worker
@@ -477,6 +478,25 @@ def test_an_outcome_that_cannot_be_asked_for(
     assert len(books.done) in (3, 5)
     if ends == S.ROLLING_BACK:
         assert books.sends.count(f"{approved.business_key}~0/3") == 1, "never a blind retry"
+
+
+def test_without_native_keys_a_no_is_believed_only_when_no_late_call_can_be_under_way(
+    approved, worker, books, timeline
+):
+    books.gives = replace(books.gives, native_keys=False)
+    books.fail(3, LOST)
+    run_all(worker.hands)
+    sent_at = Unit.objects.get(direction=Direction.FORWARD, position=3).sent_at
+
+    timeline.now = now_(approved).next_attempt_at
+    run_all(worker.hands)
+
+    assert states(approved)[2] == U.UNKNOWN
+    assert books.sends.count(f"{approved.business_key}~0/3") == 1
+    timeline.now = now_(approved).next_attempt_at
+    assert timeline.now >= sent_at + timedelta(seconds=LEASE_S)
+    run_all(worker.hands)
+    assert now_(approved).state == S.COMPLETED
 
 
 def test_a_defect_ends_in_a_case_and_an_alert(approved, worker, books):

@@ -1,0 +1,200 @@
+"""What happens at the same instant around a run. Each race has a control that shows it without the lock."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from approvals.models import ActionRequest, Order
+from approvals.services.orders import order_rollback
+from approvals.sweeps import end_lapsed_approvals, trouble_overdue_runs
+from governance.errors import Refused
+from governance.verify import findings
+from rollback import selectors
+from rollback.models import Run, Unit
+from rollback.runner import run_all
+from rollback.services import units
+from rollback.services.hands import Hands
+from rollback.services.runs import Fenced, Lease, take
+from rollback.sweeps import take_up_orders
+from tests.approvals.asking import answer, ask_for_payment
+from tests.factories import MONDAY_9AM, small_company
+from tests.rollback.ledger_target import Books
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+S = ActionRequest.State
+M = timedelta(minutes=1)
+NOW = MONDAY_9AM + M
+
+
+def seconds(count):
+    return timedelta(seconds=count)
+
+
+@pytest.fixture
+def company(transactional_db):
+    found = small_company()
+    found.vendor_payment.is_financial = False
+    found.vendor_payment.save()
+    return found
+
+
+@pytest.fixture
+def approved(company):
+    request = ask_for_payment(company)
+    return answer(request, company.finance_manager, now=NOW)
+
+
+def hands(books, name, now=NOW):
+    return Hands(
+        worker=name,
+        now=lambda: now,
+        technical=seconds,
+        connector_for=lambda action_type: books,
+        chance=lambda: 0.5,
+    )
+
+
+def now_(request):
+    return ActionRequest.objects.get(pk=request.pk)
+
+
+def record_is_whole():
+    return not [found for found in findings(NOW) if "seal" not in str(found).lower()]
+
+
+def test_control_without_the_claim_both_find_it_ready(approved, race):
+    both_looked = threading.Barrier(2)
+
+    def look():
+        found = selectors.runnable(NOW, limit=1)
+        both_looked.wait(timeout=10)
+        return found
+
+    assert race(look, look) == [[approved.pk]] * 2
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_of_four_workers_one_gets_the_lease(approved, race, _round):
+    call = partial(take, approved.pk, now=NOW, technical=seconds)
+
+    leases = race(*[partial(call, worker=f"w{n}") for n in range(4)])
+
+    assert sum(isinstance(lease, Lease) for lease in leases) == 1
+    assert Run.objects.count() == 1
+    assert record_is_whole()
+
+
+@pytest.mark.parametrize("_round", range(3))
+def test_four_workers_carry_everything_out_once(company, race, _round):
+    requests = [ask_for_payment(company, key=f"k{n}", invoice=f"INV-{n}") for n in range(4)]
+    for request in requests:
+        answer(request, company.finance_manager, now=NOW)
+    books = Books(lines=1)
+
+    race(*[partial(run_all, hands(books, f"w{n}")) for n in range(4)])
+
+    while run_all(hands(books, "last")):
+        pass
+    assert {now_(request).state for request in requests} == {S.COMPLETED}
+    assert len(books.sends) == len(set(books.sends)) == 4
+    assert record_is_whole()
+
+
+def test_the_start_and_the_lapse_of_an_approval_are_one_of_the_two(approved, race):
+    edge = approved.due_at
+
+    taken, lapsed = race(
+        partial(
+            take, approved.pk, worker="w", now=edge - timedelta(microseconds=1), technical=seconds
+        ),
+        partial(end_lapsed_approvals, now=edge),
+    )
+
+    assert (taken is not None) + lapsed == 1
+    assert now_(approved).state == (S.EXECUTING if taken else S.TROUBLED)
+    assert record_is_whole()
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_an_order_and_the_completion_at_once_leave_no_order_behind(company, approved, race, _round):
+    books = Books(lines=1)
+
+    done, ordered = race(
+        partial(run_all, hands(books, "w")),
+        partial(order_rollback, ref=approved.ref, actor=company.controller, reason="Stop", now=NOW),
+    )
+
+    assert not isinstance(done, Exception)
+    assert not isinstance(ordered, Exception) or isinstance(ordered, Refused)
+    for _ in range(5):
+        take_up_orders(now=NOW)
+        run_all(hands(books, "w2"))
+    order = Order.objects.first()
+    if order is None or order.outcome == Order.Outcome.NOTHING_TO_DO:
+        assert now_(approved).state == S.COMPLETED
+    else:
+        assert (now_(approved).state, order.outcome) == (S.ROLLED_BACK, Order.Outcome.CARRIED_OUT)
+    assert record_is_whole()
+
+
+@pytest.mark.parametrize("_round", range(3))
+def test_two_sweeps_take_up_an_order_once(company, approved, race, _round):
+    books = Books(lines=1)
+    run_all(hands(books, "w"))
+    order_rollback(ref=approved.ref, actor=company.controller, reason="Wrong", now=NOW)
+
+    counts = race(*[partial(take_up_orders, now=NOW)] * 3)
+
+    assert sum(counts) == 1
+    assert now_(approved).state == S.ROLLING_BACK
+    assert record_is_whole()
+
+
+def test_a_take_over_and_the_late_checkpoint_at_once_store_one_of_them(approved, race):
+    books = Books(lines=1)
+    lease = take(approved.pk, worker="slow", now=NOW, technical=seconds)
+    first = hands(books, "slow")
+    units.plan(lease, books.units(first.action_of(now_(approved))), now=NOW)
+    unit = Unit.objects.get(direction="forward")
+    units.intend(lease, unit, now=NOW, technical=seconds)
+    receipt = books.send(unit.body, key=unit.key)
+    later = now_(approved).lease_until
+
+    late, taken = race(
+        partial(units.check_point, lease, unit, receipt, now=later),
+        partial(take, approved.pk, worker="quick", now=later, technical=seconds),
+    )
+
+    assert isinstance(taken, Lease), "the lease was over, whichever came first"
+    stored = Unit.objects.get(pk=unit.pk).state
+    assert stored == ("sent" if isinstance(late, Fenced) else "done")
+    assert record_is_whole()
+
+
+def test_the_deadline_and_the_next_intent_at_once_send_nothing_after_it(approved, race):
+    books = Books(lines=2)
+    lease = take(approved.pk, worker="w", now=NOW, technical=seconds)
+    units.plan(lease, books.units(hands(books, "w").action_of(now_(approved))), now=NOW)
+    deadline = NOW + seconds(10)
+    ActionRequest.objects.filter(pk=approved.pk).update(run_deadline=deadline, due_at=deadline)
+    unit = Unit.objects.get(direction="forward", position=1)
+
+    intent, moved = race(
+        partial(
+            units.intend, lease, unit, now=deadline - timedelta(microseconds=1), technical=seconds
+        ),
+        partial(trouble_overdue_runs, now=deadline),
+    )
+
+    # A clock walks past a row that somebody holds, and comes again.
+    assert moved + trouble_overdue_runs(now=deadline) == 1
+    assert now_(approved).state == S.TROUBLED
+    stored = Unit.objects.get(pk=unit.pk).state
+    assert stored == ("planned" if isinstance(intent, Exception) else "sent")
+    assert now_(approved).has_effects == (stored == "sent")
+    assert record_is_whole()
