@@ -33,7 +33,7 @@ class World:
 
         from governance import clock, demo
 
-        call_command("migrate", run_syncdb=True, interactive=False, verbosity=0)
+        call_command("migrate", interactive=False, verbosity=0)
         keys = demo.seed(speed=1.0, now=clock.now(), real_now=clock.real_now())
         self.token, self.password = keys.token, keys.password
         self._close()

@@ -49,6 +49,7 @@ def one_round(clients: list[Client], requests: list[Sent]) -> dict[str, Any]:
     latencies: list[float] = []
     statuses: Counter[int] = Counter()
     sizes: list[int] = []
+    last: list[bytes] = [b""]
 
     def work(client: Client) -> None:
         while True:
@@ -61,6 +62,7 @@ def one_round(clients: list[Client], requests: list[Sent]) -> dict[str, Any]:
             latencies.append(time.perf_counter() - began)
             statuses[status] += 1
             sizes.append(len(body))
+            last[0] = body
 
     threads = [threading.Thread(target=work, args=[client]) for client in clients]
     began = time.perf_counter()
@@ -71,6 +73,7 @@ def one_round(clients: list[Client], requests: list[Sent]) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     return {
         "seconds": seconds, "latencies": latencies, "statuses": statuses, "bytes": max(sizes),
+        "last": last[0].decode()[:500],
     }  # fmt: skip
 
 
@@ -92,7 +95,9 @@ def fire(port: int, rounds: list[list[Sent]], *, connections: int = 4) -> list[d
 def expect(answer: dict[str, Any], status: int) -> None:
     """Raise RuntimeError unless every answer had this status: an error is fast and means nothing."""
     if list(answer["statuses"]) != [str(status)]:
-        raise RuntimeError(f"{status} was to be answered, not {answer['statuses']}")
+        raise RuntimeError(
+            f"{status} was to be answered, not {answer['statuses']}: {answer['last']}"
+        )
 
 
 def main() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from governance.settings import *  # noqa: F403 - the benchmark serves the product as it is
-from governance.settings import INSTALLED_APPS, STORAGES
+from governance.settings import STORAGES
 
-INSTALLED_APPS = [*INSTALLED_APPS, "bench"]
 ROOT_URLCONF = "bench.urls"
 # Pages name their style sheets and scripts, and nobody here fetches them.
 STORAGES = {

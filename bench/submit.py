@@ -68,10 +68,25 @@ def _submissions(path: str, example: Any, token: str, tag: str, count: int) -> l
     for number in range(count):
         body = deepcopy(example)
         body["payload"]["invoice"] = f"INV-{tag}-{number}"
+        key = f"bench-{tag}-{number}"
         headers = {
             "Authorization": f"Bearer {token}",
-            "Idempotency-Key": f"bench-{tag}-{number}",
+            "Idempotency-Key": key,
             "Content-Type": "application/json",
         }
-        found.append(("POST", path, headers, json.dumps(body)))
+        sent = body if path == PATH else _bare(body, f"floor-{key}")
+        found.append(("POST", path, headers, json.dumps(sent)))
     return found
+
+
+def _bare(body: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the same as the floor takes it: what the product finds out is sent to it."""
+    payload = body["payload"]
+    return {
+        "idempotency_key": key,
+        "title": f"Pay $12,000.00 to {payload['vendor']}",
+        "amount": payload["amount"]["value"],
+        "currency": payload["amount"]["currency"],
+        "payload": payload,
+        "justification": body["justification"],
+    }

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Field, Model
@@ -46,33 +51,70 @@ def insert(objs: Sequence[Model]) -> None:
     insert_rows(model, [field.attname for field in fields], values)
 
 
-def give_keys(objs: Sequence[Model]) -> None:
-    """Give new objects of one model their keys before the insert, so that others can point at them.
+def insert_missing(obj: Model) -> bool:
+    """Insert an object unless a row like it is there; say whether it was inserted, and give it its key.
 
-    From the sequence on PostgreSQL; on SQLite, where the open transaction is
-    the only writer, the next free ones.
+    A row that another transaction is inserting is waited for.
     """
-    if not objs:
-        return
-    model = type(objs[0])
-    pk = model._meta.pk
+    model = type(obj)
+    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    columns, holders = _columns(fields), _holders(fields)
+    pk = _column(model._meta.pk)
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)",
-                [model._meta.db_table, pk.column, len(objs)],
-            )
-            keys = [key for (key,) in cursor.fetchall()]
-        else:
-            cursor.execute(
-                "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = %s),"
-                f" (SELECT coalesce(max({_column(pk)}), 0) FROM {_table(model)}))",
-                [model._meta.db_table],
-            )
-            last = cursor.fetchone()[0]
-            keys = list(range(last + 1, last + 1 + len(objs)))
-    for obj, key in zip(objs, keys, strict=True):
+        cursor.execute(
+            f"INSERT INTO {_table(model)} ({columns}) VALUES {holders}"
+            f" ON CONFLICT DO NOTHING RETURNING {pk}",
+            _prepared(fields, [getattr(obj, field.attname) for field in fields]),
+        )
+        inserted = cursor.fetchone()
+    if inserted is not None:
+        (obj.pk,) = inserted
+    return inserted is not None
+
+
+def give_keys(objs: Iterable[Model]) -> None:
+    """Give new objects their keys before the insert, so that others can point at them.
+
+    Of one model or of several; those that have one keep it. From the sequences
+    on PostgreSQL, in one query; on SQLite, where the open transaction is the
+    only writer, the next free ones.
+    """
+    new: dict[type[Model], list[Model]] = defaultdict(list)
+    for obj in objs:
+        if obj.pk is None:
+            new[type(obj)].append(obj)
+    if not new:
+        return
+    if connection.vendor == "postgresql":
+        keys = _from_sequences(new)
+    else:
+        keys = [key for model, some in new.items() for key in _next_free(model, len(some))]
+    for obj, key in zip((obj for some in new.values() for obj in some), keys, strict=True):
         obj.pk = key
+
+
+def _from_sequences(new: dict[type[Model], list[Model]]) -> list[int]:
+    drawn = " UNION ALL ".join(
+        ["SELECT %s, nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"]
+        * len(new)
+    )
+    parameters: list[Any] = []
+    for place, (model, objs) in enumerate(new.items()):
+        parameters += [place, model._meta.db_table, model._meta.pk.column, len(objs)]
+    with connection.cursor() as cursor:
+        cursor.execute(drawn, parameters)
+        return [key for _, key in sorted(cursor.fetchall())]
+
+
+def _next_free(model: type[Model], count: int) -> range:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = %s),"
+            f" (SELECT coalesce(max({_column(model._meta.pk)}), 0) FROM {_table(model)}))",
+            [model._meta.db_table],
+        )
+        last = cursor.fetchone()[0]
+    return range(last + 1, last + 1 + count)
 
 
 def link(objs: Iterable[Model], relation: str) -> None:
@@ -83,27 +125,88 @@ def link(objs: Iterable[Model], relation: str) -> None:
             setattr(obj, f"{relation}_id", parent.pk)
 
 
+@contextmanager
+def in_one_go() -> Iterator[None]:
+    """Keep the inserts of this block, and send them together at its end, in their order.
+
+    For an act that adds a few rows to many tables: one trip to PostgreSQL,
+    where each COPY takes two. Only inserts are kept: what else the block asks or
+    writes is sent at once. On SQLite, which takes one statement at a time and is
+    not far away, everything is.
+
+    Raises at the end of the block what `insert` would have raised within.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    kept: list[tuple[str, str]] = []
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+    if kept:
+        with connection.cursor() as cursor:
+            cursor.execute("; ".join(sql for sql, _ in kept), [rows for _, rows in kept])
+
+
+_kept: ContextVar[list[tuple[str, str]] | None] = ContextVar("inserts kept", default=None)
+
+
+@lru_cache(maxsize=128)
+def _inserting_json(model: type[Model], names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return an INSERT of rows given as JSON, and the columns' names as they stand in it.
+
+    One value for the driver to bind, where a row of a request alone has more than
+    fifty. PostgreSQL reads them as it would read literals: what is too long is refused.
+    """
+    fields = [_field(model, name) for name in names]
+    table, columns = _table(model), _columns(fields)
+    sql = (
+        f"INSERT INTO {table} ({columns})"
+        f" SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s)"
+    )
+    return sql, tuple(str(field.column) for field in fields)
+
+
+def _json(value: Any) -> str:
+    """Write what JSON has no word for as PostgreSQL reads it."""
+    match value:
+        case datetime() | date():
+            return value.isoformat()
+        case timedelta():
+            return f"{value.days} days {value.seconds}.{value.microseconds:06} seconds"
+        case Decimal() | UUID():
+            return str(value)
+    raise TypeError(f"{value!r} cannot be inserted in one go with others")
+
+
 def insert_rows(model: type[Model], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows given as tuples of Python values, in the order of `names`.
 
     `names` are field names or their `_id` forms. Fields left out take the
     database's default, not the model's. `rows` is read once, and never whole.
     """
+    kept = _kept.get()
+    if kept is not None:
+        sql, columns = _inserting_json(model, tuple(names))
+        objects = [dict(zip(columns, row, strict=True)) for row in rows]
+        kept.append((sql, json.dumps(objects, default=_json)))
+        return
     fields = [_field(model, name) for name in names]
-    columns = ", ".join(_column(field) for field in fields)
+    inserting = f"{_table(model)} ({_columns(fields)})"
     prepared = (_prepared(fields, row) for row in rows)
     connection.validate_no_broken_transaction()  # COPY goes round the cursor that would ask
     # executemany is one statement a row: all of them or none, as with COPY.
     with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            copying = f"COPY {_table(model)} ({columns}) FROM STDIN"
+            copying = f"COPY {inserting} FROM STDIN"
             # cursor.copy is not Django's: without this the errors would be psycopg's.
             with connection.wrap_database_errors, cursor.copy(copying) as copy:
                 for row in prepared:
                     copy.write_row(row)
         else:
-            holders = ", ".join(["%s"] * len(fields))
-            statement = f"INSERT INTO {_table(model)} ({columns}) VALUES ({holders})"
+            statement = f"INSERT INTO {inserting} VALUES {_holders(fields)}"
             cursor.executemany(statement, prepared)  # type: ignore[arg-type]  # any iterable will do
 
 
@@ -212,6 +315,14 @@ def _array_type(field: Field[Any, Any]) -> str:
 
 def _table(model: type[Model]) -> str:
     return connection.ops.quote_name(model._meta.db_table)
+
+
+def _columns(fields: Iterable[Field[Any, Any]]) -> str:
+    return ", ".join(map(_column, fields))
+
+
+def _holders(fields: Sequence[Field[Any, Any]]) -> str:
+    return f"({', '.join(['%s'] * len(fields))})"
 
 
 def _column(field: Field[Any, Any]) -> str:

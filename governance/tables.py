@@ -7,15 +7,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db import connection
-from django.db.models import Max, OuterRef, Subquery
+from django.db.models import (
+    BigIntegerField,
+    DateTimeField,
+    Expression,
+    FilteredRelation,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
 
 from governance.models import (
     Absence,
     Appointment,
-    ContactChannel,
     DecisionCell,
     MatrixRow,
     PathWindow,
@@ -23,6 +32,7 @@ from governance.models import (
     PolicyVersion,
     RosterShift,
 )
+from governance.reads import Given, GivenKeys, Read
 from governance.routing import Candidate, Channel, People, Row, Who
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, RuleSource, Severity
 
@@ -134,38 +144,58 @@ def people_for(rows: Iterable[Row], *, also: Iterable[int] = (), now: datetime) 
     """Return everyone these matrix rows may lead to, as they are at `now`.
 
     That is: the people and role holders they name, `also`, and the reporting
-    line above each. Four queries, whatever the number of rows.
+    line above each. One query, whatever the number of rows.
     """
     named = [who for row in rows for who in (row.approver, *row.delegates)]
     roles = {who.pk for who in named if who.kind == "role"}
-    holders: dict[int, list[int]] = defaultdict(list)
-    held = Person.roles.through.objects.filter(role_id__in=roles).order_by("person_id")
-    for role, person in held.values_list("role_id", "person_id"):
-        holders[role].append(person)
     first = {who.pk for who in named if who.kind == "person"} | set(also)
-    first.update(person for held_by in holders.values() for person in held_by)
-    found = _as_they_are(_with_managers(first), now)
-    return People({person.pk: person for person in found}, holders)
+    if not roles and not first:
+        return People({}, {})
+    holders: dict[int, dict[int, None]] = defaultdict(dict)
+    channels: dict[int, dict[int, Channel]] = defaultdict(dict)
+    persons: dict[int, list[Any]] = {}
+    # A person comes once for each of their roles with each of their channels.
+    for *person, role, channel, kind, urgent in _read_people(roles=roles, first=first, now=now):
+        pk = person[0]
+        persons[pk] = person
+        if role in roles:
+            holders[role][pk] = None
+        if channel is not None:
+            channels[pk][channel] = Channel(channel, kind, urgent)
+    found = {pk: _candidate(person, tuple(channels[pk].values())) for pk, person in persons.items()}
+    return People(found, {role: list(held_by) for role, held_by in holders.items()})
 
 
-def _with_managers(first: set[int]) -> list[int]:
-    """Return `first` and everyone above them. UNION, not UNION ALL: a circle would end all the same."""
-    if not first:
-        return []
-    table = connection.ops.quote_name(Person._meta.db_table)
-    marks = ", ".join(["%s"] * len(first))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH RECURSIVE line(id, manager_id) AS ("
-            f" SELECT id, manager_id FROM {table} WHERE id IN ({marks})"
-            f" UNION SELECT p.id, p.manager_id FROM {table} p JOIN line ON p.id = line.manager_id"
-            f") SELECT id FROM line",
-            sorted(first),
+def _candidate(person: list[Any], channels: tuple[Channel, ...]) -> Candidate:
+    pk, username, name, enabled, limit, currency, manager, away_until, zone = person
+    return Candidate(
+        pk, username, name, enabled, limit, currency, manager, away_until, ZoneInfo(zone), channels
+    )
+
+
+class _AndAbove(Expression):
+    """The people given, the holders of the roles given, and everyone above them.
+
+    UNION, not UNION ALL: a circle would end all the same.
+    """
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        people = connection.ops.quote_name(Person._meta.db_table)
+        held = connection.ops.quote_name(Person.roles.through._meta.db_table)
+        first, of_first = GivenKeys("first").as_sql(compiler, connection)
+        roles, of_roles = GivenKeys("roles").as_sql(compiler, connection)
+        line = (
+            f"(WITH RECURSIVE line(id, manager_id) AS ("
+            f" SELECT id, manager_id FROM {people} WHERE id IN {first}"
+            f" OR id IN (SELECT person_id FROM {held} WHERE role_id IN {roles})"
+            f" UNION SELECT p.id, p.manager_id FROM {people} p JOIN line ON p.id = line.manager_id"
+            f") SELECT id FROM line)"
         )
-        return [pk for (pk,) in cursor.fetchall()]
+        return line, (*of_first, *of_roles)
 
 
-def _as_they_are(pks: list[int], now: datetime) -> Iterable[Candidate]:
+def _people() -> QuerySet[Person, tuple[Any, ...]]:
+    now = Given("now", DateTimeField())
     away = (
         Absence.objects.filter(
             person=OuterRef("pk"), cancelled_at__isnull=True, starts_at__lte=now, ends_at__gt=now
@@ -174,19 +204,17 @@ def _as_they_are(pks: list[int], now: datetime) -> Iterable[Candidate]:
         .annotate(until=Max("ends_at"))
         .values("until")
     )
-    channels: dict[int, list[Channel]] = defaultdict(list)
-    usable = ContactChannel.objects.filter(
-        person__in=pks, confirmed_at__isnull=False, refused_at__isnull=True
-    ).order_by("pk")
-    for person, pk, kind, urgent in usable.values_list("person_id", "pk", "kind", "urgent_only"):
-        channels[person].append(Channel(pk, kind, urgent))
-    rows = (
-        Person.objects.filter(pk__in=pks)
-        .annotate(away_until=Subquery(away))
+    usable = Q(channels__confirmed_at__isnull=False, channels__refused_at__isnull=True)
+    return (
+        Person.objects.filter(pk__in=_AndAbove(output_field=BigIntegerField()))
+        .annotate(away_until=Subquery(away), usable=FilteredRelation("channels", condition=usable))
+        .order_by("pk", "usable__pk")
         .values_list(
             "pk", "username", "name", "is_active", "limit_amount", "limit_currency",
             "manager_id", "away_until", "time_zone",
+            "roles", "usable__pk", "usable__kind", "usable__urgent_only",
         )
     )  # fmt: skip
-    for row in rows:
-        yield Candidate(*row[:-1], ZoneInfo(row[-1]), tuple(channels[row[0]]))
+
+
+_read_people = Read(_people)

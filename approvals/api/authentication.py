@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from django.db.models import Subquery
+from django.db import connection
+from django.db.models import CharField, QuerySet, Subquery
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from governance import clock
 from governance.errors import Refused
-from governance.models import AgentCredential, Person, PersonalToken, PolicyVersion
+from governance.models import Agent, AgentCredential, Person, PersonalToken, PolicyVersion
+from governance.reads import Given, Read
 from governance.services.tokens import is_good, prefix_of
 
 
@@ -43,22 +46,14 @@ class AgentAuthentication(BaseAuthentication):
         if token is None:
             return None
         prefix = prefix_of(token)
-        active = PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE).values("pk")
-        found = (
-            AgentCredential.objects.filter(prefix=prefix)
-            .select_related("agent")
-            .annotate(policy=Subquery(active[:1]))
-            .first()
-            if prefix
-            else None
-        )
+        found, policy = _credential(prefix) if prefix else (None, None)
         if found is None:
             if prefix and PersonalToken.objects.filter(prefix=prefix).exists():
                 return None  # a person's: the next class looks at it
             raise _refused()
         if not is_good(found, token, now=clock.real_now()) or found.agent.disabled_at is not None:
             raise _refused(found)
-        return Caller(found, found.policy), found
+        return Caller(found, policy), found
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="recourse"'
@@ -85,6 +80,30 @@ class PersonalTokenAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="recourse"'
+
+
+_CREDENTIAL = [field.attname for field in AgentCredential._meta.concrete_fields]
+_AGENT = [field.attname for field in Agent._meta.concrete_fields]
+
+
+def _by_prefix() -> QuerySet[AgentCredential, tuple[Any, ...]]:
+    active = PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE).values("pk")
+    return AgentCredential.objects.filter(prefix=Given("prefix", CharField())).values_list(
+        *_CREDENTIAL, *(f"agent__{name}" for name in _AGENT), Subquery(active[:1])
+    )
+
+
+_read_by_prefix = Read(_by_prefix)
+
+
+def _credential(prefix: str) -> tuple[AgentCredential | None, int | None]:
+    """Return a credential with its agent, and the active policy version, all in one query."""
+    for row in _read_by_prefix(prefix=prefix):
+        own, agent, policy = row[: len(_CREDENTIAL)], row[len(_CREDENTIAL) : -1], row[-1]
+        found = AgentCredential.from_db(connection.alias, _CREDENTIAL, own)
+        found.agent = Agent.from_db(connection.alias, _AGENT, agent)
+        return found, policy
+    return None, None
 
 
 def _bearer(request: Request) -> str | None:

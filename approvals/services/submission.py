@@ -206,6 +206,17 @@ def impact_of(action: ActionType, money: Money | None) -> Impact:
     return max(impacts, key=list(Impact).index)
 
 
+@lru_cache(maxsize=256)
+def action_type(version: int) -> ActionType:
+    """Return one version of an action type, by primary key.
+
+    Cached for the life of the process, as a version's content never changes. Its
+    state does, so whether it is in production is asked each time, and not of this.
+    """
+    found: ActionType = ActionType.objects.get(pk=version)
+    return found
+
+
 @lru_cache(maxsize=256)  # by primary key, as models are compared
 def _validator(action: ActionType) -> Draft202012Validator:
     """Return the compiled schema of one version of an action type, which never changes."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import IntegrityError, transaction
+from django.db.models import CharField, QuerySet, Subquery
 
 from approvals import templating
 from approvals.locks import lock_resources
@@ -16,7 +17,7 @@ from approvals.services import alerts, submission
 from approvals.services.escalate import Climb
 from approvals.services.submission import Asked, Money
 from approvals.services.writes import Writes
-from governance import actors, canonical, tables, wording
+from governance import actors, bulk, canonical, tables, wording
 from governance.errors import (
     DuplicateEffect,
     KeyReused,
@@ -27,6 +28,7 @@ from governance.errors import (
 )
 from governance.ledger import Act
 from governance.models import ActionType, AgentCredential, Department, Person
+from governance.reads import Given, Read
 from governance.routing import Subject, Unroutable, match
 from governance.vocabulary import Chain, Impact, Scope, Severity
 from governance.wake import wake_clock
@@ -109,7 +111,7 @@ class Draft:
     credential: AgentCredential
     asked: Asked
     action: ActionType
-    department: Department
+    department: int
     money: Money | None
     on_behalf_of: Person | None
     supersedes: ActionRequest | None
@@ -128,7 +130,7 @@ class Draft:
             "payload": self.asked.payload,
             "amount": str(self.money.value) if self.money else None,
             "currency": self.money.currency if self.money else None,
-            "department": self.department.key,
+            "department": self.asked.department,
             "resource": self.resource_key or None,
             "business_key": self.business_key,
             "agent": self.credential.agent.name,
@@ -142,8 +144,8 @@ def _draft(credential: AgentCredential, policy: int | None, asked: Asked, now: d
     """Resolve a submission, or refuse it. Reads only."""
     if Scope.SUBMIT not in credential.scopes:
         raise NotAllowed("This credential may not submit requests.")
-    action = ActionType.objects.filter(key=asked.action, state=ActionType.State.PRODUCTION).first()
-    if action is None:
+    in_production = _read_in_production(action=asked.action, department=asked.department)
+    if not in_production:
         raise UnknownAction(
             f"No action {wording.plain(asked.action, 60)} is in production. See /api/v1/actions/."
         )
@@ -156,9 +158,10 @@ def _draft(credential: AgentCredential, policy: int | None, asked: Asked, now: d
             f"This credential may not ask in department {wording.plain(asked.department, 60)}.",
             allowed=credential.departments,
         )
-    department = Department.objects.filter(key=asked.department).first()
+    ((version, department),) = in_production
     if department is None:
         raise Unprocessable(f"There is no department {asked.department}.")
+    action = submission.action_type(version)
     _check_urgency(credential, asked, now)
     submission.check_payload(action, asked.payload)
     money = submission.amount_of(action, asked.payload)
@@ -174,7 +177,7 @@ def _draft(credential: AgentCredential, policy: int | None, asked: Asked, now: d
         raise NoRoute("No policy is active: nobody is named to decide anything.")
     rules = tables.policy(policy)
     subject = Subject(
-        department=department.pk,
+        department=department,
         action=action.key,
         action_name=action.name,
         amount=money.value if money else None,
@@ -192,6 +195,17 @@ def _draft(credential: AgentCredential, policy: int | None, asked: Asked, now: d
         _superseded(asked.supersedes, credential), severity, impact,
         resource_key, business_key, rules, row.pk,
     )  # fmt: skip
+
+
+def _in_production() -> QuerySet[ActionType, tuple[int, int | None]]:
+    department = Department.objects.filter(key=Given("department", CharField())).values("pk")
+    rows: QuerySet[ActionType, tuple[int, int | None]] = ActionType.objects.filter(
+        key=Given("action", CharField()), state=ActionType.State.PRODUCTION
+    ).values_list("pk", Subquery(department))
+    return rows
+
+
+_read_in_production = Read(_in_production)  # (action, department) -> at most one pair of keys
 
 
 @transaction.atomic
@@ -214,7 +228,7 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     act.record(
         request, "request.submitted", action=draft.action.key, version=draft.action.version,
         digest=request.digest, title=request.title, amount=request.amount, currency=request.currency,
-        department=draft.department.key, business_key=request.business_key,
+        department=draft.asked.department, business_key=request.business_key,
         resource=draft.resource_key, severity=draft.severity, impact=draft.impact,
         policy=draft.policy.number, matrix_row=draft.policy.rows[draft.row].number,
         credential=draft.credential.prefix, justification=request.justification,
@@ -225,8 +239,10 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     climb.open_first()
     climb.settle()
     writes.moved.clear()  # the row is inserted as it now is
-    request.save(force_insert=True)
-    writes.save()
+    bulk.give_keys([request, *writes.cases, *writes.steps, *writes.asks])
+    with bulk.in_one_go():
+        bulk.insert([request])
+        writes.save()
     if request.due_at is not None:
         wake_clock(request.due_at)
     return request
@@ -240,7 +256,7 @@ def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -
         idempotency_key=idempotency_key,
         body_hash=body_hash,
         action_type=draft.action,
-        department=draft.department,
+        department_id=draft.department,
         payload=asked.payload,
         title=submission.title_of(draft.action, asked.payload, money),
         amount=money.value if money else None,
@@ -269,7 +285,9 @@ def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -
 
 def _locked_resource(key: str) -> Resource:
     """Return the Resource of this key, made if need be, with its lock held."""
-    Resource.objects.bulk_create([Resource(key=key)], ignore_conflicts=True)
+    resource = Resource(key=key)
+    if bulk.insert_missing(resource):
+        return resource  # nobody else can see it before we commit, so nobody else can lock it
     resource = Resource.objects.get(key=key)
     lock_resources([resource.pk])
     return resource

@@ -67,6 +67,42 @@ def test_a_request_is_taken_and_says_when_it_moves(company, agent):
     }
 
 
+@pytest.mark.postgresql  # on SQLite every table has a statement of its own
+def test_a_submission_is_six_queries_once_the_process_is_warm(
+    company, agent, django_assert_num_queries
+):
+    post(agent, body(company, invoice="INV-1"), key="key-1")
+
+    # The credential, the action, the people; then the resource, the keys, and all rows in one go.
+    with django_assert_num_queries(6 + 2):  # the test's own transaction makes ours a savepoint
+        response = post(agent, body(company, invoice="INV-2"), key="key-2")
+
+    assert response.status_code == 201
+
+
+def test_what_may_change_is_read_each_time(company, agent):
+    post(agent, body(company))
+    company.vendor_payment.retire()
+    company.vendor_payment.save()
+
+    response = post(agent, body(company, invoice="INV-2"), key="key-2")
+
+    assert response.json()["type"] == "/problems/unknown-action"
+
+
+def test_a_record_that_was_asked_about_before_is_found_and_locked_again(company, agent):
+    post(agent, body(company))
+    second = body(company)
+    second["payload"]["instalment"] = 2
+
+    post(agent, second, key="key-2")
+
+    assert Resource.objects.count() == 1
+    assert set(ActionRequest.objects.values_list("resource", flat=True)) == {
+        Resource.objects.get().pk
+    }
+
+
 def test_the_same_key_and_body_again_answers_200_with_the_first(company, agent):
     first = post(agent, body(company))
 

@@ -120,6 +120,20 @@ class RoundTrip(TestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(VALUES, min_size=1, max_size=4))
+    def test_a_row_inserted_in_one_go_with_others_is_as_save_would_have_it(self, rows):
+        for n, values in enumerate(rows):
+            parcel(f"saved {n}", **values).save()
+        sent = [parcel(f"sent {n}", **values) for n, values in enumerate(rows)]
+
+        with bulk.in_one_go():
+            bulk.insert(sent[:1])
+            bulk.insert(sent[1:])
+
+        saved = contents(stored(key__startswith="saved"))
+        assert contents(stored(key__startswith="sent")) == saved
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(VALUES, min_size=1, max_size=4))
     def test_a_differing_row_is_as_save_would_have_it(self, rows):
         names = list(rows[0])
         objs = [Parcel.objects.create(key=f"differing {n}") for n in range(len(rows))]
@@ -214,6 +228,78 @@ class TestInsert:
 
         Parcel.objects.create(key="last")
         assert Parcel.objects.get(key="child of b").parent.key == "b"
+
+
+@pytest.mark.django_db
+class TestInOneGo:
+    @pytest.mark.postgresql
+    def test_all_inserts_are_one_trip(self, django_assert_num_queries):
+        with django_assert_num_queries(1), bulk.in_one_go():
+            bulk.insert([parcel("a"), parcel("b")])
+            bulk.insert([ChainHead(name="policy", length=0, last_hash="")])
+
+        assert (stored().count(), ChainHead.objects.count()) == (2, 1)
+
+    def test_keys_given_beforehand_join_parents_and_children(self):
+        parent = parcel("parent")
+        head = ChainHead(name="policy", length=0, last_hash="")
+        child = parcel("child", parent=parent)
+        bulk.give_keys([parent, child, head])
+
+        with bulk.in_one_go():
+            bulk.link([child], "parent")
+            bulk.insert([parent])
+            bulk.give_keys([child])
+            bulk.insert([child])
+
+        assert Parcel.objects.get(key="child").parent.pk == parent.pk
+        assert head.pk == "policy"
+
+    def test_what_is_refused_is_refused_in_the_end_and_nothing_stays(self):
+        with pytest.raises(IntegrityError), transaction.atomic(), bulk.in_one_go():
+            bulk.insert([parcel("a"), parcel("b"), parcel("a")])
+
+        assert not stored().exists()
+
+    @pytest.mark.postgresql  # SQLite has no lengths
+    def test_text_that_is_too_long_is_refused_and_not_cut(self):
+        with pytest.raises(DataError), transaction.atomic(), bulk.in_one_go():
+            bulk.insert([parcel("x" * 41)])
+
+    @pytest.mark.postgresql  # SQLite is sent each insert at once
+    def test_a_block_that_fails_sends_nothing(self, django_assert_num_queries):
+        def fails():
+            with bulk.in_one_go():
+                bulk.insert([parcel("a")])
+                raise KeyError
+
+        with django_assert_num_queries(0), pytest.raises(KeyError):
+            fails()
+
+        bulk.insert([parcel("b")])
+        assert [row.key for row in stored()] == ["b"]
+
+    @pytest.mark.postgresql
+    def test_what_json_has_no_word_for_is_a_defect(self):
+        with pytest.raises(TypeError, match="in one go"), bulk.in_one_go():
+            bulk.insert([parcel("a", text=b"bytes")])
+
+
+@pytest.mark.django_db
+class TestInsertMissing:
+    def test_a_new_row_is_inserted_and_has_its_key(self):
+        one = parcel("a", text="new")
+
+        assert bulk.insert_missing(one)
+        assert Parcel.objects.get(pk=one.pk).text == "new"
+
+    def test_a_row_that_is_there_is_left_as_it_is(self):
+        Parcel.objects.create(key="a", text="old")
+        one = parcel("a", text="new")
+
+        assert not bulk.insert_missing(one)
+        assert one.pk is None
+        assert Parcel.objects.get().text == "old"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -235,7 +235,7 @@ def test_one_channel_that_works_is_enough():
 # --- It costs the same ------------------------------------------------------------------------
 
 
-def test_people_are_loaded_by_the_same_few_queries_however_many_they_are():
+def test_people_are_loaded_by_one_query_however_many_they_are():
     def company_of(size):
         role = RoleFactory()
         for _ in range(size):
@@ -252,4 +252,4 @@ def test_people_are_loaded_by_the_same_few_queries_however_many_they_are():
         assert len(found.by_pk) == 3 * size
         counts.append(len(queries))
 
-    assert counts == [4, 4]
+    assert counts == [1, 1]
