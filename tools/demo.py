@@ -14,6 +14,8 @@ import hashlib
 import http.client
 import json
 import os
+import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -37,6 +39,7 @@ LOOPBACK = "127.0.0.1"
 USUAL_PORT = 8000
 PATIENCE_S = 120.0  # real seconds until everything must be good; a slow machine needs about 20
 SQLITE = "recourse.sqlite3"
+TARGET = "target.sqlite3"  # the books of the system that the demo acts on
 # Shared by all demos of this environment, whose packages have static files as well.
 STATIC = Path(sys.prefix) / "demo-static"
 # Written by a demo into its directory, and gone when the next one starts afresh. The secrets stay.
@@ -52,7 +55,7 @@ class Stopped(Exception):
 
 
 class Demo:
-    """Web, clock and worker on a port, in a directory and on a database of their own.
+    """Web, clock, worker and a target, in a directory and on a database of their own.
 
     A context manager: inside it everything runs and is good, after it nothing
     is left. Should this process be killed, a guard ends the rest.
@@ -89,7 +92,7 @@ class Demo:
             database_url: as DATABASE_URL. None: an SQLite file in `var`.
             keep: go on with the data that is there; otherwise start afresh.
             demo_file: where to write address and log-ins. None: `demo.json` in `var`.
-            procfile: what to run.
+            procfile: what to run, beside the target.
             prepare: migrate, collect static files and seed before the start.
             requests: seed some that wait for somebody, so that inboxes are not empty.
             patience: real seconds to wait for `/readyz` and `/status`.
@@ -103,6 +106,8 @@ class Demo:
         self.facts: dict[str, Any] = {}
         self.port = port or free_port()
         self.url = f"http://{LOOPBACK}:{self.port}"
+        self._target_port = free_port(but=self.port)
+        self._target_token = ""
         self._own_var = var is None
         self.var = (var or Path(tempfile.mkdtemp(prefix="recourse-demo-"))).resolve()
         self.demo_file = demo_file or self.var / "demo.json"
@@ -133,6 +138,12 @@ class Demo:
         return {agent["name"]: agent for agent in self.facts.get("agents", [])}
 
     @property
+    def target(self) -> dict[str, str]:
+        """The system that the demo acts on: `url`, `token`."""
+        self._target_token = self._target_token or kept_secret(self.var / "target_token")
+        return {"url": f"http://{LOOPBACK}:{self._target_port}", "token": self._target_token}
+
+    @property
     def environment(self) -> dict[str, str]:
         """What the processes get to see: settings read in it are those of this demo."""
         database = self._database_url or f"sqlite:///{quote(str(self.var / SQLITE))}"
@@ -147,11 +158,14 @@ class Demo:
             "DATABASE_URL": database,
             "PORT": str(self.port),
             "SITE_URL": self.url,
+            "RECOURSE_TARGETS": "demo",
+            "TARGET_DEMO_URL": self.target["url"],
+            "TARGET_DEMO_TOKEN": self.target["token"],
             **self._further,
         }
 
     def pid(self, name: str) -> int:
-        """The process id of `web`, `clock` or `worker`, as last started."""
+        """The process id of `web`, `clock`, `worker` or `target`, as last started."""
         return self._running.pid(name)
 
     def pids(self, name: str) -> list[int]:
@@ -234,30 +248,53 @@ class Demo:
         if self._own_var:
             self._guard.remove(self.var)
         commands = parse_procfile(self._procfile.read_text()).processes
-        logs = self.var / "log"
         self._crew = Crew(
-            commands, guard=self._guard, environment=self.environment, logs=logs, echo=self._echo
+            {**commands, "target": self._target_command()},
+            guard=self._guard,
+            environment=self.environment,
+            logs=self.var / "log",
+            echo=self._echo,
         )
         self.demo_file.unlink(missing_ok=True)
         draft = self.var / "demo.json.new"
         draft.unlink(missing_ok=True)
         if self._prepare:
             self._say(f"Preparing a demo in {self.var}.")
-            if not self._make_room():
+            tables_stand = self._make_room()
+            if not self._keep:
+                for ending in ("", "-wal", "-shm"):
+                    (self.var / f"{TARGET}{ending}").unlink(missing_ok=True)
+            self._crew.start("target")  # at once: its port may not stay free for long
+            if not tables_stand:
                 self._step("migrate", "migrate", "--no-input")
             self._collect_static()
-            fresh = [] if self._keep else ["--fresh"]
+            # What is about to go need not be in order.
+            fresh = [] if self._keep else ["--fresh", "--skip-checks"]
             if self._requests and not self._keep:
                 fresh.append("--with-requests")
             where = ["--write-demo-file", str(draft), "--url", self.url]
             self._step("seed", "seed_demo", f"--speed={self.speed:g}", *fresh, *where)
             self.facts = json.loads(draft.read_text())
-        self._say("Starting " + ", ".join(commands) + ".")
-        self._crew.start_all()
+        self._say("Starting " + ", ".join(self._crew.names) + ".")
+        for name in self._crew.names:
+            if not self._crew.alive(name) and name not in self._crew.ended():
+                self._crew.start(name)
         self._wait_until_good()
         if draft.exists():
             draft.chmod(0o600)  # it names passwords and tokens
             shutil.move(draft, self.demo_file)
+
+    def _target_command(self) -> str:
+        place = [
+            "--db",
+            str(self.var / TARGET),
+            "--host",
+            LOOPBACK,
+            "--port",
+            str(self._target_port),
+        ]
+        command = shlex.join([sys.executable, "-m", "demo_target", *place])
+        return f'env DEMO_TARGET_TOKEN="$TARGET_DEMO_TOKEN" {command}'
 
     def _make_room(self) -> bool:
         """Clear what an earlier demo left, and nothing that is not a demo's.
@@ -329,7 +366,7 @@ class Demo:
             if self._should_stop():
                 raise Stopped
             self.raise_if_ended()
-            trouble = what_is_bad(self.url)
+            trouble = what_is_bad(self.url) or what_target_is_bad(self.target["url"])
             if not trouble:
                 return
             if time.monotonic() > deadline:
@@ -346,12 +383,23 @@ class Demo:
             raise DemoError(f"{name} ended ({how}).\n{tail(self.log(name))}")
 
 
-def free_port() -> int:
-    """Return a port on loopback that nobody listens on."""
+def free_port(*, but: int = 0) -> int:
+    """Return a port on loopback that nobody listens on, and not this one."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
-        return port
+        return port if port != but else free_port(but=but)
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in a file that only its owner can read, made on first use."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(32))
+        draft.replace(path)
+    return path.read_text()
 
 
 def is_free(port: int) -> bool:
@@ -442,6 +490,12 @@ def what_is_bad(url: str) -> str:
         return f"/status says {code}, and not what was expected: {body[:500]!r}"
     bad = {k: v for k, v in facts.items() if isinstance(v, dict) and v.get("ok") is False}
     return f"/status is not ok: {json.dumps(bad or facts)}"
+
+
+def what_target_is_bad(url: str) -> str:
+    """Ask the target for a sign of life; return "" if there is one, else what it said."""
+    code, body = get(f"{url}/healthz")
+    return "" if code == 200 else f"the target says {code}: {body.decode(errors='replace')[:500]}"
 
 
 def tail(text: str, lines: int = 20) -> str:
@@ -536,6 +590,7 @@ def introduce(demo: Demo, say: Callable[[str], None]) -> None:
             say(f"{name:<{wide}}{user['password']:<{secret}}{', '.join(user.get('roles', []))}")
     for name, agent in demo.agents.items():
         say(f"\nAgent {name}, token {agent['token']}")
+    say(f"\nTarget {demo.target['url']}, token {demo.target['token']}")
     say(f"\nAll of this is in {demo.demo_file}. Ctrl-C stops the demo.\n")
 
 

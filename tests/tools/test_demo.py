@@ -42,8 +42,9 @@ def demo(place):
         yield running
 
 
-def ask(url, token=None):
-    request = urllib.request.Request(url)  # noqa: S310 - loopback
+def ask(url, token=None, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data)  # noqa: S310 - loopback
     if token is not None:
         request.add_header("Authorization", f"Bearer {token}")
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
@@ -59,7 +60,7 @@ class TestARunningDemo:
         assert {user["username"] for user in facts["users"]} >= PEOPLE
         assert all(set(user) >= {"username", "password", "roles"} for user in facts["users"])
         assert "ap-agent" in demo.agents
-        assert "target" in facts
+        assert facts["target"] == demo.target
 
     def test_the_demo_file_is_for_its_owner_alone(self, demo):
         assert stat.S_IMODE(demo.demo_file.stat().st_mode) == 0o600
@@ -75,6 +76,16 @@ class TestARunningDemo:
         catalogue = ask(f"{demo.url}/api/v1/actions/", demo.agents["ap-agent"]["token"])
 
         assert "vendor_payment" in json.dumps(catalogue)
+
+    def test_the_target_answers_to_the_token_of_the_demo_file(self, demo):
+        target = json.loads(demo.demo_file.read_text())["target"]
+
+        assert ask(f"{target['url']}/books", target["token"])["balanced"] is True
+        assert ask(f"{target['url']}/faults", target["token"]) == {"faults": []}
+        assert get(f"{target['url']}/books")[0] == 401
+
+    def test_the_targets_token_is_kept_for_its_owner_alone(self, demo):
+        assert stat.S_IMODE((demo.var / "target_token").stat().st_mode) == 0o600
 
     @pytest.mark.parametrize("command", ["verify_ledger", "audit"])
     def test_the_record_is_clean(self, demo, command):
@@ -94,6 +105,10 @@ class TestARunningDemo:
         until(lambda: len(demo.pids("worker")) > 2, seconds=60)
         until(lambda: demo.status().get("ok") is True, seconds=90)
         assert not before & set(demo.pids("worker"))
+
+
+def get_operations(demo):
+    return ask(f"{demo.target['url']}/operations", demo.target["token"])["operations"]
 
 
 @pytest.fixture
@@ -143,10 +158,17 @@ def test_data_is_kept_or_replaced_as_asked(stand_ins, place):
 
     with Demo(procfile=procfile, keep=True, say=said.append, **place) as kept:
         before = seals.read_text()
+        bill = {"vendor": "V", "invoice": "1", "amount": {"value": "1", "currency": "USD"}}
+        ask(f"{kept.target['url']}/bills", kept.target["token"], bill)
         assert kept.manage("verify_ledger")[0] == 0
     assert "Going on with the data of the last run (KEEP=1)." in said
 
+    with Demo(procfile=procfile, keep=True, **place) as again:
+        assert again.target["token"] == kept.target["token"]
+        assert ask(f"{again.target['url']}/bills/v/1", again.target["token"])["invoice"] == "1"
+
     with Demo(procfile=procfile, say=said.append, **place) as replaced:
+        assert get_operations(replaced) == []
         assert not seals.read_text().startswith(before.splitlines()[0])
         assert replaced.manage("verify_ledger")[0] == 0
     assert "Starting afresh: the data of the last run goes. KEEP=1 keeps it." in said
