@@ -6,7 +6,7 @@ runner and found by the sweeps. Source: DESIGN 5.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
@@ -28,12 +28,12 @@ from approvals.undoing import (
 )
 from governance import actors, tables, wording
 from governance.errors import NotNow, NotYours, TooLate, Unprocessable
+from governance.ladder import SECOND_WITHIN
 from governance.ledger import Act
 from governance.models import Person
 from governance.wake import wake_clock
 
 REASON_LENGTH = 2000
-CONFIRM_WITHIN = timedelta(hours=4)  # elapsed, day and night
 S = ActionRequest.State
 NOTHING_STORED = "Your order was not recorded."
 
@@ -130,7 +130,7 @@ def _place(
         ordered_by=actor,
         ordered_at=now,
         needs_second=needs_second,
-        due_at=now + CONFIRM_WITHIN if needs_second else None,
+        due_at=now + SECOND_WITHIN if needs_second else None,
     )
     order.save(force_insert=True)
     act.record(
@@ -140,7 +140,7 @@ def _place(
     if needs_second:
         _tell(
             writes, request, may_confirm(circle, orderer=actor.pk), "rollback_waits", now=now,
-            by=str(actor), why=reason, until=now + CONFIRM_WITHIN,
+            by=str(actor), why=reason, until=now + SECOND_WITHIN,
         )  # fmt: skip
     _write(request, writes, now)
     words = _waits(order, circle, actor, now) if needs_second else f"Ordered. {_begins(request)}"

@@ -23,6 +23,7 @@ __all__ = ["Panel", "panel_of"]
 S = ActionRequest.State
 SOON_S, LATER_S = 2, 20
 ATTEMPTS_SHOWN = 30
+HEADS = {S.ROLLING_BACK: "Undoing", S.ROLLED_BACK: "The undo", S.STRANDED: "The undo"}
 
 
 def panel_of(request: ActionRequest, *, reader: Person, now: datetime, zone: tzinfo) -> Panel:
@@ -38,7 +39,7 @@ def panel_of(request: ActionRequest, *, reader: Person, now: datetime, zone: tzi
         summary=summary(reading),
         units=tuple(line(reading, unit) for unit in reading.forward),
         staged=tuple(line(reading, unit) for unit in reading.back),
-        staged_head="Undoing" if reading.went_back else "What an undo would do",
+        staged_head=HEADS.get(S(request.state), "What an undo would do"),
         staged_words=(
             "The last unit first, each under its own key."
             if reading.went_back

@@ -34,6 +34,7 @@ def line(reading: Reading, unit: Unit) -> Line:
         amount=unit.amount,
         currency=unit.currency,
         tries=_tries(reading, unit),
+        is_here=kind in ("here", "doubt") or (kind == "failed" and _is_tried_again(reading, unit)),
     )
 
 
@@ -140,7 +141,7 @@ def _tries(reading: Reading, unit: Unit) -> tuple[str, ...]:
         said = wording.plain(str(each.get("said", "")), SAID_LENGTH).rstrip(".")
         lines.append(f"{reading.at_seconds(when)} {said}{waited}")
         before = when
-    if lines and unit.state in (U.NOT_DONE, U.UNKNOWN) and reading.request.is_open:
+    if lines and _is_tried_again(reading, unit):
         following = reading.request.next_attempt_at
         lines.append(
             f"{reading.at_seconds(following)} the next try"
@@ -148,6 +149,12 @@ def _tries(reading: Reading, unit: Unit) -> tuple[str, ...]:
             else "No further automatic try is planned"
         )
     return tuple(lines)
+
+
+def _is_tried_again(reading: Reading, unit: Unit) -> bool:
+    """Whether the request is still about to do what this unit did not."""
+    going = S.ROLLING_BACK if unit.direction == Direction.UNDO else S.TROUBLED
+    return reading.request.state == going and unit.state in (U.NOT_DONE, U.UNKNOWN)
 
 
 def _instant(each: object) -> datetime | None:

@@ -32,6 +32,7 @@ class Line:
     amount: Decimal | None
     currency: str
     tries: tuple[str, ...] = ()
+    is_here: bool = False  # it is what everything waits for
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def summary(reading: Reading) -> Told:
                 "Compliance is asked. Nothing more is sent until they have answered.",
             )
         case S.COMPLETED:
-            return Told("good", _written(reading), "Each unit has its checkpoint.")
+            return Told("good", _written(reading), _checkpoints(reading))
         case S.COMPLETED_MANUALLY:
             return Told("good", "A person finished it by hand.", _written(reading))
         case S.ROLLING_BACK:
@@ -67,17 +67,21 @@ def _written(reading: Reading) -> str:
     if not total:
         return "Nothing has been sent to the target."
     if not there:
-        none = (
-            "The one unit is not" if total == 1 else f"None of {wording.plural(total, 'unit')} is"
-        )
+        none = "It is not" if total == 1 else f"None of {wording.plural(total, 'unit')} is"
         return f"{none} in the target."
     money, whole = worth(there), worth(reading.forward)
     if len(there) == total:
-        every = "The one unit is" if total == 1 else f"All {wording.plural(total, 'unit')} are"
+        every = "It is" if total == 1 else f"All {wording.plural(total, 'unit')} are"
         return f"{every} in the target{f', {money}' if money else ''}."
     of = f", {money} of {whole}" if money and whole else ""
     are = "is" if len(there) == 1 else "are"
     return f"{len(there)} of {wording.plural(total, 'unit')} {are} in the target{of}."
+
+
+def _checkpoints(reading: Reading) -> str:
+    if not reading.forward:
+        return ""
+    return "Its checkpoint is kept." if len(reading.forward) == 1 else "Each has its checkpoint."
 
 
 def _at_work(reading: Reading) -> str:

@@ -13,14 +13,26 @@
   const order = () => document.getElementById("execution-order");
   let said = live()?.dataset.said ?? "";
   let open = new Set(); // ids of what was open before the swap
+  let hadFocus = false;
   let waits = false; // an answer for the order was held back
 
-  const isBusy = (part) => part && (part.contains(document.activeElement) || part.querySelector("details[open], [data-sending]"));
+  const CONTROLS = "a[href], button, input, textarea, summary";
+  const isBusy = (part) => part && (part.querySelector("details[open], [data-sending]") || [...part.querySelectorAll(CONTROLS)].includes(document.activeElement));
 
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
-    if (event.detail.target?.id !== "execution-order" || !isBusy(event.detail.target)) return;
-    event.detail.shouldSwap = false;
-    waits = true;
+    const part = event.detail.target;
+    if (part?.id !== "execution-order") return;
+    waits = Boolean(isBusy(part));
+    if (waits) event.detail.shouldSwap = false;
+    hadFocus = !waits && part.contains(document.activeElement);
+  });
+
+  document.addEventListener("htmx:oobAfterSwap", () => {
+    const part = order();
+    if (!hadFocus || !part) return;
+    hadFocus = false;
+    part.tabIndex = -1; // who read what stood here reads on
+    part.focus({ preventScroll: true });
   });
 
   document.addEventListener("htmx:beforeSwap", (event) => {
