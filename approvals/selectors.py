@@ -11,7 +11,7 @@ from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Order
 from governance import clock
 from governance.ledger import by_name
-from governance.models import Heartbeat, Person
+from governance.models import Appointment, Department, Heartbeat, Person, PolicyVersion
 from governance.vocabulary import Duty, Path
 from governance.wording import LANES
 
@@ -31,8 +31,9 @@ def visible_to(person: Person) -> QuerySet[ActionRequest]:
     """Return the requests a person may see, with what their pages show first.
 
     Operators, auditors, compliance and policy admins see all; others those they
-    were named for, asked or passed over, those of agents they own, and those
-    made on their behalf.
+    were named for, asked or passed over, those of agents they own, those made on
+    their behalf, and those of departments they head or control: whoever may have
+    something undone can see it.
     """
     rows: QuerySet[ActionRequest] = ActionRequest.objects.select_related(
         "action_type", "agent", "department", "policy", "matrix_row", "on_behalf_of"
@@ -42,7 +43,26 @@ def visible_to(person: Person) -> QuerySet[ActionRequest]:
     if person.is_superuser or person.has_duty(*SEES_ALL):
         return rows
     named = Ask.objects.filter(step__request=OuterRef("pk"), person=person)
-    return rows.filter(Exists(named) | Q(agent__owner=person) | Q(on_behalf_of=person))
+    own = Exists(named) | Q(agent__owner=person) | Q(on_behalf_of=person)
+    overseen = _overseen_by(person)
+    return rows.filter(own | Q(department__in=overseen)) if overseen else rows.filter(own)
+
+
+def _overseen_by(person: Person) -> list[int]:
+    """Return the departments a person heads by the active policy or, as a controller, looks after.
+
+    A controller without a department looks after all; see `approvals.undoing`.
+    """
+    headed = Appointment.objects.filter(
+        office=Appointment.Office.DEPARTMENT_HEAD,
+        person=person,
+        version__state=PolicyVersion.State.ACTIVE,
+    )
+    theirs = Q(key__in=headed.values("scope"))
+    if person.has_duty(Duty.CONTROLLER):
+        everywhere = person.department_id is None
+        theirs = Q() if everywhere else theirs | Q(pk=person.department_id)
+    return list(Department.objects.filter(theirs).values_list("pk", flat=True))
 
 
 def inbox_for(

@@ -93,7 +93,7 @@ def test_rows_that_left_say_what_became_of_them(client, company, timeline):
 def test_nobody_learns_of_others_requests_by_naming_them(client, company, timeline):
     request = ask_for_payment(company)
 
-    answered = poll(client, company.controller, f"{INBOX}?known={request.ref},<b>,R-1")
+    answered = poll(client, company.cfo, f"{INBOX}?known={request.ref},<b>,R-1")
 
     assert "data-gone" not in answered
     assert request.title not in answered
@@ -259,7 +259,7 @@ def test_the_peek_is_for_those_who_may_see(client, company, timeline):
     address = reverse("approvals:peek", args=[request.ref])
 
     assert "If you do nothing," in see(client, company.finance_manager, address)
-    client.force_login(company.controller)
+    client.force_login(company.cfo)
     assert client.get(address).status_code == 404
 
 

@@ -12,7 +12,13 @@ from approvals.models import ActionRequest, Decision
 from governance.tables import policy
 from tests.approvals.asking import another_delegate, answer, ask_for_payment
 from tests.approvals.test_inbox import HOSTILE
-from tests.factories import MONDAY_9AM, PersonFactory, RoleFactory
+from tests.factories import (
+    MONDAY_9AM,
+    AppointmentFactory,
+    DepartmentFactory,
+    PersonFactory,
+    RoleFactory,
+)
 
 HTMX = {"HX-Request": "true"}
 
@@ -61,12 +67,33 @@ def test_the_page_says_what_why_until_when_and_what_if_nothing(client, company, 
         assert words in page
 
 
+def test_who_heads_or_controls_a_department_sees_what_it_asked_for(client, company):
+    request = ask_for_payment(company)
+    for person, sees in (
+        (company.controller, 200),  # of the same department
+        (PersonFactory(username="head"), 200),
+        (PersonFactory(username="other", department=DepartmentFactory()), 404),
+    ):
+        if person.username == "head":
+            AppointmentFactory(
+                version=company.policy,
+                office="department_head",
+                scope="accounts-payable",
+                person=person,
+            )
+        if person.username == "other":
+            person.roles.add(company.controller.roles.get())
+        client.force_login(person)
+
+        assert client.get(page_url(request)).status_code == sees
+
+
 def test_a_stranger_finds_nothing_there(client, company, timeline):
     request = ask_for_payment(company)
-    client.force_login(company.controller)
+    client.force_login(company.cfo)
 
     assert client.get(page_url(request)).status_code == 404
-    assert send(client, company.controller, request).status_code == 404
+    assert send(client, company.cfo, request).status_code == 404
 
 
 def test_an_approval_is_stored_with_note_and_digest_and_said_in_place(client, company, timeline):
