@@ -1,19 +1,34 @@
-"""A $12,000 vendor payment: silence, silence again, and the Senior Accountant approves.
+"""A $12,000 vendor payment: silence, silence again, approved, paid once, and taken back.
 
-The Finance Manager is at work and does not answer. Rows and instants are those
-of the product's own story; instants of rungs are asserted from the rows.
+The Finance Manager is at work and does not answer; the Senior Accountant
+approves; the Controller finds an error later. Rows and instants are those of
+the product's own story; instants of rungs are asserted from the rows, and the
+books from the target itself.
 """
 
 from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from tools.demo import Demo
-from tools.story.telling import Agent, Browser, Callback, Telling, instant, minutes, wait_for
+from tools.story.telling import (
+    Agent,
+    Browser,
+    Callback,
+    Target,
+    Telling,
+    instant,
+    minutes,
+    wait_for,
+)
 
 NOTE = "Receipt and invoice agree. The Finance Manager did not answer."
+WRONG = "The goods came back yesterday. This invoice was not to be paid."
+EXECUTED_WITHIN_S = 60  # real seconds from the approval
 MINUTE = timedelta(minutes=1)
 
 
@@ -28,6 +43,9 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     senior = _log_in(demo, "senior_accountant")
     manager = _log_in(demo, "finance_manager")
     operator = _log_in(demo, "operator")
+    target = Target(demo.target["url"], demo.target["token"])
+    vendor = target.get("/vendors/Northwind%20Paper")
+    payables = target.get("/books")["payables"]
 
     # T+0
     body = agent.get("/api/v1/actions/vendor_payment/")["example"]
@@ -172,7 +190,12 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
         otherwise=decided.status_code,
     )
     story = operator.story(ref)
-    telling.equal("T+46 min", "the request is approved", story["state"], "approved")
+    telling.row(
+        "T+46 min",
+        "the request is approved",
+        story["state"] in ("approved", "executing", "completed"),
+        otherwise=story["state"],
+    )
     decision = story["steps"][2]["decisions"][0]
     telling.equal(
         "T+46 min",
@@ -193,20 +216,8 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     telling.row(
         "T+46 min", "the Finance Manager is told in the inbox", ref in told, otherwise="not told"
     )
-    got = wait_for("the webhook", lambda: list(callback.got), seconds=30)
-    document = _verified(demo, got[0])
-    telling.equal(
-        "T+46 min",
-        "the agent's webhook says so, signed and numbered",
-        (document["ref"], document["state"], document["number"]),
-        (ref, "approved", 1),
-    )
-    telling.equal(
-        "T+46 min",
-        "and the agent reads it",
-        agent.get(f"/api/v1/requests/{ref}/")["state"],
-        "approved",
-    )
+    _execution(demo, telling, callback, agent, operator, target, ref, payables)
+    _rollback(demo, telling, callback, operator, target, ref, payables, vendor)
 
     # The record
     facts = _events(demo, ref)
@@ -232,6 +243,147 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     status = demo.status()
     telling.row(
         "after", "/status is ok", status.get("ok") is True, otherwise=json.dumps(status)[:300]
+    )
+
+
+def _execution(
+    demo: Demo,
+    telling: Telling,
+    callback: Callback,
+    agent: Agent,
+    operator: Browser,
+    target: Target,
+    ref: str,
+    payables: str,
+) -> None:
+    """T+46-47: snapshot, reversal staged, paid once, told."""
+    wait_for(
+        "the execution",
+        lambda: operator.story(ref)["state"] == "completed",
+        seconds=EXECUTED_WITHIN_S,
+    )
+    telling.row(
+        "T+46-47", f"executed, within {EXECUTED_WITHIN_S} real seconds of the approval", True
+    )
+    order = [event.kind for event in _all_events(ref)]
+    places = [order.index(kind) for kind in (
+        "request.approved", "units.planned", "snapshot.taken", "unit.sent", "unit.done", "request.completed",
+    )]  # fmt: skip
+    telling.row(
+        "T+46-47",
+        "in this order: approved, memo staged, snapshot, sent, checkpoint, completed",
+        places == sorted(places),
+        otherwise=order,
+    )
+    records = {row.record: row for row in _snapshots(ref)}
+    telling.equal(
+        "T+46-47",
+        "the snapshot holds the AP balance and the vendor's ledger",
+        sorted(records),
+        ["demo:ap-balance", "demo:vendor:Northwind%20Paper"],
+    )
+    story = operator.story(ref)
+    (run,) = story["runs"]
+    telling.equal(
+        "T+46-47",
+        "one run, one unit, done",
+        (run["kind"], [unit["state"] for unit in run["units"]]),
+        ("forward", ["done"]),
+    )
+    telling.equal(
+        "T+46-47", "a credit memo is staged", _staged(ref), ["Credit memo for INV-20417 (planned)"]
+    )
+    key = run["units"][0]["key"]
+    done = target.get(f"/operations?key={quote(key, safe='')}")["operations"]
+    telling.equal("T+46-47", "the target paid once, under our key", len(done), 1)
+    telling.equal("T+46-47", "and did nothing else", len(target.operations()), 1)
+    books = target.get("/books")
+    telling.equal(
+        "T+46-47",
+        "its payables are $12,000.00 less, and its books balance",
+        (Decimal(payables) - Decimal(books["payables"]), books["balanced"]),
+        (Decimal("12000.00"), True),
+    )
+    wanted = ["approved", "executing", "completed"]
+    wait_for("the webhooks", lambda: len(callback.got) >= len(wanted), seconds=30)
+    documents = sorted((_verified(demo, each) for each in callback.got), key=lambda d: d["number"])
+    telling.equal(
+        "T+46-47",
+        "the agent's webhooks say so, signed and numbered",
+        [(each["ref"], each["state"], each["number"]) for each in documents],
+        [(ref, state, number) for number, state in enumerate(wanted, start=1)],
+    )
+    telling.equal(
+        "T+46-47",
+        "and the agent reads it",
+        agent.get(f"/api/v1/requests/{ref}/")["state"],
+        "completed",
+    )
+
+
+def _rollback(
+    demo: Demo,
+    telling: Telling,
+    callback: Callback,
+    operator: Browser,
+    target: Target,
+    ref: str,
+    payables: str,
+    vendor: dict[str, Any],
+) -> None:
+    """Later: the Controller orders, a second person confirms, the memo is issued."""
+    controller = _log_in(demo, "controller")
+    page = controller.page(f"/requests/{ref}/execution/")
+    ordered = controller.send(page, f"/requests/{ref}/rollback/", {"reason": WRONG})
+    telling.row(
+        "later",
+        "the Controller finds an error and orders a rollback",
+        ordered.status_code in (200, 202, 302),
+        otherwise=ordered.status_code,
+    )
+    again = controller.send(page, f"/requests/{ref}/rollback/", {"reason": WRONG})
+    telling.equal(
+        "later",
+        "alone that changes nothing, however often",
+        (again.status_code < 500, operator.story(ref)["state"], len(target.operations())),
+        (True, "completed", 1),
+    )
+    second = _log_in(demo, "head_of_compliance")
+    confirmed = second.send(
+        second.page(f"/requests/{ref}/execution/"),
+        f"/requests/{ref}/rollback/",
+        {"reason": "Agreed."},
+    )
+    telling.row(
+        "later",
+        "the Head of Compliance confirms",
+        confirmed.status_code in (200, 302),
+        otherwise=confirmed.status_code,
+    )
+    wait_for("the rollback", lambda: operator.story(ref)["state"] == "rolled_back", seconds=60)
+    telling.row("later", "what was done is undone: rolled back", True)
+    memos = [each["path"] for each in target.operations()[1:]]
+    telling.equal("later", "one credit memo was issued", memos, ["/credit-memos"])
+    books = target.get("/books")
+    telling.equal(
+        "later",
+        "payables are as before the payment, and the books balance",
+        (Decimal(books["payables"]), books["balanced"]),
+        (Decimal(payables), True),
+    )
+    after = target.get("/vendors/Northwind%20Paper")
+    telling.equal("later", "and so is the vendor's balance", after["balance"], vendor["balance"])
+    ours = {unit["key"] for run in operator.story(ref)["runs"] for unit in run["units"]}
+    telling.equal(
+        "later",
+        "every operation of the target is one of our checkpoints, and every checkpoint one of its",
+        {each["key"] for each in target.operations()},
+        ours,
+    )
+    wait_for("the webhooks", lambda: len(callback.got) >= 5, seconds=30)
+    numbers = sorted((d["number"], d["state"]) for d in (_verified(demo, g) for g in callback.got))
+    telling.equal(
+        "later", "and the agent is told", numbers[3:], [(4, "rolling_back"), (5, "rolled_back")]
     )
 
 
@@ -281,6 +433,25 @@ def _pings(demo: Demo, ref: str) -> list[Any]:
         .order_by("seq")
         .values_list("at", flat=True)
     )
+
+
+def _all_events(ref: str) -> list[Any]:
+    from governance.models import AuditEvent
+
+    return list(AuditEvent.objects.filter(chain=ref).order_by("seq"))
+
+
+def _snapshots(ref: str) -> list[Any]:
+    from rollback.models import Snapshot
+
+    return list(Snapshot.objects.filter(request__ref=ref))
+
+
+def _staged(ref: str) -> list[str]:
+    from rollback.models import Unit
+
+    staged = Unit.objects.filter(request__ref=ref, direction="undo").order_by("position")
+    return [f"{unit.name} ({unit.state})" for unit in staged]
 
 
 def _events(demo: Demo, ref: str) -> dict[str, dict[str, Any]]:

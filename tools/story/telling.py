@@ -74,6 +74,24 @@ class Agent:
         return found
 
 
+class Target:
+    """The demo's system of record, asked behind the product's back."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx2.Client(
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+
+    def get(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._http.get(path).raise_for_status().json()
+        return found
+
+    def operations(self) -> list[dict[str, Any]]:
+        """Return all that was ever done, oldest first."""
+        found: list[dict[str, Any]] = self.get("/operations?prefix=&limit=1000")["operations"]
+        return found
+
+
 class Browser:
     """A person, logged in through the form, using the pages' own endpoints."""
 
