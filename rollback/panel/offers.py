@@ -5,6 +5,7 @@ from __future__ import annotations
 from approvals import undoing
 from approvals.models import ActionRequest, Order
 from governance import wording
+from rollback.models import Recovery
 from rollback.panel.reading import Reading, worth
 from rollback.panel.shapes import Offer, Told
 from rollback.panel.summary import limits
@@ -59,6 +60,12 @@ def _goes_on(reading: Reading, order: Order) -> str:
     if order.confirmed_by is not None and order.confirmed_at is not None:
         when = reading.at_seconds(order.confirmed_at)
         confirmed = f"{reading.the(order.confirmed_by)} confirmed it at {when}. "
+    recovery = reading.recovery
+    if recovery is not None and recovery.state == Recovery.State.ORDERED and recovery.due_at:
+        return (
+            f"{confirmed}It waits for the record, which another request holds, until"
+            f" {reading.at(recovery.due_at)}; then it lapses."
+        )
     if reading.request.state == S.EXECUTING:
         return f"{confirmed}The worker stops after the unit it is at, then what is done is undone."
     return f"{confirmed}It begins as soon as no other request holds the record."

@@ -294,6 +294,18 @@ def test_an_order_that_is_confirmed_stands(company, operator):
     assert "The Controller confirmed it at 09:00:00." in offer.standing.text
 
 
+def test_an_order_that_waits_for_the_record_says_until_when(company, operator):
+    request = done(company)
+    order = OrderFactory(request=request, ordered_by=operator)
+    RecoveryFactory(request=request, order=order)
+
+    offer = panel(request, operator).offer
+
+    assert offer.standing.text == (
+        "It waits for the record, which another request holds, until 13:00; then it lapses."
+    )
+
+
 def test_at_the_instant_it_lapses_nobody_is_offered_to_confirm(company, operator):
     request = done(company)
     order_rollback(ref=request.ref, actor=operator, reason="Paid twice.", now=MONDAY_9AM)
