@@ -47,7 +47,7 @@ def database(directory: Path) -> Iterator[str]:
 
 def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
     """Return what can be measured, by name, in the order of a run."""
-    from bench import submit
+    from bench import submit, sweep
 
     def of(count: int, least: int) -> int:
         return max(round(count * scale), least)
@@ -55,6 +55,13 @@ def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
     rounds = 7 if scale >= 1 else 3
     return {
         "submit": lambda world: submit.run(world, count=of(1000, 20), rounds=rounds),
+        "sweep": lambda world: sweep.run(
+            world,
+            others=of(1_000_000, 1000),
+            due=of(10_000, 100),
+            trickled=of(300, 9),
+            rounds=min(rounds, 5),
+        ),
     }
 
 

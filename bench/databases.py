@@ -61,6 +61,7 @@ class World:
     @contextmanager
     def entered(self, url: str) -> Iterator[None]:
         """Have this process read and write that database."""
+        from django.conf import settings
         from django.db import connection
 
         self._close()
@@ -68,6 +69,8 @@ class World:
         connection.settings_dict["NAME"] = (
             url.rpartition("/")[2] if self.is_postgres else url.removeprefix("sqlite:///")
         )
+        # Seals are exported to a file that belongs to one database.
+        settings.SEAL_EXPORT = self._var / f"{url.rpartition('/')[2]}.jsonl"
         try:
             yield
         finally:

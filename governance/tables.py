@@ -187,7 +187,8 @@ class _AndAbove(Expression):
         line = (
             f"(WITH RECURSIVE line(id, manager_id) AS ("
             f" SELECT id, manager_id FROM {people} WHERE id IN {first}"
-            f" OR id IN (SELECT person_id FROM {held} WHERE role_id IN {roles})"
+            f" UNION SELECT p.id, p.manager_id FROM {held} h JOIN {people} p ON p.id = h.person_id"
+            f" WHERE h.role_id IN {roles}"
             f" UNION SELECT p.id, p.manager_id FROM {people} p JOIN line ON p.id = line.manager_id"
             f") SELECT id FROM line)"
         )
