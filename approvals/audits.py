@@ -80,7 +80,7 @@ def due_at_differs(now: datetime) -> Iterator[Found]:
     )
     underway = ActionRequest.objects.filter(state__in=UNDERWAY, due_at__isnull=False)
     for request in underway.prefetch_related(steps).order_by("due_at")[:UNDERWAY_CHECKED]:
-        waiting = next(iter(request.waiting_steps), None)  # type: ignore[attr-defined]
+        waiting = next(iter(request.waiting_steps), None)
         if request.due_at != _due_or_none(request, waiting):
             state = request.get_state_display().lower()
             yield Found(

@@ -43,7 +43,7 @@ def wait_s(attempt: int, *, chance: float, asked_s: float | None = None) -> floa
         chance: at least 0, below 1.
         asked_s: what the target asked for. Never less than that.
     """
-    longest = min(FIRST_WAIT_S * 2 ** (min(attempt, 20) - 1), LONGEST_WAIT_S)
+    longest: float = min(FIRST_WAIT_S * 2 ** (min(attempt, 20) - 1), LONGEST_WAIT_S)
     return max(longest * (0.5 + chance / 2), asked_s or 0.0)
 
 

@@ -118,7 +118,7 @@ def checks(var: str) -> dict[str, Callable[[], tuple[bool, str]]]:
     demo = {"RECOURSE_PROFILE": "demo", "RECOURSE_VAR": var, "DATABASE_URL": "sqlite://:memory:"}
     contracts = "from importlinter.cli import lint_imports_command as main; main()"
     return {
-        "mypy": command("-m", "mypy", *PACKAGES, "tools", **demo),
+        "mypy": command("-m", "mypy", *PACKAGES, "demo_target", "tools", **demo),
         "migrations": command("manage.py", "makemigrations", "--check", "--dry-run", **demo),
         "production settings": command(
             "manage.py", "check", "--deploy", "--fail-level", "WARNING", **production(var)

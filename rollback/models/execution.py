@@ -121,7 +121,10 @@ class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
             known_states("unit_known_state", UnitState.values),
             # 6. One checkpoint a (request, direction, unit), one unit a key.
             models.UniqueConstraint(name="unit_once", fields=["request", "direction", "position"]),
-            models.UniqueConstraint(name="unit_key_once", fields=["key"]),
+            # What was never sent has spent no key: the next request of its effect sends the same one.
+            models.UniqueConstraint(
+                name="unit_key_once", fields=["key"], condition=Q(sent_at__isnull=False)
+            ),
             models.CheckConstraint(
                 name="unit_done_has_a_checkpoint",
                 condition=~Q(state__in=["done", "reversed"])

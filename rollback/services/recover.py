@@ -141,14 +141,14 @@ def _recovery(lease: Lease, *, now: datetime) -> Recovery:
         ):
             retry.fail(now=now)
             retry.save()
-        standing = Recovery.objects.filter(
+        standing: Recovery | None = Recovery.objects.filter(
             request=request,
             state__in=[Recovery.State.ORDERED, Recovery.State.PLANNED, Recovery.State.RUNNING],
         ).first()
         if standing is not None:
             return standing
         order = orders_to_undo().filter(request=request).first()
-        recovery = Recovery.objects.create(
+        recovery: Recovery = Recovery.objects.create(
             request=request,
             order=order,
             reason=(order.reason if order else "")[:300],

@@ -74,7 +74,8 @@ def plan(lease: Lease, plans: Sequence[Plan], *, now: datetime) -> None:
 def _generation(request: ActionRequest) -> int:
     """Return how many earlier requests of this business key ever had effects: their keys are spent."""
     same = ActionRequest.objects.filter(business_key=request.business_key, had_effects=True)
-    return same.exclude(pk=request.pk).count()
+    earlier: int = same.exclude(pk=request.pk).count()
+    return earlier
 
 
 def snapshot(lease: Lease, readings: Mapping[str, Reading | None], *, now: datetime) -> None:

@@ -106,10 +106,11 @@ def test_the_same_unit_may_be_done_undone_and_done_for_another_request():
 
 
 def test_a_key_is_sent_to_a_target_for_one_unit():
-    unit = UnitFactory()
+    unit = UnitFactory(sent_at=MONDAY_9AM)
+    UnitFactory(key=unit.key)  # planned, and never sent: it has spent no key
 
     with broken("unit_key_once"):
-        UnitFactory(key=unit.key)
+        UnitFactory(key=unit.key, sent_at=MONDAY_9AM)
 
 
 @pytest.mark.parametrize("missing", ["done_at", "receipt"])

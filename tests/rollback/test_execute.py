@@ -499,6 +499,28 @@ def test_without_native_keys_a_no_is_believed_only_when_no_late_call_can_be_unde
     assert now_(approved).state == S.COMPLETED
 
 
+def test_what_was_planned_and_never_sent_keeps_its_keys_for_the_next_request(
+    company, approved, worker, books, timeline
+):
+    books.fail(1, *[Rejected("404 no such vendor")])
+    company.vendor_payment.snapshot_plan = ["line/1"]
+    company.vendor_payment.save()
+    books.down = DOWN
+    run_all(worker.hands)
+    timeline.go_to(now_(approved).ended_at or timeline.now + 31 * M)
+    assert now_(approved).state == S.EXPIRED
+    assert not now_(approved).had_effects
+    books.down = None
+    books.script.clear()
+
+    again = ask_for_payment(company, now=timeline.now, key="key-2")
+    answer(again, company.finance_manager, now=timeline.now)
+    run_all(worker.hands)
+
+    assert now_(again).state == S.COMPLETED
+    assert f"{again.business_key}~0/1" in books.done
+
+
 def test_a_defect_ends_in_a_case_and_an_alert(approved, worker, books):
     def broken(action):
         raise RuntimeError("a defect of ours")
