@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from approvals.models import ActionRequest, Ask, Case, Decision, Notice, Step
+from approvals.models import ActionRequest, Ask, Case, Decision, Notice, Order, Step
 from governance import tables
 from governance.routing import History, People
 from governance.tables import Policy
@@ -19,7 +19,7 @@ class Packet:
     """One request and its history, oldest first. Read only, and never locked.
 
     `asks` and `sent` are by the primary keys of their step and their ask; `sent`
-    is empty where it was not asked for.
+    and `orders` are empty where they were not asked for.
     """
 
     request: ActionRequest
@@ -30,6 +30,7 @@ class Packet:
     sent: dict[int, list[Notice]]
     policy: Policy
     people: People
+    orders: Sequence[Order] = ()  # to roll it back
 
     @property
     def waiting(self) -> Step | None:
@@ -70,7 +71,8 @@ def packets_of(
     """Return the packets of these requests, in their order.
 
     Nine queries and one for each policy version not read before, whatever the
-    number of requests; one more `with_sent`, what was sent to those asked.
+    number of requests; two more `with_sent`, what was sent to those asked, and
+    the orders to roll back.
 
     Args:
         requests: with `action_type`, `agent` and `department` loaded.
@@ -102,6 +104,11 @@ def packets_of(
         for notice in told.order_by("created_at", "pk"):
             if notice.ask_id is not None:
                 sent[notice.ask_id].append(notice)
+    orders: dict[int, list[Order]] = defaultdict(list)
+    if with_sent:
+        ordered = Order.objects.filter(request__in=ids, kind=Order.Kind.ROLL_BACK)
+        for order in ordered.select_related("ordered_by", "confirmed_by").order_by("pk"):
+            orders[order.request_id].append(order)
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
@@ -118,6 +125,7 @@ def packets_of(
             sent=sent,
             policy=policies[request.policy_id],
             people=people,
+            orders=orders[request.pk],
         )
         for request in requests
     ]

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from approvals.models import ActionRequest, Ask, Case, Decision, Notice, Step
+from approvals.models import ActionRequest, Ask, Case, Decision, Notice, Order, Step
 from approvals.story.payload import REASON_LENGTH
 from approvals.story.reading import Reading
 from approvals.story.shapes import Entry, Reached, Sent
-from approvals.story.words import NAMES_SHOWN, asked_names, did, passed_over_because, upper_first
+from approvals.story.words import (
+    NAMES_SHOWN,
+    asked_names,
+    did,
+    passed_over_because,
+    the,
+    upper_first,
+)
+from approvals.undoing import waits_for_second
 from governance import ladder, wording
 from governance.vocabulary import ExceptionType, Level, Path, Response, RuleSource, Verdict
 
@@ -38,6 +46,11 @@ ENDS = {
     S.STRANDED: ("Half done and not undone, and nobody answered", True),
     S.DENIED: ("Compliance denied it", True),
 }
+ORDERED: dict[str, str] = {
+    Order.Outcome.JOINED: "It was being undone already.",
+    Order.Outcome.NOTHING_TO_DO: "Nothing of it was in the target.",
+}
+AFTER_DECISIONS = 100
 VIA_WORDS = {Notice.Via.EMAIL: ("mail", "E-mail"), Notice.Via.APPRISE: ("smartphone", "Message")}
 
 
@@ -52,17 +65,24 @@ def chain(reading: Reading) -> tuple[Entry, ...]:
     first = reading.first_step
     if first is None:
         add(0, Entry(request.submitted_at, f"{request.agent.name} asked for this"))
+    # At one instant: what failed comes after the approval that it followed.
     for case in reading.packet.cases:
-        add(10, _case_entry(reading, case))
+        after = case.exception == ExceptionType.SYSTEM_FAILURE
+        add(10 + AFTER_DECISIONS * after, _case_entry(reading, case))
     for n, step in enumerate(reading.packet.steps):
-        add(20 + n, _step_entry(reading, step, is_first=step is first))
+        after = step.path in (Path.SYSTEM_FAILURE, Path.UNDO)
+        rank = 20 + n + AFTER_DECISIONS * after
+        add(rank, _step_entry(reading, step, is_first=step is first))
         for entry in _later_asks(reading, step):
-            add(21 + n, entry)
+            add(rank + 1, entry)
     for decision in reading.packet.decisions:
         add(60, _decision_entry(reading, decision))
+    for order in reading.packet.orders:
+        for entry in _order_entries(reading, order):
+            add(70, entry)
     end = _end_entry(reading)
     if end is not None:
-        add(90, end)
+        add(2 * AFTER_DECISIONS, end)
     return tuple(entry for _, _, entry in sorted(entries, key=lambda each: each[:2]))
 
 
@@ -200,6 +220,29 @@ def _decision_entry(reading: Reading, decision: Decision) -> Entry:
         quote=wording.plain(decision.note, REASON_LENGTH),
         is_bad=decision.verdict == Verdict.REJECT,
     )
+
+
+def _order_entries(reading: Reading, order: Order) -> Iterable[Entry]:
+    """Say who ordered that it be undone, who confirmed it, and if nobody did."""
+    quote = wording.plain(order.reason, REASON_LENGTH)
+    if order.ordered_by is None:
+        yield Entry(order.ordered_at, "At the end of its path it is undone", quote)
+    else:
+        who = upper_first(the([order.ordered_by], reading.reader))
+        words = ORDERED.get(order.outcome, "")
+        if waits_for_second(order) and order.closed_at is None and order.due_at is not None:
+            words = f"A second person confirms it by {reading.at(order.due_at)}."
+        yield Entry(order.ordered_at, f"{who} ordered a rollback", words, quote=quote)
+    if order.confirmed_by is not None and order.confirmed_at is not None:
+        who = upper_first(the([order.confirmed_by], reading.reader))
+        yield Entry(order.confirmed_at, f"{who} confirmed the rollback")
+    if order.outcome == Order.Outcome.LAPSED and order.closed_at is not None:
+        yield Entry(
+            order.closed_at,
+            "Nobody confirmed the rollback in time: it lapsed",
+            "Nothing was undone.",
+            is_bad=True,
+        )
 
 
 def _end_entry(reading: Reading) -> Entry | None:

@@ -64,6 +64,8 @@ def _how(unit: Unit) -> tuple[str, str]:
         return (f"{verb} as" if reference else ""), reference
     if unit.state == U.UNKNOWN:
         return "no answer came, so only the target can tell", ""
+    if unit.state == U.NOT_DONE and unit.direction == Direction.UNDO:
+        return "the target does not have it, so nothing was taken back", ""
     if unit.state == U.NOT_DONE:
         return "the target does not have it, so it was not written", ""
     return "", ""

@@ -13,7 +13,13 @@ from approvals.models import ENDED, ActionRequest, Ask
 from approvals.models.request import WITH_KEY
 from approvals.packets import packet_of
 from tests.approvals.asking import another_delegate, answer, ask_for_payment
-from tests.factories import MONDAY_9AM, AbsenceFactory, NoticeFactory, PersonFactory
+from tests.factories import (
+    MONDAY_9AM,
+    AbsenceFactory,
+    NoticeFactory,
+    OrderFactory,
+    PersonFactory,
+)
 
 NEW_YORK = ZoneInfo("America/New_York")
 UTC = ZoneInfo("UTC")
@@ -312,6 +318,30 @@ def test_each_state_after_an_approval_is_told_as_it_is(company, timeline, state)
     assert found.holds.lead.startswith(holds)
     assert found.has_execution
     assert "nothing is" not in found.rungs[-1].end or state == S.EXPIRED
+
+
+def test_the_chain_says_who_ordered_an_undo_and_who_confirmed_it(company, timeline):
+    request = ask_for_payment(company)
+    answer(request, company.finance_manager, now=timeline.now)
+    OrderFactory(
+        request=request, ordered_by=company.controller, reason="Paid twice.", needs_second=True,
+        ordered_at=MONDAY_9AM + timedelta(minutes=1), due_at=MONDAY_9AM + timedelta(hours=4),
+        confirmed_by=company.cfo, confirmed_at=MONDAY_9AM + timedelta(minutes=2),
+    )  # fmt: skip
+    OrderFactory(
+        request=request, reason="Again.", outcome="lapsed", needs_second=True,
+        ordered_at=MONDAY_9AM + timedelta(hours=5), closed_at=MONDAY_9AM + timedelta(hours=9),
+        due_at=MONDAY_9AM + timedelta(hours=9), ordered_by=company.ceo,
+    )  # fmt: skip
+
+    entries = told(request, company.controller, timeline.now).chain
+
+    assert [(entry.title, entry.quote) for entry in entries[-4:]] == [
+        ("You ordered a rollback", "Paid twice."),
+        ("The CFO confirmed the rollback", ""),
+        ("The CEO ordered a rollback", "Again."),
+        ("Nobody confirmed the rollback in time: it lapsed", ""),
+    ]
 
 
 def test_a_window_that_is_over_takes_no_decision_before_the_sweep_came(company, timeline):
