@@ -312,7 +312,7 @@ def _candidates(
             for pk, report in _upwards(below, people)
         ]
     if path == Path.UNDO and level == Level.L2:
-        return [(pk, f"on call for the target of {band}") for pk in on_call]
+        return [(pk, f"one on call for the target of {band}") for pk in on_call]
     if path == Path.UNDO and level == Level.L3:
         return [
             (pk, f"next above {_name(people, report)}, who is on call, in the reporting line")

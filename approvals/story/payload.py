@@ -31,9 +31,18 @@ def facts_of(request: ActionRequest) -> tuple[Fact, ...]:
     found = []
     for shown in request.action_type.shown_facts[:FACTS_SHOWN]:
         label = wording.plain(str(shown.get("label", "")), LABEL_LENGTH)
-        value = said(at_pointer(request.payload, str(shown.get("pointer", ""))))
-        found.append(Fact(label, value or f"Missing: {label.lower()}", missing=not value))
+        pointer = str(shown.get("pointer", ""))
+        value = said(at_pointer(request.payload, pointer))
+        if value or not _is_optional(request, pointer):
+            found.append(Fact(label, value or f"Missing: {label.lower()}", missing=not value))
     return tuple(found)
+
+
+def _is_optional(request: ActionRequest, pointer: str) -> bool:
+    """Whether the schema lets a payload leave this out, so that nothing is missing where it does."""
+    name = pointer.lstrip("/").partition("/")[0]
+    schema = request.action_type.schema
+    return name in schema.get("properties", {}) and name not in schema.get("required", [])
 
 
 def said(value: Any) -> str:

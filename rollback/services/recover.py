@@ -10,7 +10,7 @@ from approvals.models import ActionRequest
 from approvals.services import endings
 from rollback.connectors.base import Action, CallFailed, Connector, Json, Rejected
 from rollback.models import Direction, Recovery, Snapshot, Unit
-from rollback.patterns import Drift, choose, compare, wait_s
+from rollback.patterns import LONGEST_WAIT_S, Drift, choose, compare, wait_s
 from rollback.selectors import orders_to_undo
 from rollback.services import units
 from rollback.services.execute import TO_SEND, Unanswerable, answer_open_intents, send
@@ -204,11 +204,13 @@ def fail(
             climb.act.record(
                 request, "undo.failed", attempt=lease.attempt, said=said, person=person
             )
+            wait = wait_s(lease.attempt, chance=hands.chance(), asked_s=asked_s)
             if person:
+                # Whoever is asked may put the target right: it is looked at again, now and then.
+                wait = LONGEST_WAIT_S
                 request.run_deadline = None
                 climb.ask_about_undo(said)
-            else:
-                wait = wait_s(lease.attempt, chance=hands.chance(), asked_s=asked_s)
+            if request.state == S.ROLLING_BACK:
                 request.next_attempt_at = now + hands.technical(wait)
             if climb.step is not None or request.state == S.STRANDED:
                 Recovery.objects.filter(request=request, state=Recovery.State.RUNNING).update(

@@ -197,8 +197,24 @@ def test_a_reversal_that_is_refused_for_good_is_for_a_person_at_once(
 
     waiting = Step.objects.get(request=ordered, path=Path.UNDO)
     assert (waiting.state, waiting.opened_at) == (Step.State.WAITING, timeline.now)
-    assert now_(ordered).due_at == waiting.due_at
+    assert now_(ordered).due_at == timeline.now + 5 * M
     assert run_all(worker.hands) == 0
+
+
+def test_what_a_person_puts_right_in_the_target_is_found_at_the_next_look(
+    restoring, ordered, worker, books, timeline
+):
+    books.somebody_else_writes("line/2", value="theirs")
+    run_all(worker.hands)
+    assert now_(ordered).state == S.ROLLING_BACK
+
+    books.somebody_else_writes("line/2", value="new")
+    timeline.go_to(now_(ordered).next_attempt_at)
+    run_all(worker.hands)
+
+    assert now_(ordered).state == S.ROLLED_BACK
+    assert books.state["line/2"][0]["value"] == "old"
+    assert Step.objects.get(request=ordered, path=Path.UNDO).state == Step.State.SUPERSEDED
 
 
 def test_an_action_without_a_reversal_is_for_a_person(ordered, company, worker):
