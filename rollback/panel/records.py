@@ -24,7 +24,8 @@ def records(reading: Reading) -> Records:
         left = snapshot.after if isinstance(snapshot.after, dict) else None
         own = drift.get(snapshot.record, {})
         shown = wording.plain(snapshot.record, VALUE_LENGTH)
-        for name in dict.fromkeys([*before, *(left or {}), *own]):
+        # Not in the target's order: PostgreSQL keeps none within a JSON object.
+        for name in sorted({*before, *(left or {}), *own}):
             if left is not None and before.get(name) == left.get(name) and name not in own:
                 continue
             rows.append(

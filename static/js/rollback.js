@@ -53,7 +53,7 @@
     const part = live();
     if (!waits || !part || isBusy(order())) return;
     waits = false;
-    htmx.ajax("GET", `${part.dataset.url}?known=-`, { target: part, swap: "outerHTML" });
+    htmx.ajax("GET", `${part.dataset.url}?known=-`, { source: part, target: part });
   });
   document.addEventListener("focusout", look);
   document.addEventListener("toggle", look, true);
