@@ -120,16 +120,16 @@ class Timeline:
         from approvals.models import ActionRequest, Ask, Step
         from approvals.order_sweeps import waiting_orders
 
-        State = ActionRequest.State
+        states = ActionRequest.State
         open_ = ActionRequest.objects.filter(parked_until=None)
         waiting = Step.objects.filter(state=Step.State.WAITING)
         asked = waiting.values("request")
         # Leases and next attempts are the worker's: tests that have one take it up themselves.
         return (
-            (open_.filter(state__in=(State.PENDING, State.APPROVED)), "due_at"),
-            (waiting.filter(request__state__in=(State.TROUBLED, State.ROLLING_BACK)), "due_at"),
-            (open_.filter(state=State.EXECUTING), "run_deadline"),
-            (open_.filter(state=State.ROLLING_BACK).exclude(pk__in=asked), "run_deadline"),
+            (open_.filter(state__in=(states.PENDING, states.APPROVED)), "due_at"),
+            (waiting.filter(request__state__in=(states.TROUBLED, states.ROLLING_BACK)), "due_at"),
+            (open_.filter(state=states.EXECUTING), "run_deadline"),
+            (open_.filter(state=states.ROLLING_BACK).exclude(pk__in=asked), "run_deadline"),
             (Ask.objects.all(), "next_ping_at"),
             (waiting_orders(), "due_at"),
         )

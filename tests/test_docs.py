@@ -58,13 +58,13 @@ def test_the_page_lists_the_open_states_that_something_enters():
 
 @pytest.mark.django_db
 def test_the_clock_of_each_state_is_the_one_the_page_names():
-    S, now = ActionRequest.State, MONDAY_9AM
+    states, now = ActionRequest.State, MONDAY_9AM
     minute = timedelta(minutes=1)
-    pending = RequestFactory(state=S.PENDING)
+    pending = RequestFactory(state=states.PENDING)
     step = StepFactory(request=pending)
-    approved = RequestFactory(state=S.APPROVED)
-    present = RequestFactory(state=S.APPROVED, person_present=True)
-    run = RequestFactory.build(state=S.EXECUTING)
+    approved = RequestFactory(state=states.APPROVED)
+    present = RequestFactory(state=states.APPROVED, person_present=True)
+    run = RequestFactory.build(state=states.EXECUTING)
     run.lease_until, run.run_deadline = now + minute, now + 2 * minute
 
     assert due_of(pending, waiting=step) == step.due_at
@@ -78,8 +78,8 @@ def test_the_clock_of_each_state_is_the_one_the_page_names():
 @pytest.mark.django_db
 @pytest.mark.parametrize("asked", [False, True])
 def test_of_several_clocks_the_earliest_moves_a_request(asked):
-    S, now = ActionRequest.State, MONDAY_9AM
-    request = RequestFactory.build(state=S.ROLLING_BACK)
+    states, now = ActionRequest.State, MONDAY_9AM
+    request = RequestFactory.build(state=states.ROLLING_BACK)
     step = StepFactory.build(due_at=now + timedelta(minutes=5)) if asked else None
     request.next_attempt_at, request.run_deadline = None, now + timedelta(minutes=1)
 

@@ -128,8 +128,9 @@ def strand(climb: Climb) -> None:
 
 
 def _tell(climb: Climb, what: str) -> None:
-    """Tell everybody who was asked or decided, and the agent."""
-    people = climb.everybody_asked | {each.person_id for each in climb.decisions}
+    """Tell everybody who was asked, decided or signed an order, and the agent."""
+    deciders = {each.person_id for each in climb.decisions}
+    people = climb.everybody_asked | deciders | climb.signers
     notifying.told(climb.writes, people, climb.request, climb.people, what=what, now=climb.now)
     notifying.state_changed(climb.writes, climb.request, now=climb.now)
 

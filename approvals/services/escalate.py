@@ -76,6 +76,7 @@ class Climb:
         frozenset()
     )  # (path, level) of rungs it stood on, once underway
     on_call: Sequence[int] = ()  # for its target, once underway
+    signers: frozenset[int] = frozenset()  # of orders on it
     late: timedelta = timedelta(0)  # how late the clock was, where it mattered
 
     def __post_init__(self) -> None:

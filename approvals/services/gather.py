@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from approvals.models import ActionRequest, Ask, Case, Decision, Step
+from approvals.models import ActionRequest, Ask, Case, Decision, Order, Step
 from approvals.services.escalate import Climb
 from approvals.services.writes import Writes
 from governance import tables
@@ -46,13 +47,13 @@ def climbs(
     for decision in Decision.objects.filter(request__in=ids).order_by("pk"):
         decisions[decision.request_id].append(decision)
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
-    used, on_call = _underway(requests, policies, now)
+    used, on_call, signers = _underway(requests, policies, now)
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
         also={person for pairs in asked.values() for _, person in pairs}
         | {ask.person_id for each in asks.values() for ask in each}
         | {decision.person_id for each in decisions.values() for decision in each}
-        | {person for each in on_call.values() for person in each},
+        | {person for each in (*on_call.values(), *signers.values()) for person in each},
         now=now,
     )
     found = []
@@ -74,23 +75,30 @@ def climbs(
                 everybody_asked={person for _, person in asked[request.pk]},
                 used=used[request.pk],
                 on_call=on_call[request.pk],
+                signers=signers[request.pk],
             )
         )
     return found
 
 
+class Underway(NamedTuple):
+    """What matters of requests past their approval, by their primary keys."""
+
+    used: dict[int, frozenset[tuple[str, int]]]  # the rungs it stood on
+    on_call: dict[int, list[int]]  # for its target
+    signers: dict[int, frozenset[int]]  # of orders on it
+
+
 def _underway(
     requests: Sequence[ActionRequest], policies: Mapping[int, tables.Policy], now: datetime
-) -> tuple[dict[int, frozenset[tuple[str, int]]], dict[int, list[int]]]:
-    """Return the rungs each request stood on and who is on call for its target, past its approval.
-
-    While a request waits for its approval neither matters, and neither is read.
-    """
+) -> Underway:
+    """Read what matters past an approval. While a request waits for its own, none of it is read."""
     used: dict[int, frozenset[tuple[str, int]]] = defaultdict(frozenset)
     on_call: dict[int, list[int]] = defaultdict(list)
+    signers: dict[int, frozenset[int]] = defaultdict(frozenset)
     underway = [each for each in requests if each.state != ActionRequest.State.PENDING]
     if not underway:
-        return used, on_call
+        return Underway(used, on_call, signers)
     rungs = Step.objects.filter(request__in=[each.pk for each in underway])
     for pk, path, level in rungs.values_list("request", "path", "level"):
         used[pk] |= {(path, level)}
@@ -100,7 +108,10 @@ def _underway(
         fallback = policies[each.policy_id].on_call_fallback.get(targets[each.pk])
         named = [*shifts[targets[each.pk]], *([fallback] if fallback is not None else [])]
         on_call[each.pk] = list(dict.fromkeys(named))
-    return used, on_call
+    orders = Order.objects.filter(request__in=[each.pk for each in underway])
+    for pk, *signed in orders.values_list("request", "ordered_by", "confirmed_by"):
+        signers[pk] |= {person for person in signed if person is not None}
+    return Underway(used, on_call, signers)
 
 
 def target_of(request: ActionRequest) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
 from governance import wording
+from rollback.models import Unit
 from rollback.panel.reading import Reading
 from rollback.panel.shapes import Change, Records
 
@@ -19,11 +21,13 @@ def records(reading: Reading) -> Records:
     if not reading.snapshots:
         return Records()
     drift, rows = _drift(reading), []
+    back = {unit.record for unit in reading.forward if unit.state == Unit.State.REVERSED}
     for snapshot in reading.snapshots:
         before = snapshot.before if isinstance(snapshot.before, dict) else {}
         left = snapshot.after if isinstance(snapshot.after, dict) else None
         own = drift.get(snapshot.record, {})
-        shown = wording.plain(snapshot.record, VALUE_LENGTH)
+        otherwise = "as before" if snapshot.record in back else "as we left it"
+        shown = wording.plain(unquote(snapshot.record), VALUE_LENGTH)
         # Not in the target's order: PostgreSQL keeps none within a JSON object.
         for name in sorted({*before, *(left or {}), *own}):
             if left is not None and before.get(name) == left.get(name) and name not in own:
@@ -34,7 +38,7 @@ def records(reading: Reading) -> Records:
                     field=wording.plain(str(name), NAME_LENGTH).replace("_", " "),
                     before=_value(before, name),
                     left="not written yet" if left is None else _value(left, name),
-                    now=_said(own[name].get("now")) if name in own else "",
+                    now=_said(own[name].get("now")) if name in own else otherwise,
                     drift=name in own,
                 )
             )
@@ -71,4 +75,13 @@ def _said(value: object) -> str:
             return wording.plain(value, VALUE_LENGTH) or "empty"
         case int() | float():
             return str(value)
+        case {} if not value:
+            return "nothing"
+        case []:
+            return "none"
+        case list():
+            return f"{len(value)} of them"
+        case dict() if all(isinstance(each, str | int) for each in value.values()):
+            pairs = (f"{name} {each}" for name, each in sorted(value.items()))
+            return wording.plain(", ".join(pairs), VALUE_LENGTH)
     return wording.plain(json.dumps(value, ensure_ascii=False, sort_keys=True), VALUE_LENGTH)

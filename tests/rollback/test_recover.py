@@ -353,6 +353,13 @@ def test_nothing_new_is_approved_on_a_record_that_is_to_be_undone(completed, com
         answer(other, company.finance_manager, now=timeline.now)
 
 
+def test_who_ordered_it_is_told_how_it_ended(ordered, company, worker):
+    run_all(worker.hands)
+
+    told = ordered.notices.filter(facts__what="rolled_back", via="inbox")
+    assert {notice.person for notice in told} == {company.finance_manager, company.controller}
+
+
 def test_the_record_tells_of_the_undo(ordered, worker):
     run_all(worker.hands)
 
