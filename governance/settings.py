@@ -261,7 +261,7 @@ RECOURSE_SEEDS = [
 Q_CLUSTER = {
     "name": "recourse",
     "orm": "default",
-    "workers": env.int("WORKER_PROCESSES", default=2),
+    "workers": env.int("WORKER_PROCESSES", default=3),
     "timeout": 60,
     "retry": 120,
     "max_attempts": 3,

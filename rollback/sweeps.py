@@ -32,9 +32,12 @@ OPEN = (R.ORDERED, R.PLANNED, R.RUNNING)
 
 
 def call_the_worker(*, now: datetime) -> int:
-    """Queue a task for each worker process that has something to take up. Returns how many were queued."""
-    workers = settings.Q_CLUSTER["workers"]
-    wanted = len(selectors.runnable(now, limit=workers))
+    """Queue a task for each worker process that has something to take up. Returns how many were queued.
+
+    All but one: a target that is slow to answer must not hold up notices and audits.
+    """
+    hands = max(settings.Q_CLUSTER["workers"] - 1, 1)
+    wanted = len(selectors.runnable(now, limit=hands))
     return sum(calls.call(TASK, mark=f"runner-{n}", now=now) for n in range(wanted))
 
 
