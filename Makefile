@@ -4,6 +4,7 @@
 #   make test                 lint and all tests (ARGS="--only sqlite", see python -m tools.test -h)
 #   make story                the acceptance story, on real processes
 #   make lint, make check     lint alone; lint and the quick tests
+#   make bench                measure, and print JSON (BENCH_SCALE=0.1, ARGS="submit inbox")
 #   make lock                 compile requirements/*.txt from pyproject.toml
 #   make vendor               copy front-end files into static/vendor
 #   make clean                remove the environment and caches; var/ holds data and stays
@@ -11,7 +12,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check story lock vendor clean
+.PHONY: help demo test lint check story bench lock vendor clean
 
 PYTHON := .venv/bin/python
 RUNTIME := .venv/requirements-runtime
@@ -37,6 +38,9 @@ check: $(DEVELOPMENT)
 
 story: $(RUNTIME)
 	@exec $(PYTHON) -m tools.story $(ARGS)
+
+bench: $(RUNTIME)
+	@exec $(PYTHON) -m bench $(ARGS)
 
 vendor:
 	@exec bash tools/vendor.sh
