@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -21,10 +22,15 @@ _MISSING = object()
 def at_pointer(document: Any, pointer: str) -> Any:
     """Return what a JSON pointer (RFC 6901) finds, or None where there is nothing."""
     try:
-        found = JsonPointer(pointer).resolve(document, _MISSING)
+        found = _pointer(pointer).resolve(document, _MISSING)
     except JsonPointerException:
         return None
     return None if found is _MISSING else found
+
+
+@lru_cache(maxsize=1024)  # they stand in action types, of which there are few
+def _pointer(pointer: str) -> JsonPointer:
+    return JsonPointer(pointer)
 
 
 def key(template: str, payload: Mapping[str, Any]) -> str:
@@ -44,6 +50,8 @@ def exact(template: str, payload: Mapping[str, Any]) -> str:
 
 def same(text: str) -> str:
     """Return what is equal for all spellings of a name: NFKC, case folded, white space single."""
+    if text.isascii():
+        return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 

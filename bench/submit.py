@@ -11,7 +11,7 @@ from bench.load import Sent, expect, fire
 from bench.rounds import measure, middle, percentile, ratios, say
 
 PATH, FLOOR = "/api/v1/requests/", "/bench/floor/"
-SLICES = 4  # of each side in a round, in turns
+SLICES = 20  # of each side in a round, in turns: what disturbs one disturbs the other
 
 
 def run(world: World, *, count: int, rounds: int) -> dict[str, Any]:

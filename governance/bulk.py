@@ -96,15 +96,25 @@ def give_keys(objs: Iterable[Model]) -> None:
 
 def _from_sequences(new: dict[type[Model], list[Model]]) -> list[int]:
     drawn = " UNION ALL ".join(
-        ["SELECT %s, nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"]
-        * len(new)
+        f"SELECT {place}, nextval('{_sequence(model)}') FROM generate_series(1, {len(objs)})"
+        if len(objs) > 1
+        else f"SELECT {place}, nextval('{_sequence(model)}')"
+        for place, (model, objs) in enumerate(new.items())
     )
-    parameters: list[Any] = []
-    for place, (model, objs) in enumerate(new.items()):
-        parameters += [place, model._meta.db_table, model._meta.pk.column, len(objs)]
     with connection.cursor() as cursor:
-        cursor.execute(drawn, parameters)
+        cursor.execute(drawn)
         return [key for _, key in sorted(cursor.fetchall())]
+
+
+@lru_cache(maxsize=128)
+def _sequence(model: type[Model]) -> str:
+    """Return the name of the sequence that a table's keys come from, quoted."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_get_serial_sequence(%s, %s)", [model._meta.db_table, model._meta.pk.column]
+        )
+        (name,) = cursor.fetchone()
+    return str(name)
 
 
 def _next_free(model: type[Model], count: int) -> range:

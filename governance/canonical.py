@@ -24,6 +24,10 @@ def digest(value: Any) -> str:
     2**53 - 1, NaN and the infinities, half of a surrogate pair.
     """
     try:
+        return hashlib.sha256(fast(value)).hexdigest()
+    except (TypeError, Unprocessable):
+        pass  # outside the subset: the library knows the rest of it
+    try:
         return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as problem:
         raise Unprocessable(f"This has no canonical form (RFC 8785): {problem}.") from problem

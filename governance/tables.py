@@ -182,17 +182,16 @@ class _AndAbove(Expression):
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         people = connection.ops.quote_name(Person._meta.db_table)
         held = connection.ops.quote_name(Person.roles.through._meta.db_table)
-        first, of_first = GivenKeys("first").as_sql(compiler, connection)
-        roles, of_roles = GivenKeys("roles").as_sql(compiler, connection)
+        first, roles = GivenKeys("first"), GivenKeys("roles")
         line = (
             f"(WITH RECURSIVE line(id, manager_id) AS ("
-            f" SELECT id, manager_id FROM {people} WHERE id IN {first}"
+            f" SELECT id, manager_id FROM {people} WHERE {first.among('id')}"
             f" UNION SELECT p.id, p.manager_id FROM {held} h JOIN {people} p ON p.id = h.person_id"
-            f" WHERE h.role_id IN {roles}"
+            f" WHERE {roles.among('h.role_id')}"
             f" UNION SELECT p.id, p.manager_id FROM {people} p JOIN line ON p.id = line.manager_id"
             f") SELECT id FROM line)"
         )
-        return line, (*of_first, *of_roles)
+        return line, (first, roles)
 
 
 def _people() -> QuerySet[Person, tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -12,6 +13,7 @@ from rest_framework.parsers import BaseParser
 from governance.errors import Refused
 
 DEPTH = 32
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadBody(Refused):
@@ -97,5 +99,5 @@ def _check(value: Any, depth: int) -> None:
 def _check_text(text: str) -> None:
     if "\0" in text:
         raise BadText("Text holds a NUL character.")
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not text.isascii() and SURROGATE.search(text):
         raise BadText("Text holds half of a surrogate pair.")
