@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 from django_q.models import Failure
 from django_q.tasks import async_task
 
+from approvals.batches import PARKED_FOR
 from approvals.due import due_of
 from approvals.models import ENDED, ActionRequest, Alert, Ask, Case, Finding, Notice, Step
 from approvals.services.alerts import close_alert, raise_alert
@@ -35,6 +36,7 @@ S = ActionRequest.State
 EVERY_S = 60.0  # real seconds between two rounds
 OVERDUE_AFTER_S = 60.0  # real seconds a clock may be late before that is a finding
 UNSEALED_AFTER_S = 600.0
+PARKED_TOO_OFTEN = 3  # times, before a request that is due counts as stuck
 SHOWN = 100  # findings of one audit in one round; a hundred and a million say the same
 CHAINS_CHECKED = 200
 UNDERWAY = (S.BLOCKED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
@@ -55,7 +57,9 @@ Audit = Callable[[datetime], Iterable[Found]]
 def clock_overdue(now: datetime) -> Iterator[Found]:
     """An open request whose instant has passed, and nothing moved it."""
     due = ActionRequest.objects.filter(due_at__lt=now - clock.technical(OVERDUE_AFTER_S))
-    due = due.filter(Q(parked_until__isnull=True) | Q(parked_until__lt=now))
+    # One that is parked again and again is as stuck as one that nobody looks at.
+    unparked = Q(parked_until__isnull=True) | Q(parked_until__lt=now)
+    due = due.filter(unparked | Q(due_at__lt=now - PARKED_TOO_OFTEN * PARKED_FOR))
     for pk, ref, due_at in due.order_by("due_at").values_list("pk", "ref", "due_at")[:SHOWN]:
         yield Found(ref, f"{ref} was due at {due_at:%d %b %H:%M:%S} UTC and nothing moved it.", pk)
 
@@ -216,21 +220,29 @@ AUDITS: dict[str, Audit] = {
 }
 
 
-def all_audits() -> dict[str, Audit]:
-    """Return the audits of every package: ours, and those that settings.RECOURSE_AUDITS names."""
+def all_audits(*, outside: bool = True) -> dict[str, Audit]:
+    """Return the audits of every package: ours, and those that settings.RECOURSE_AUDITS names.
+
+    Args:
+        outside: with those that call targets.
+    """
     found = dict(AUDITS)
-    for name in settings.RECOURSE_AUDITS:
+    names = settings.RECOURSE_AUDITS + (settings.RECOURSE_AUDITS_OUTSIDE if outside else [])
+    for name in names:
         found.update(import_string(name))
     return found
 
 
-def run(*, now: datetime) -> list[Finding]:
+def run(*, now: datetime, outside: bool = True) -> list[Finding]:
     """Run every audit, bring the findings up to date, and return those that stand.
 
     An audit that itself fails is a finding. Safe to run again; each audit's
     findings are written in a transaction of their own.
+
+    Args:
+        outside: with those that call targets.
     """
-    for name, audit in all_audits().items():
+    for name, audit in all_audits(outside=outside).items():
         try:
             found = list(audit(now))
         except (TypeError, ValueError, LookupError, ArithmeticError) as problem:
@@ -305,7 +317,7 @@ def call_for_audit(*, now: datetime) -> int:
     beat("audit-asked", now=now)
     if last is None or now - last > 3 * every:
         logger.warning("no audit came from the worker; auditing here")
-        run(now=now)
+        run(now=now, outside=False)
     else:
         async_task("approvals.tasks.audit")
     return 1

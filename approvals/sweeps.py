@@ -50,8 +50,13 @@ def climb_due_steps(*, now: datetime, limit: int = BATCH) -> int:
 def climb_underway(*, now: datetime, limit: int = BATCH) -> int:
     """Likewise for what has failed or is being undone, where the next attempt has a clock of its own."""
     waiting = Step.objects.filter(request=OuterRef("pk"), state=Step.State.WAITING, due_at__lte=now)
+    # A reversal may be in the call, and its answer is taken before the path comes to its end.
+    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     due = ActionRequest.objects.filter(
-        _unparked(now), Exists(waiting), state__in=(S.TROUBLED, S.ROLLING_BACK), due_at__lte=now
+        _unparked(now),
+        Exists(waiting),
+        Q(state=S.TROUBLED) | Q(free, state=S.ROLLING_BACK),
+        due_at__lte=now,
     )
     candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
 

@@ -144,12 +144,14 @@ def waits_for_second(order: Order) -> bool:
 def moot(request: ActionRequest) -> str | None:
     """Return the outcome of an order for which there is nothing left to do, or None if there is.
 
-    A run that is under way may write at any moment, whatever the row says of its effects.
+    A run that is under way, or tried again, may write at any moment, whatever the row says of
+    its effects: who orders that it be undone wants it stopped.
     """
     states = ActionRequest.State
     if request.state == states.ROLLING_BACK:
         return Order.Outcome.JOINED
-    if request.state not in (states.EXECUTING, states.STRANDED) and not request.has_effects:
+    may_write = (states.EXECUTING, states.TROUBLED, states.STRANDED)
+    if request.state not in may_write and not request.has_effects:
         return Order.Outcome.NOTHING_TO_DO
     return None
 

@@ -236,6 +236,7 @@ RECOURSE_SWEEPS = [
     "approvals.sweeps.ask_about_overdue_undos",
     "rollback.sweeps.take_up_orders",
     "rollback.sweeps.lapse_recoveries",
+    "rollback.sweeps.close_what_ended",
     "approvals.sweeps.ping_again",
     "approvals.order_sweeps.lapse_orders",
     "approvals.sweeps.tell_of_alerts",
@@ -245,6 +246,7 @@ RECOURSE_SWEEPS = [
 ]
 RECOURSE_RUNS = "rollback.shapes.runs_of"  # (request) -> its runs and their units, for the API
 RECOURSE_AUDITS = ["rollback.audits.AUDITS"]  # name -> audit, beside those of `approvals.audits`
+RECOURSE_AUDITS_OUTSIDE = ["rollback.audits.OUTSIDE"]  # likewise; these ask targets, so never the clock
 RECOURSE_FRAME = "approvals.selectors.frame_for"  # (person, now) -> what stands around every page
 RECOURSE_CHAIN_HEADS = ["approvals.selectors.chain_heads"]  # () -> (chain, length, last hash)
 RECOURSE_NEXT_DUE = (

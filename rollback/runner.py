@@ -6,6 +6,7 @@ import logging
 
 from django.db import InterfaceError, OperationalError
 
+from approvals.batches import park
 from approvals.services.alerts import raise_alert
 from rollback import selectors
 from rollback.models import Direction
@@ -33,7 +34,13 @@ def run_next(hands: Hands) -> bool:
     no request's fault, and its lease runs out.
     """
     for pk in selectors.runnable(hands.now(), limit=LOOKED_AT):
-        lease = take(pk, worker=hands.worker, now=hands.now(), technical=hands.technical)
+        try:
+            lease = take(pk, worker=hands.worker, now=hands.now(), technical=hands.technical)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - one that cannot be taken must not stop the others
+            park(pk, problem, sweep="take", now=hands.now())
+            continue
         if lease is not None:
             _run(lease, hands)
             return True

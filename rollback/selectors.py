@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import chain, zip_longest
 
 from django.db.models import Q, QuerySet
 
@@ -15,7 +16,7 @@ UNDERWAY = (S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
 def ready(now: datetime) -> QuerySet[ActionRequest]:
     """Return requests that were approved, may begin, and still have time to."""
     rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(
-        _unparked(now), state=S.APPROVED, due_at__gt=now
+        unparked(now), state=S.APPROVED, due_at__gt=now
     )
     return rows
 
@@ -29,7 +30,7 @@ def to_go_on(now: datetime) -> QuerySet[ActionRequest]:
     due = Q(next_attempt_at__lte=now)
     silent = Q(next_attempt_at__isnull=True, lease_until__lte=now)
     rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(
-        _unparked(now),
+        unparked(now),
         free,
         Q(state=S.EXECUTING, lease_until__lte=now, run_deadline__gt=now)
         | Q(due, state=S.TROUBLED)
@@ -40,10 +41,15 @@ def to_go_on(now: datetime) -> QuerySet[ActionRequest]:
 
 
 def runnable(now: datetime, *, limit: int) -> list[int]:
-    """Return the primary keys of what a worker may take up, what waits longest first."""
+    """Return the primary keys of what a worker may take up, what waits longest first.
+
+    One that begins and one that goes on in turn: neither a flood of approvals nor
+    a target that keeps many waiting holds up the others.
+    """
     going = to_go_on(now).order_by("due_at", "pk").values_list("pk", flat=True)[:limit]
     fresh = ready(now).order_by("due_at", "pk").values_list("pk", flat=True)[:limit]
-    return [*going, *fresh][:limit]
+    in_turn = chain.from_iterable(zip_longest(fresh, going))
+    return [pk for pk in in_turn if pk is not None][:limit]
 
 
 def orders_to_undo() -> QuerySet[Order]:
@@ -56,5 +62,7 @@ def orders_to_undo() -> QuerySet[Order]:
     return rows
 
 
-def _unparked(now: datetime) -> Q:
-    return Q(parked_until__isnull=True) | Q(parked_until__lte=now)
+def unparked(now: datetime, prefix: str = "") -> Q:
+    """Leave out requests that a sweep failed on a moment ago. `prefix` leads to the request."""
+    until = f"{prefix}parked_until"
+    return Q(**{f"{until}__isnull": True}) | Q(**{f"{until}__lte": now})

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from approvals.batches import in_halves
 from approvals.locks import lock_request
@@ -22,7 +23,7 @@ from approvals.services.writes import Writes
 from governance import actors, calls, ladder
 from governance.ledger import Act
 from rollback import selectors
-from rollback.models import Recovery
+from rollback.models import Recovery, Run
 
 TASK = "rollback.tasks.run_due"
 BATCH = 100
@@ -47,9 +48,13 @@ def take_up_orders(*, now: datetime, limit: int = BATCH) -> int:
     While a run holds the lease it is the runner that obeys.
     """
     moves = (S.COMPLETED, S.COMPLETED_MANUALLY, S.TROUBLED, *WITHOUT_EFFECTS)
-    standing = selectors.orders_to_undo().filter(request__state__in=moves)
+    holder = ActionRequest.objects.filter(resource=OuterRef("request__resource"), holds_key=True)
+    held = Exists(holder.exclude(pk=OuterRef("request")))
+    noted = Exists(Recovery.objects.filter(order=OuterRef("pk"), state=R.ORDERED))
+    standing = selectors.orders_to_undo().filter(
+        selectors.unparked(now, "request__"), ~(held & noted), request__state__in=moves
+    )
     pks = list(standing.order_by("ordered_at", "pk").values_list("request", flat=True)[:limit])
-
     # One at a time: each takes a Resource of its own, and there are few.
     return sum(
         in_halves([pk], lambda pks: _take_up(pks[0], now), sweep="take_up_orders", now=now)
@@ -94,40 +99,76 @@ def _take_up(pk: int, now: datetime) -> int:
 
 
 def lapse_recoveries(*, now: datetime, limit: int = BATCH) -> int:
-    """Give up recoveries whose key never came free, and close those whose request has ended. Returns how many."""
-    late = Recovery.objects.filter(state=R.ORDERED, due_at__lte=now).exclude(
-        request__state=S.ROLLING_BACK
+    """Give up recoveries whose key never came free. Returns how many."""
+    late = Recovery.objects.filter(
+        selectors.unparked(now, "request__"), state=R.ORDERED, due_at__lte=now
+    ).exclude(request__state__in=(S.ROLLING_BACK, S.STRANDED))
+    pks = list(late.order_by("due_at", "pk").values_list("request", flat=True)[:limit])
+    return sum(
+        in_halves([pk], lambda pks: _lapse(pks[0], now), sweep="lapse_recoveries", now=now)
+        for pk in pks
     )
-    left = Recovery.objects.filter(state__in=(R.PLANNED, R.RUNNING), request__state__in=ENDED)
-    found = [
-        *late.order_by("due_at").values_list("pk", "request__ref")[:limit],
-        *left.order_by("pk").values_list("pk", "request__ref")[:limit],
-    ]
-    return sum(_close(pk, ref, now) for pk, ref in found)
+
+
+def close_what_ended(*, now: datetime, limit: int = BATCH) -> int:
+    """Close runs and recoveries whose request has ended without them. Returns how many requests had some.
+
+    A request may end while a worker that lost its lease is in a call, or after one died.
+    """
+    running = Run.objects.filter(state=Run.State.RUNNING, request__state__in=ENDED)
+    open_ = Recovery.objects.filter(state__in=OPEN, request__state__in=ENDED)
+    # One that waits for its key stands while its order does; its request has ended long since.
+    open_ = open_.exclude(~Q(request__state=S.STRANDED), state=R.ORDERED)
+    unparked = selectors.unparked(now, "request__")
+    pks = {
+        *running.filter(unparked).order_by("pk").values_list("request", flat=True)[:limit],
+        *open_.filter(unparked).order_by("pk").values_list("request", flat=True)[:limit],
+    }
+    return sum(
+        in_halves([pk], lambda pks: _close(pks[0], now), sweep="close_what_ended", now=now)
+        for pk in sorted(pks)
+    )
 
 
 @transaction.atomic
-def _close(pk: int, ref: str, now: datetime) -> int:
-    request = lock_request(ref)
-    recovery = Recovery.objects.get(pk=pk)
-    if recovery.state in (R.PLANNED, R.RUNNING) and request.state in ENDED:
-        recovery.needed_a_person |= request.state == S.STRANDED
-        recovery.fail(now=now)
-        recovery.save()
-        _write(request, now, "recovery.failed", pattern=recovery.pattern)
-        return 1
-    late = recovery.state == R.ORDERED and recovery.due_at is not None and recovery.due_at <= now
-    if not late or request.state == S.ROLLING_BACK:
+def _lapse(pk: int, now: datetime) -> int:
+    request = _locked(pk)
+    recovery = Recovery.objects.filter(request=request, state=R.ORDERED, due_at__lte=now).first()
+    if recovery is None or request.state in (S.ROLLING_BACK, S.STRANDED):
         return 0
     recovery.lapse(now=now)
     recovery.save()
     if recovery.order is not None:
         recovery.order.outcome, recovery.order.closed_at = Order.Outcome.LAPSED, now
         recovery.order.save(update_fields=["outcome", "closed_at"])
+    ref = request.ref
     text = f"The rollback of {ref} was ordered, and its record never came free. Nothing was undone."
     raise_alert(kind="rollback.lapsed", key=ref, text=text, now=now, request=request)
     _write(request, now, "recovery.lapsed")
     return 1
+
+
+@transaction.atomic
+def _close(pk: int, now: datetime) -> int:
+    request = _locked(pk)
+    if request.state not in ENDED:
+        return 0
+    for run in Run.objects.filter(request=request, state=Run.State.RUNNING):
+        run.lose(now=now)
+        run.save()
+        _write(request, now, "run.lost", attempt=run.attempt, direction=run.direction)
+    stranded = request.state == S.STRANDED
+    states = OPEN if stranded else (R.PLANNED, R.RUNNING)
+    for recovery in Recovery.objects.filter(request=request, state__in=states):
+        recovery.needed_a_person |= stranded
+        recovery.fail(now=now)
+        recovery.save()
+        _write(request, now, "recovery.failed", pattern=recovery.pattern)
+    return 1
+
+
+def _locked(pk: int) -> ActionRequest:
+    return lock_request(ActionRequest.objects.values_list("ref", flat=True).get(pk=pk))
 
 
 def _nothing_to_undo(request: ActionRequest, order: Order, now: datetime) -> int:
@@ -139,9 +180,10 @@ def _nothing_to_undo(request: ActionRequest, order: Order, now: datetime) -> int
 
 
 def _end_retry(request: ActionRequest, now: datetime) -> None:
-    for retry in Recovery.objects.filter(request=request, state__in=OPEN):
+    for retry in Recovery.objects.filter(request=request, state=R.RUNNING):
         retry.fail(now=now)
         retry.save()
+        _write(request, now, "recovery.failed", pattern=retry.pattern)
 
 
 def _write(request: ActionRequest, now: datetime, kind: str, **facts: object) -> None:

@@ -73,6 +73,11 @@ def decide(
     writes = Writes()
     (climb,) = climbs([request], writes, actor=actors.person(actor), now=now)
     step = _step_of(climb, actor, now)
+    if step.path not in APPROVAL_PATHS:
+        raise NotNow(
+            "Nobody asks for leave on this step, so there is nothing to approve or reject. "
+            "Your decision was not recorded."
+        )
     if digest != request.digest:
         raise DigestChanged(
             "This is not what the page showed you. Open the request again and look before you decide."

@@ -66,9 +66,12 @@ def undo(climb: Climb, *, reason: str, order: Order | None = None) -> None:
     """What was done is to be undone: by the end of a path, or because somebody ordered it.
 
     Args:
-        order: the standing order, if a person gave one; written anew otherwise.
+        order: the standing order that this obeys. None: the path's end needs
+            nobody's, so it takes over the one that stands, or writes its own.
     """
     request = climb.request
+    if order is None:
+        order = _standing_order(climb)
     climb.close_step(answered=False)
     request.roll_back()
     if request.lease_until is not None and request.lease_until > climb.now:
@@ -89,6 +92,19 @@ def undo(climb: Climb, *, reason: str, order: Order | None = None) -> None:
             )
         )
     notifying.state_changed(climb.writes, request, now=climb.now)
+
+
+def _standing_order(climb: Climb) -> Order | None:
+    """Return the order that stands, if it counts; one that waits for a second person is joined to this end."""
+    standing = Order.objects.filter(
+        request=climb.request, kind=Order.Kind.ROLL_BACK, closed_at__isnull=True
+    ).first()
+    if standing is None or not standing.needs_second or standing.confirmed_at is not None:
+        return standing
+    standing.outcome, standing.closed_at = Order.Outcome.JOINED, climb.now
+    standing.save(update_fields=["outcome", "closed_at"])
+    climb.act.record(climb.request, "rollback.joined", order=standing.reason)
+    return None
 
 
 def undone(climb: Climb) -> None:

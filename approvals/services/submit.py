@@ -168,7 +168,8 @@ def _draft(credential: AgentCredential, policy: int | None, asked: Asked, now: d
     payload = submission.for_keys(action, asked.payload, money)
     business_key = templating.key(action.business_key, payload)
     resource_key = templating.key(action.resource_key, payload)
-    if len(business_key) > 400 or len(resource_key) > 300:
+    records = [templating.exact(record, asked.payload) for record in action.snapshot_plan]
+    if len(business_key) > 400 or max(map(len, [resource_key, *records])) > 300:
         raise Unprocessable("What names the record and the document is too long to be a key.")
     on_behalf_of = _person(asked.on_behalf_of)
     severity = _at_least(Severity(action.severity), asked.severity)

@@ -107,6 +107,9 @@ class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     done_at = models.DateTimeField(null=True, blank=True)
     reversed_at = models.DateTimeField(null=True, blank=True)
     receipt = models.JSONField(null=True, blank=True)  # {"reference": ..., "data": ...}
+    in_doubt = models.BooleanField(
+        default=False
+    )  # a send of it was never answered, nor settled since
     probed = models.BooleanField(default=False)  # the answer was lost, and the target asked by key
     error = models.CharField(max_length=500, blank=True)
     tries = models.JSONField(
@@ -153,15 +156,18 @@ class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
         self.done_at = now
         self.receipt = receipt
         self.probed = probed
+        self.in_doubt = False
 
     @transition(state, source=[State.SENT, State.UNKNOWN], target=State.NOT_DONE)
     def miss(self, *, now: datetime, error: str) -> None:
         """The target does not have it, and says so."""
+        self.in_doubt = False
         self._tried(now, error)
 
     @transition(state, source=State.SENT, target=State.UNKNOWN)
     def lose_track(self, *, now: datetime, error: str) -> None:
         """No answer came; only the target, or a person, can tell."""
+        self.in_doubt = True
         self._tried(now, error)
 
     def _tried(self, now: datetime, error: str) -> None:

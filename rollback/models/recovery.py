@@ -85,7 +85,7 @@ class Recovery(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
         self.ended_at = now
         self.due_at = None
 
-    @transition(state, source=[State.PLANNED, State.RUNNING], target=State.FAILED)
+    @transition(state, source=[State.ORDERED, State.PLANNED, State.RUNNING], target=State.FAILED)
     def fail(self, *, now: datetime) -> None:
         """It could not be undone; people are asked."""
         self.ended_at = now

@@ -12,13 +12,14 @@ from approvals.digests import digest_of
 from approvals.models import ActionRequest, Order
 from approvals.services import endings
 from approvals.services.escalate import Climb
-from rollback.connectors.base import CallFailed, Connector, NotDone, Reading, Rejected
+from rollback.connectors.base import CallFailed, Connector, NotDone, OutcomeUnknown, Rejected
 from rollback.connectors.registry import records_of
 from rollback.models import Direction, Recovery, Unit
 from rollback.patterns import choose, wait_s
 from rollback.services import units
 from rollback.services.hands import Hands
 from rollback.services.runs import (
+    CALL_S,
     LEASE_S,
     Fenced,
     Lease,
@@ -32,6 +33,9 @@ from rollback.services.runs import (
 S = ActionRequest.State
 State = Unit.State
 TO_SEND = (State.PLANNED, State.NOT_DONE, State.UNKNOWN)
+# Real seconds from an intent after which no call for it can be under way: it may begin late in
+# its lease, and takes as long as a call may.
+LATE_CALL_S = LEASE_S + CALL_S
 
 
 class Unanswerable(Exception):
@@ -63,32 +67,40 @@ def carry_out(lease: Lease, hands: Hands) -> None:
     except (Unanswerable, ValueError, LookupError) as problem:
         fail(lease, hands, str(problem), hopeless=True)
     else:
-        if stopped is None:
-            hand_back(lease, now=hands.now())
-        else:
+        if stopped:
             _end(lease, hands)
+        else:
+            give_back(lease, hands)
 
 
-def _units(lease: Lease, hands: Hands) -> bool | None:
-    """Send what is missing. Returns True when all is done or an order comes first, None if the time is up."""
+def give_back(lease: Lease, hands: Hands) -> None:
+    """Leave the rest to the next task, unless somebody else has it already."""
+    try:
+        hand_back(lease, now=hands.now())
+    except Fenced:
+        return  # whoever took over has noted that this run is lost
+
+
+def _units(lease: Lease, hands: Hands) -> bool:
+    """Send what is missing. Returns True when all is done or an order comes first, False if the time is up."""
     request = _request(lease)
     connector = hands.connector_for(request.action_type)
     if not units.of(lease, Direction.FORWARD):
         _check(request)
         units.plan(lease, connector.units(hands.action_of(request)), now=hands.now())
     answer_open_intents(lease, hands, connector, Direction.FORWARD)
-    _snapshot(lease, hands, connector, request)
-    versions = _versions(request) if connector.gives.optimistic_locking else {}
+    if not _snapshot(lease, hands, connector, request):
+        return False
     for unit in units.of(lease, Direction.FORWARD):
         if unit.state not in TO_SEND:
             continue
         if hands.enough():
-            return None
+            return False
         try:
             units.intend(lease, unit, now=hands.now(), technical=hands.technical)
         except Stopped:
             return True
-        send(lease, hands, connector, unit, version=versions.get(unit.record, ""))
+        send(lease, hands, connector, unit, version=_version(request, connector, unit))
     _keep_as_left(lease, hands, connector, request)
     return True
 
@@ -98,13 +110,19 @@ def send(
 ) -> None:
     """Call the target for one unit whose intent is committed, and commit what came of it.
 
-    Raises CallFailed, after what is certain about the unit is stored; Fenced.
+    Raises CallFailed, after what is certain about the unit is stored; Fenced,
+    also where so much of the lease is gone that the call might outlive it.
     """
     hands.at("before_send", unit)
+    if unit.sent_at is None or hands.now() >= unit.sent_at + hands.technical(LEASE_S - CALL_S):
+        raise Fenced(f"the lease of {lease.ref} may end before the call does")
     try:
         receipt = connector.send(unit.body, key=unit.key, version=version)
     except CallFailed as problem:
         units.failed(lease, unit, problem, now=hands.now())
+        if unit.in_doubt and isinstance(problem, Rejected):
+            # It may have been refused because an earlier send of it is still under way.
+            raise OutcomeUnknown(problem.said) from problem
         raise
     hands.at("after_send", unit)
     units.check_point(lease, unit, receipt, now=hands.now())
@@ -128,12 +146,13 @@ def answer_open_intents(
             if receipt is not None:
                 units.check_point(lease, unit, receipt, now=hands.now(), probed=True)
                 continue
-            if not connector.gives.native_keys:
-                _let_a_late_call_end(unit, hands)
-            units.known_not_done(lease, unit, now=hands.now())
-        elif connector.gives.native_keys and direction == lease.direction:
+        if connector.gives.native_keys and direction == lease.direction:
+            # The same key again is safe, whatever became of the first send of it.
             if unit.state == State.SENT:
                 units.lost_track(lease, unit, now=hands.now())
+        elif connector.gives.lookup:
+            _let_a_late_call_end(unit, hands)
+            units.known_not_done(lease, unit, now=hands.now())
         else:
             raise Unanswerable(
                 f"Whether “{unit.name}” was done is not known, and {connector.target} cannot be asked."
@@ -143,13 +162,10 @@ def answer_open_intents(
 def _let_a_late_call_end(unit: Unit, hands: Hands) -> None:
     """Believe a "no" only when a call that we gave up can no longer be under way in the target.
 
-    Sent twice under one key it would be done twice, where the target does not
-    look at keys by itself.
-
     Raises NotDone with the time to wait.
     """
-    if unit.sent_at is not None and hands.now() < unit.sent_at + hands.technical(LEASE_S):
-        raise NotDone("The target may still be at it.", retry_after_s=LEASE_S)
+    if unit.sent_at is not None and hands.now() < unit.sent_at + hands.technical(LATE_CALL_S):
+        raise NotDone("The target may still be at it.", retry_after_s=LATE_CALL_S)
 
 
 def fail(
@@ -243,29 +259,43 @@ def _check(request: ActionRequest) -> None:
         raise ValueError("It does not hold the key of its record.")
 
 
-def _snapshot(lease: Lease, hands: Hands, connector: Connector, request: ActionRequest) -> None:
+def _snapshot(lease: Lease, hands: Hands, connector: Connector, request: ActionRequest) -> bool:
+    """Read what is not read yet, each record under a lease of its own length. False if the time is up."""
     known = set(request.snapshots.values_list("record", flat=True))
-    plan = records_of(request.action_type.snapshot_plan, request.payload)
-    missing = [record for record in plan if record not in known]
-    if missing:
-        readings = {record: connector.read(record) for record in missing}
-        units.snapshot(lease, readings, now=hands.now())
+    for record in records_of(request.action_type.snapshot_plan, request.payload):
+        if record in known:
+            continue
+        if hands.enough():
+            return False
+        reading = connector.read(record)
+        units.snapshot(lease, record, reading, now=hands.now(), technical=hands.technical)
+    return True
 
 
-def _versions(request: ActionRequest) -> dict[str, str]:
-    return dict(request.snapshots.values_list("record", "version"))
+def _version(request: ActionRequest, connector: Connector, unit: Unit) -> str:
+    """Return the version the unit's record must still have: as we left it, or as in the snapshot."""
+    if not (connector.gives.optimistic_locking and unit.record):
+        return ""
+    ours = Unit.objects.filter(
+        request=request, direction=Direction.FORWARD, record=unit.record, state=State.DONE
+    )
+    last = ours.order_by("-position").first()
+    if last is not None and last.receipt is not None:
+        return str(last.receipt.get("version", ""))
+    snapshot = request.snapshots.filter(record=unit.record).first()
+    return snapshot.version if snapshot is not None else ""
 
 
 def _keep_as_left(lease: Lease, hands: Hands, connector: Connector, request: ActionRequest) -> None:
     """Read the records once more for those who will look at it. What was done does not depend on it."""
-    readings: dict[str, Reading | None] = {}
     for record in request.snapshots.filter(left_at__isnull=True).values_list("record", flat=True):
+        if hands.enough():
+            return
         try:
-            readings[record] = connector.read(record)
+            reading = connector.read(record)
         except CallFailed:
-            continue  # the page says that it was not read
-    if readings:
-        units.keep_as_left(lease, readings, now=hands.now())
+            return  # the page says that it was not read
+        units.keep_as_left(lease, record, reading, now=hands.now(), technical=hands.technical)
 
 
 def _note_retry(request: ActionRequest, retry_at: datetime | None, now: datetime) -> None:

@@ -13,9 +13,15 @@ from rollback.models import Direction, Recovery, Snapshot, Unit
 from rollback.patterns import LONGEST_WAIT_S, Drift, choose, compare, wait_s
 from rollback.selectors import orders_to_undo
 from rollback.services import units
-from rollback.services.execute import TO_SEND, Unanswerable, answer_open_intents, send
+from rollback.services.execute import (
+    TO_SEND,
+    Unanswerable,
+    answer_open_intents,
+    give_back,
+    send,
+)
 from rollback.services.hands import Hands
-from rollback.services.runs import Fenced, Lease, Stopped, ending, finish, hand_back, holding
+from rollback.services.runs import Fenced, Lease, Stopped, ending, finish, holding
 
 S = ActionRequest.State
 State = Unit.State
@@ -56,7 +62,7 @@ def take_back(lease: Lease, hands: Hands) -> None:
         if all_back:
             _end(lease, hands)
         else:
-            hand_back(lease, now=hands.now())
+            give_back(lease, hands)
 
 
 def _units(lease: Lease, hands: Hands) -> bool:
@@ -72,6 +78,7 @@ def _units(lease: Lease, hands: Hands) -> bool:
     pattern = _plan(lease, recovery, now=hands.now())
     action = hands.action_of(request)
     drift: list[Drift] = []
+    stuck: list[str] = []
     for unit in reversed(units.of(lease, Direction.FORWARD)):
         if unit.state != State.DONE:
             continue
@@ -79,8 +86,13 @@ def _units(lease: Lease, hands: Hands) -> bool:
             return False
         reversal = Unit.objects.select_related("reverses").filter(reverses=unit).first()
         if pattern is None or reversal is None:
-            raise NeedsAPerson(f"There is no way back for “{unit.name}”.")
-        back = _back(pattern, connector, action, unit, request)
+            stuck.append(f"There is no way back for “{unit.name}”.")
+            continue
+        try:
+            back = _back(pattern, connector, action, unit, request)
+        except NeedsAPerson as problem:
+            stuck.append(str(problem))
+            continue
         if back.nothing:
             units.reverse_without_sending(lease, unit, now=hands.now())
         elif back.body is None:
@@ -96,7 +108,9 @@ def _units(lease: Lease, hands: Hands) -> bool:
     if drift:
         _keep_drift(lease, recovery, drift, now=hands.now())
         records = ", ".join(dict.fromkeys(each.record for each in drift))
-        raise NeedsAPerson(f"Somebody else has changed {records} since. It was left as it is.")
+        stuck.append(f"Somebody else has changed {records} since. It was left as it is.")
+    if stuck:
+        raise NeedsAPerson(" ".join(stuck))
     return True
 
 

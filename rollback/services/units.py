@@ -6,7 +6,7 @@ the intent and the checkpoint stands the call, which is not here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from approvals.models import ActionRequest
@@ -18,7 +18,17 @@ from rollback.services.runs import Hold, Lease, Technical, holding
 State = Unit.State
 MAY_HAVE_EFFECTS = (State.SENT, State.UNKNOWN, State.DONE)
 UNANSWERED = (State.SENT, State.UNKNOWN)
-CHANGED = ("state", "sent_at", "attempts", "done_at", "receipt", "probed", "error", "tries")
+CHANGED = (
+    "state",
+    "sent_at",
+    "attempts",
+    "done_at",
+    "receipt",
+    "in_doubt",
+    "probed",
+    "error",
+    "tries",
+)
 
 
 def of(lease: Lease, direction: Direction) -> list[Unit]:
@@ -78,26 +88,20 @@ def _generation(request: ActionRequest) -> int:
     return earlier
 
 
-def snapshot(lease: Lease, readings: Mapping[str, Reading | None], *, now: datetime) -> None:
-    """Keep the state of every record that will be touched, before the first write."""
-    with holding(lease, now=now) as hold:
-        known = set(hold.request.snapshots.values_list("record", flat=True))
-        new = [
-            Snapshot(
-                request=hold.request,
-                record=record,
-                version=reading.version[:120] if reading else "",
-                before=reading.state if reading else {},
-                taken_at=now,
-            )
-            for record, reading in readings.items()
-            if record not in known
-        ]
-        Snapshot.objects.bulk_create(new)
-        hold.act.record(
-            hold.request, "snapshot.taken", records=[each.record for each in new],
-            versions={each.record: each.version for each in new},
-        )  # fmt: skip
+def snapshot(
+    lease: Lease, record: str, reading: Reading | None, *, now: datetime, technical: Technical
+) -> None:
+    """Keep the state of one record that will be touched, before the first write. Prolongs the lease."""
+    with holding(lease, now=now, renew=technical) as hold:
+        version = reading.version[:120] if reading else ""
+        Snapshot.objects.create(
+            request=hold.request,
+            record=record,
+            version=version,
+            before=reading.state if reading else {},
+            taken_at=now,
+        )
+        hold.act.record(hold.request, "snapshot.taken", record=record, version=version)
 
 
 def intend(
@@ -128,7 +132,9 @@ def check_point(
 ) -> None:
     """Commit that the target has it. A valid lease may do so in any state: it is its own answer."""
     with holding(lease, now=now) as hold:
-        stored = {"reference": receipt.reference, "data": receipt.data}
+        stored: Json = {"reference": receipt.reference, "data": receipt.data}
+        if receipt.left is not None:
+            stored["version"] = receipt.left.version
         unit.check_point(now=now, receipt=stored, probed=probed)
         unit.save(update_fields=[*CHANGED, "body"])
         hold.act.record(
@@ -138,7 +144,7 @@ def check_point(
         if unit.direction == Direction.UNDO and unit.reverses is not None:
             _reverse(hold, unit.reverses, now)
         elif receipt.left is not None and unit.record:
-            _left(hold.request, {unit.record: receipt.left}, now)
+            _left(hold.request, unit.record, receipt.left, now)
 
 
 def reverse_without_sending(lease: Lease, unit: Unit, *, now: datetime) -> None:
@@ -147,10 +153,13 @@ def reverse_without_sending(lease: Lease, unit: Unit, *, now: datetime) -> None:
         _reverse(hold, unit, now)
 
 
-def keep_as_left(lease: Lease, readings: Mapping[str, Reading | None], *, now: datetime) -> None:
-    """Keep how the records stand after the last write, where no answer of a write has said so."""
-    with holding(lease, now=now) as hold:
-        _left(hold.request, readings, now, keep=True)
+def keep_as_left(
+    lease: Lease, record: str, reading: Reading | None, *, now: datetime, technical: Technical
+) -> None:
+    """Keep how a record stands after the last write, where no answer of a write has said so."""
+    with holding(lease, now=now, renew=technical) as hold:
+        _left(hold.request, record, reading, now)
+        hold.act.record(hold.request, "snapshot.compared", record=record)
 
 
 def failed(lease: Lease, unit: Unit, problem: CallFailed, *, now: datetime) -> None:
@@ -164,8 +173,12 @@ def failed(lease: Lease, unit: Unit, problem: CallFailed, *, now: datetime) -> N
 
 
 def mark(request: ActionRequest, unit: Unit, problem: CallFailed, *, now: datetime) -> None:
-    """Move a sent unit to what is certain, and the request's effects with it. Under the request's lock."""
-    if isinstance(problem, OutcomeUnknown):
+    """Move a sent unit to what is certain, and the request's effects with it. Under the request's lock.
+
+    A refusal says nothing of an earlier send of the same unit that was never
+    answered: that one may still be under way, so the doubt stays.
+    """
+    if isinstance(problem, OutcomeUnknown) or unit.in_doubt:
         unit.lose_track(now=now, error=problem.said)
     else:
         unit.miss(now=now, error=problem.said)
@@ -210,15 +223,7 @@ def _reverse(hold: Hold, unit: Unit, now: datetime) -> None:
     hold.act.record(hold.request, "unit.reversed", unit=unit.position, key=unit.key)
 
 
-def _left(
-    request: ActionRequest,
-    readings: Mapping[str, Reading | None],
-    now: datetime,
-    *,
-    keep: bool = False,
-) -> None:
-    rows = Snapshot.objects.filter(request=request, record__in=readings)
-    for row in rows.filter(left_at__isnull=True) if keep else rows:
-        reading = readings[row.record]
-        row.after, row.left_at = (reading.state if reading else {}), now
-        row.save(update_fields=["after", "left_at"])
+def _left(request: ActionRequest, record: str, reading: Reading | None, now: datetime) -> None:
+    Snapshot.objects.filter(request=request, record=record).update(
+        after=reading.state if reading else {}, left_at=now
+    )

@@ -15,7 +15,7 @@ from governance import demo
 from governance.catalogue import CATALOGUE
 from governance.models import AgentCredential, Person, PolicyVersion
 from governance.vocabulary import Path
-from rollback.audits import AUDITS
+from rollback.audits import OUTSIDE
 from rollback.models import Direction, Recovery, Unit
 from rollback.runner import run_all
 from rollback.services.hands import Hands
@@ -57,7 +57,7 @@ def effects_agree(target, db):
     ours = [op["key"] for op in target.operations() if op["key"]]
     assert sorted(ours) == sorted(checkpoints)
     assert target.books()["balanced"]
-    assert list(AUDITS["effects_without_a_checkpoint"](MONDAY_9AM)) == []
+    assert list(OUTSIDE["effects_without_a_checkpoint"](MONDAY_9AM)) == []
 
 
 def approved(timeline, key, **payload):
