@@ -14,7 +14,6 @@ from contextvars import ContextVar
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from itertools import islice
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -235,19 +234,32 @@ def save_alike(
 
     Raises LostUpdate if a row is gone, does not hold what is expected, or was given twice.
     """
-    attnames = [_field(model, name).attname for name in fields]
+    own, pk = [_field(model, name) for name in fields], model._meta.pk
     groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    value_of = _getter(tuple(field.attname for field in own))
     for obj in objs:
-        groups[tuple(getattr(obj, name) for name in attnames)].append(obj.pk)
-    expected = dict([expecting] if expecting else [])
-    for values, pks in groups.items():
-        changes = dict(zip(attnames, values, strict=True))
-        # SQLite limits the variables of a statement; PostgreSQL takes all of them at once.
-        at_once = connection.ops.bulk_batch_size([model._meta.pk], pks)
-        remaining = iter(pks)
-        while some := list(islice(remaining, at_once)):
-            rows = model._base_manager.filter(pk__in=some, **expected)
-            _all_written(model, rows.update(**changes), some)
+        groups[value_of(obj)].append(obj.pk)
+    if not groups:
+        return
+    conditions, expected = [], []
+    if expecting:
+        conditions, expected = [_field(model, expecting[0])], [expecting[1]]
+    postgresql = connection.vendor == "postgresql"
+    among = (
+        f"= ANY(%s::{_array_type(pk)})" if postgresql else "IN (SELECT value FROM json_each(%s))"
+    )
+    sql = (
+        f"UPDATE {_table(model)} SET {', '.join(f'{_column(field)} = %s' for field in own)}"
+        f" WHERE {_column(pk)} {among}"
+        + "".join(f" AND {_column(field)} = %s" for field in conditions)
+    )
+    with connection.cursor() as cursor:
+        for values, pks in groups.items():
+            (changes,) = _prepared(own, [values])
+            (conditioned,) = _prepared(conditions, [expected])
+            keys = [key for (key,) in _prepared([pk], [(key,) for key in pks])]
+            cursor.execute(sql, [*changes, keys if postgresql else json.dumps(keys), *conditioned])
+            _all_written(model, cursor.rowcount, pks)
 
 
 def save_differing(
