@@ -42,7 +42,18 @@ def original(*, climbed: bool, amount: str = AMOUNTS[0], now: datetime | None = 
     ).request
     if climbed and taken.due_at is not None:
         climb_due_steps(now=taken.due_at)
+    _put_off(taken.pk)
     return taken.pk
+
+
+def _put_off(pk: int) -> None:
+    """Keep an original out of what is measured: nothing of it is due while the benchmark runs."""
+    later = clock.now() + 2 * SPREAD
+    ActionRequest.objects.filter(pk=pk).update(due_at=later)
+    Step.objects.filter(request=pk, state=Step.State.WAITING).update(due_at=later)
+    Ask.objects.filter(step__request=pk, due_at__isnull=False).update(
+        due_at=later, next_ping_at=None
+    )
 
 
 def away(username: str) -> None:
