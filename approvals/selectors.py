@@ -51,7 +51,7 @@ def visible_to(person: Person) -> QuerySet[ActionRequest]:
 def _overseen_by(person: Person) -> list[int]:
     """Return the departments a person heads by the active policy or, as a controller, looks after.
 
-    A controller without a department looks after all; see `approvals.undoing`.
+    See `approvals.undoing`.
     """
     headed = Appointment.objects.filter(
         office=Appointment.Office.DEPARTMENT_HEAD,
@@ -60,8 +60,7 @@ def _overseen_by(person: Person) -> list[int]:
     )
     theirs = Q(key__in=headed.values("scope"))
     if person.has_duty(Duty.CONTROLLER):
-        everywhere = person.department_id is None
-        theirs = Q() if everywhere else theirs | Q(pk=person.department_id)
+        theirs |= Q(pk=person.department_id)
     return list(Department.objects.filter(theirs).values_list("pk", flat=True))
 
 

@@ -107,10 +107,9 @@ def circle_of(request: ActionRequest) -> Circle:
         person__is_active=True,
     )
     held = dict(offices.values_list("office", "person_id"))
-    # A controller of another department is none here; one of no department is everywhere.
-    of_duty = Q(roles__key=Duty.OPERATOR) | (
-        Q(roles__key=Duty.CONTROLLER)
-        & (Q(department=request.department_id) | Q(department__isnull=True))
+    # A controller of another department is none here, and one of no department is none anywhere.
+    of_duty = Q(roles__key=Duty.OPERATOR) | Q(
+        roles__key=Duty.CONTROLLER, department=request.department_id
     )
     orderers = set(Person.objects.filter(of_duty, is_active=True).values_list("pk", flat=True))
     orderers |= {pk for office, pk in held.items() if office == Office.DEPARTMENT_HEAD}

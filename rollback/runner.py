@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 from django.db import InterfaceError, OperationalError
 
 from approvals.batches import park
+from approvals.models import ActionRequest
 from approvals.services.alerts import raise_alert
 from rollback import selectors
 from rollback.models import Direction
@@ -55,11 +57,14 @@ def _run(lease: Lease, hands: Hands) -> None:
             execute.carry_out(lease, hands)
     except (OperationalError, InterfaceError):
         raise
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - a defect: it ends in a case and in an alert
         said = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
-        log.error("%s of %s failed", lease.direction, lease.ref, exc_info=problem)
+        # Without its message: PostgreSQL quotes the whole row in it, payload and all.
+        where = "".join(traceback.format_tb(problem.__traceback__))
+        log.error("%s of %s failed: %s\n%s", lease.direction, lease.ref, said, where)
         raise_alert(
             kind="run.defect", key=lease.ref, now=hands.now(),
+            request=ActionRequest.objects.get(ref=lease.ref),
             text=f"The {lease.direction} run of {lease.ref} failed by a defect: {said}",
         )  # fmt: skip
         if lease.direction == Direction.UNDO:

@@ -51,7 +51,13 @@ def rollback_order(request: HtmxRequest, ref: str) -> HttpResponse:
     more: dict[str, Any] = {}
     status = 200
     try:
-        answer = order_rollback(ref=ref, actor=request.user, reason=reason, now=clock.now())
+        answer = order_rollback(
+            ref=ref,
+            actor=request.user,
+            reason=reason,
+            now=clock.now(),
+            shown=request.POST.get("shown"),
+        )
     except Refused as refusal:
         status = refusal.status
         mend = isinstance(refusal, Unprocessable)

@@ -114,7 +114,7 @@ def undone(climb: Climb) -> None:
     request.has_effects = False
     request.finish_rollback(now=climb.now)
     climb.act.record(request, "request.rolled_back")
-    _close_orders(climb, Order.Outcome.CARRIED_OUT)
+    close_orders(climb, Order.Kind.ROLL_BACK, Order.Outcome.CARRIED_OUT)
     if climb.case is not None:
         climb.writes.alerts.append(alerts.undone(request, now=climb.now))
     climb.resolve_case(Case.Outcome.ROLLED_BACK)
@@ -126,7 +126,7 @@ def strand(climb: Climb) -> None:
     request = climb.request
     request.strand(now=climb.now)
     climb.act.record(request, "request.stranded")
-    _close_orders(climb, Order.Outcome.FAILED)
+    close_orders(climb, Order.Kind.ROLL_BACK, Order.Outcome.FAILED)
     climb.resolve_case(Case.Outcome.STRANDED)
     climb.writes.reviews.append(
         Review(
@@ -151,8 +151,8 @@ def _tell(climb: Climb, what: str) -> None:
     notifying.state_changed(climb.writes, climb.request, now=climb.now)
 
 
-def _close_orders(climb: Climb, outcome: Order.Outcome) -> None:
-    standing = Order.objects.filter(
-        request=climb.request, kind=Order.Kind.ROLL_BACK, closed_at__isnull=True
-    )
-    standing.update(outcome=outcome, closed_at=climb.now)
+def close_orders(climb: Climb, kind: Order.Kind, outcome: Order.Outcome) -> None:
+    """Close the order of this kind that stands, if one does."""
+    standing = Order.objects.filter(request=climb.request, kind=kind, closed_at__isnull=True)
+    if standing.update(outcome=outcome, closed_at=climb.now):
+        climb.act.record(climb.request, "order.closed", order=kind, outcome=outcome)

@@ -134,7 +134,7 @@ class Climb:
         if request.state != ActionRequest.State.TROUBLED:
             request.fail()
             notifying.state_changed(self.writes, request, now=self.now)
-        self.act.record(request, "run.failed", reason=reason, retry_at=retry_at, **facts)
+        self.act.record(request, "attempt.failed", reason=reason, retry_at=retry_at, **facts)
         step = self.step
         if step is None:
             rung = self._open_case(

@@ -54,7 +54,9 @@ class Ordered(NamedTuple):
 
 
 @transaction.atomic
-def order_rollback(*, ref: str, actor: Person, now: datetime, reason: str = "") -> Ordered:
+def order_rollback(
+    *, ref: str, actor: Person, now: datetime, reason: str = "", shown: str | None = None
+) -> Ordered:
     """Order that a request be rolled back, or confirm somebody else's order.
 
     On a financial action a second person confirms within four hours, else the
@@ -65,11 +67,13 @@ def order_rollback(*, ref: str, actor: Person, now: datetime, reason: str = "") 
     Args:
         reason: why, for an order; kept in the record with a confirmation, where
             it may be left out.
+        shown: the key of the order that the actor was shown, "" for none; another
+            one that stands is refused. None: not asked, as over the API.
 
     Raises:
         NotFound: there is no such request.
         NotYours: the actor may not order it, or not confirm it.
-        NotNow: it is stranded: people clean up by hand.
+        NotNow: it is stranded: people clean up by hand; or another order stands than was shown.
         TooLate: the order has lapsed, to the instant.
         Unprocessable: no reason, or too long a one.
     """
@@ -79,6 +83,10 @@ def order_rollback(*, ref: str, actor: Person, now: datetime, reason: str = "") 
     request = lock_request(ref, and_resource=True)
     circle = circle_of(request)
     order = open_rollback(request)
+    if shown is not None and shown != (str(order.pk) if order is not None else ""):
+        raise NotNow(
+            f"Somebody ordered or closed one meanwhile. Look at it first. {NOTHING_STORED}"
+        )
     waits = order is not None and waits_for_second(order)
     _may(circle, actor, order if waits else None)
     if request.state == S.STRANDED:

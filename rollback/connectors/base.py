@@ -89,6 +89,10 @@ class OutcomeUnknown(CallFailed):
     """It may or may not have been done: time-out, reset, 5xx, an answer that cannot be read."""
 
 
+class CannotRun(Exception):
+    """What was approved cannot be turned into calls, or not taken back by any. The sentence says why."""
+
+
 class Connector(Protocol):
     """One kind of target. Instances are cheap, hold no state between calls and make no call when made.
 

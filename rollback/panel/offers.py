@@ -41,6 +41,7 @@ def offer(reading: Reading) -> Offer:
         reason=reason,
         since=order.ordered_at,
         until=order.due_at,
+        order=str(order.pk),
     )
 
 

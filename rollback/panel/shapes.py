@@ -89,6 +89,7 @@ class Offer:
     reason: str = ""  # of the order that stands
     since: datetime | None = None
     until: datetime | None = None
+    order: str = ""  # the key of the one that stands, sent back with the form
 
 
 @dataclass(frozen=True, slots=True)

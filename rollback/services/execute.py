@@ -12,7 +12,14 @@ from approvals.digests import digest_of
 from approvals.models import ActionRequest, Order
 from approvals.services import endings
 from approvals.services.escalate import Climb
-from rollback.connectors.base import CallFailed, Connector, NotDone, OutcomeUnknown, Rejected
+from rollback.connectors.base import (
+    CallFailed,
+    CannotRun,
+    Connector,
+    NotDone,
+    OutcomeUnknown,
+    Rejected,
+)
 from rollback.connectors.registry import records_of
 from rollback.models import Direction, Recovery, Unit
 from rollback.patterns import choose, wait_s
@@ -64,7 +71,7 @@ def carry_out(lease: Lease, hands: Hands) -> None:
             asked_s=problem.retry_after_s,
             hopeless=isinstance(problem, Rejected),
         )
-    except (Unanswerable, ValueError, LookupError) as problem:
+    except (Unanswerable, CannotRun) as problem:
         fail(lease, hands, str(problem), hopeless=True)
     else:
         if stopped:
@@ -87,7 +94,11 @@ def _units(lease: Lease, hands: Hands) -> bool:
     connector = hands.connector_for(request.action_type)
     if not units.of(lease, Direction.FORWARD):
         _check(request)
-        units.plan(lease, connector.units(hands.action_of(request)), now=hands.now())
+        try:
+            plans = connector.units(hands.action_of(request))
+        except ValueError as problem:
+            raise CannotRun(str(problem)) from problem
+        units.plan(lease, plans, now=hands.now())
     answer_open_intents(lease, hands, connector, Direction.FORWARD)
     if not _snapshot(lease, hands, connector, request):
         return False
@@ -182,7 +193,7 @@ def fail(
     retry_at = None if hopeless else now + hands.technical(wait)
     try:
         with ending(lease, now=now) as climb:
-            finish(lease, now=now, error=said)
+            finish(lease, climb, error=said)
             orders = orders_of(climb.request)
             if climb.request.state == S.EXECUTING and not _obey(climb.request, orders):
                 name = climb.request.action_type.name
@@ -191,7 +202,7 @@ def fail(
                     facts={"attempt": lease.attempt, "said": said, "hopeless": hopeless},
                     retry_at=retry_at,
                 )
-                _note_retry(climb.request, retry_at, now)
+                _note_retry(climb, retry_at)
             elif climb.request.state == S.EXECUTING:
                 carry_out_orders(climb, orders)
     except Fenced:
@@ -203,14 +214,14 @@ def _end(lease: Lease, hands: Hands) -> None:
     now = hands.now()
     try:
         with ending(lease, now=now) as climb:
-            finish(lease, now=now)
+            finish(lease, climb)
             request = climb.request
             orders = orders_of(request)
             if _obey(request, orders):
                 carry_out_orders(climb, orders)
             elif request.state == S.EXECUTING and _all_done(lease):
                 endings.complete(climb)
-                _end_retry(request, now, succeeded=True)
+                _end_retry(climb, succeeded=True)
             elif request.state == S.EXECUTING:
                 climb.fail("It was not done within its time.", facts={}, retry_at=now)
     except Fenced:
@@ -223,9 +234,7 @@ def carry_out_orders(climb: Climb, orders: dict[str, Order]) -> None:
     if Order.Kind.BLOCK in orders:
         request.block()
         climb.act.record(request, "request.blocked")
-        Order.objects.filter(pk=orders[Order.Kind.BLOCK].pk).update(
-            outcome=Order.Outcome.CARRIED_OUT, closed_at=climb.now
-        )
+        endings.close_orders(climb, Order.Kind.BLOCK, Order.Outcome.CARRIED_OUT)
     elif Order.Kind.ROLL_BACK in orders:
         order = orders[Order.Kind.ROLL_BACK]
         endings.undo(climb, reason=order.reason, order=order)
@@ -251,12 +260,12 @@ def _request(lease: Lease) -> ActionRequest:
 def _check(request: ActionRequest) -> None:
     """Look once more at what was approved, before anything is done.
 
-    Raises ValueError, whose words go into the case.
+    Raises CannotRun, whose words go into the case.
     """
     if digest_of(request) != request.digest:
-        raise ValueError("What would run is not what was approved: its digest differs.")
+        raise CannotRun("What would run is not what was approved: its digest differs.")
     if request.resource_id is not None and not request.holds_key:
-        raise ValueError("It does not hold the key of its record.")
+        raise CannotRun("It does not hold the key of its record.")
 
 
 def _snapshot(lease: Lease, hands: Hands, connector: Connector, request: ActionRequest) -> bool:
@@ -298,11 +307,12 @@ def _keep_as_left(lease: Lease, hands: Hands, connector: Connector, request: Act
         units.keep_as_left(lease, record, reading, now=hands.now(), technical=hands.technical)
 
 
-def _note_retry(request: ActionRequest, retry_at: datetime | None, now: datetime) -> None:
+def _note_retry(climb: Climb, retry_at: datetime | None) -> None:
     """Keep that it is made good by trying again, or that it no longer is."""
+    request, now = climb.request, climb.now
     standing = Recovery.objects.filter(request=request, state=Recovery.State.RUNNING).first()
     if request.state != S.TROUBLED or retry_at is None:
-        _end_retry(request, now, succeeded=False)
+        _end_retry(climb, succeeded=False)
     elif standing is None:
         pattern = choose(undoing=False, reversal=request.action_type.reversal)
         recovery = Recovery(
@@ -315,18 +325,23 @@ def _note_retry(request: ActionRequest, retry_at: datetime | None, now: datetime
         recovery.plan_it(pattern=str(pattern))
         recovery.begin()
         recovery.save()
+        climb.act.record(request, "recovery.begun", pattern=pattern, due_at=retry_at)
     else:
         standing.attempts += 1
         standing.due_at = retry_at
         standing.save(update_fields=["attempts", "due_at"])
+        climb.act.record(
+            request, "recovery.attempted", pattern=standing.pattern, attempts=standing.attempts
+        )
 
 
-def _end_retry(request: ActionRequest, now: datetime, *, succeeded: bool) -> None:
+def _end_retry(climb: Climb, *, succeeded: bool) -> None:
     for recovery in Recovery.objects.filter(
-        request=request, pattern=Recovery.Pattern.RETRY, state=Recovery.State.RUNNING
+        request=climb.request, pattern=Recovery.Pattern.RETRY, state=Recovery.State.RUNNING
     ):
         if succeeded:
-            recovery.succeed(now=now)
+            recovery.succeed(now=climb.now)
         else:
-            recovery.fail(now=now)
+            recovery.fail(now=climb.now)
         recovery.save()
+        climb.act.record(climb.request, f"recovery.{recovery.state}", pattern=recovery.pattern)

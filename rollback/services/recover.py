@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from approvals.models import ActionRequest
 from approvals.services import endings
-from rollback.connectors.base import Action, CallFailed, Connector, Json, Rejected
+from rollback.connectors.base import Action, CallFailed, CannotRun, Connector, Json, Rejected
 from rollback.models import Direction, Recovery, Snapshot, Unit
 from rollback.patterns import LONGEST_WAIT_S, Drift, choose, compare, wait_s
 from rollback.selectors import orders_to_undo
@@ -21,10 +21,13 @@ from rollback.services.execute import (
     send,
 )
 from rollback.services.hands import Hands
-from rollback.services.runs import Fenced, Lease, Stopped, ending, finish, holding
+from rollback.services.runs import Fenced, Lease, Stopped, ending, finish, holding, renew
 
 S = ActionRequest.State
 State = Unit.State
+
+
+LEFT = "leave"  # how a plan takes back what somebody else has touched: not at all
 
 
 class NeedsAPerson(Exception):
@@ -56,7 +59,7 @@ def take_back(lease: Lease, hands: Hands) -> None:
     except CallFailed as problem:
         hopeless = isinstance(problem, Rejected) and not _may_have_changed(lease)
         fail(lease, hands, problem.said, asked_s=problem.retry_after_s, person=hopeless)
-    except (NeedsAPerson, Unanswerable, ValueError, LookupError) as problem:
+    except (NeedsAPerson, Unanswerable, CannotRun) as problem:
         fail(lease, hands, str(problem), person=True)
     else:
         if all_back:
@@ -77,10 +80,9 @@ def _units(lease: Lease, hands: Hands) -> bool:
     answer_open_intents(lease, hands, connector, Direction.UNDO)
     pattern = _plan(lease, recovery, now=hands.now())
     action = hands.action_of(request)
-    drift: list[Drift] = []
     stuck: list[str] = []
     for unit in reversed(units.of(lease, Direction.FORWARD)):
-        if unit.state != State.DONE:
+        if unit.state != State.DONE or _left_lately(recovery, unit, hands):
             continue
         if hands.enough():
             return False
@@ -89,6 +91,7 @@ def _units(lease: Lease, hands: Hands) -> bool:
             stuck.append(f"There is no way back for “{unit.name}”.")
             continue
         try:
+            renew(lease, now=hands.now(), technical=hands.technical)
             back = _back(pattern, connector, action, unit, request)
         except NeedsAPerson as problem:
             stuck.append(str(problem))
@@ -96,7 +99,7 @@ def _units(lease: Lease, hands: Hands) -> bool:
         if back.nothing:
             units.reverse_without_sending(lease, unit, now=hands.now())
         elif back.body is None:
-            drift += back.drift
+            _leave(lease, recovery, unit, back.drift, now=hands.now())
         elif reversal.state in TO_SEND:
             try:
                 units.intend(
@@ -105,9 +108,14 @@ def _units(lease: Lease, hands: Hands) -> bool:
             except Stopped as stop:
                 raise Fenced(str(stop)) from stop
             send(lease, hands, connector, reversal, version=back.version)
-    if drift:
-        _keep_drift(lease, recovery, drift, now=hands.now())
-        records = ", ".join(dict.fromkeys(each.record for each in drift))
+        else:
+            raise RuntimeError(f"{reversal} although its unit is {unit.state}")
+    done = {
+        unit.position for unit in units.of(lease, Direction.FORWARD) if unit.state == State.DONE
+    }
+    left = [line for line in recovery.plan if line["how"] == LEFT and line["unit"] in done]
+    if left:
+        records = ", ".join(dict.fromkeys(str(line.get("record", line["name"])) for line in left))
         stuck.append(f"Somebody else has changed {records} since. It was left as it is.")
     if stuck:
         raise NeedsAPerson(" ".join(stuck))
@@ -122,7 +130,10 @@ def _back(
     request: ActionRequest,
 ) -> Back:
     if pattern == Recovery.Pattern.COMPENSATE:
-        return Back(connector.reversal(action, unit.body, unit.receipt or {}))
+        try:
+            return Back(connector.reversal(action, unit.body, unit.receipt or {}))
+        except ValueError as problem:
+            raise NeedsAPerson(str(problem)) from problem
     snapshot = Snapshot.objects.filter(request=request, record=unit.record).first()
     if snapshot is None:
         raise NeedsAPerson(f"There is no snapshot of {unit.record or unit.name}.")
@@ -134,7 +145,10 @@ def _back(
         before=snapshot.before,
     )
     if found.may_restore:
-        body = connector.restoration(unit.record, snapshot.before)
+        try:
+            body = connector.restoration(unit.record, snapshot.before)
+        except ValueError as problem:
+            raise NeedsAPerson(str(problem)) from problem
         return Back(body, version=reading.version if reading else "")
     return Back(nothing=found.nothing_to_do, drift=found.drift)
 
@@ -155,6 +169,7 @@ def _recovery(lease: Lease, *, now: datetime) -> Recovery:
         ):
             retry.fail(now=now)
             retry.save()
+            hold.act.record(request, "recovery.failed", pattern=retry.pattern)
         standing: Recovery | None = Recovery.objects.filter(
             request=request,
             state__in=[Recovery.State.ORDERED, Recovery.State.PLANNED, Recovery.State.RUNNING],
@@ -179,7 +194,7 @@ def _plan(lease: Lease, recovery: Recovery, *, now: datetime) -> Recovery.Patter
         request = hold.request
         pattern = choose(undoing=True, reversal=request.action_type.reversal)
         if recovery.state == Recovery.State.ORDERED:
-            how = {None: "leave", Recovery.Pattern.RESTORE: "restore"}.get(pattern, "reverse")
+            how = {None: LEFT, Recovery.Pattern.RESTORE: "restore"}.get(pattern, "reverse")
             recovery.plan = [
                 {"unit": unit.position, "name": unit.name, "how": how}
                 for unit in reversed(units.of(lease, Direction.FORWARD))
@@ -192,16 +207,39 @@ def _plan(lease: Lease, recovery: Recovery, *, now: datetime) -> Recovery.Patter
         recovery.due_at = request.run_deadline or recovery.due_at
         recovery.attempts += 1
         recovery.save()
+        hold.act.record(request, "recovery.attempted", pattern=pattern, attempts=recovery.attempts)
         return pattern
 
 
-def _keep_drift(lease: Lease, recovery: Recovery, drift: Sequence[Drift], *, now: datetime) -> None:
+def _leave(
+    lease: Lease, recovery: Recovery, unit: Unit, drift: Sequence[Drift], *, now: datetime
+) -> None:
+    """Note what somebody else has changed in the record of one unit, which is left as it is."""
     with holding(lease, now=now) as hold:
-        recovery.drift = [each._asdict() for each in drift]
-        recovery.save(update_fields=["drift"])
+        others = [each for each in recovery.drift if each.get("record") != unit.record]
+        recovery.drift = [*others, *(each._asdict() for each in drift)]
+        line = {
+            "unit": unit.position,
+            "name": unit.name,
+            "record": unit.record,
+            "how": LEFT,
+            "at": now.isoformat(),
+        }
+        recovery.plan = [line if each["unit"] == unit.position else each for each in recovery.plan]
+        recovery.save(update_fields=["drift", "plan"])
         hold.act.record(
-            hold.request, "recovery.drift", fields=[f"{d.record} {d.field}" for d in drift]
-        )
+            hold.request, "recovery.drift", unit=unit.position, record=unit.record,
+            fields=[each.field for each in drift],
+        )  # fmt: skip
+
+
+def _left_lately(recovery: Recovery, unit: Unit, hands: Hands) -> bool:
+    """Whether this attempt, which may be several runs, has compared the unit's record already."""
+    line: Json = next((each for each in recovery.plan if each["unit"] == unit.position), {})
+    if "at" not in line:
+        return False
+    noted = datetime.fromisoformat(line["at"])
+    return hands.now() < noted + hands.technical(LONGEST_WAIT_S)
 
 
 def fail(
@@ -211,7 +249,7 @@ def fail(
     now = hands.now()
     try:
         with ending(lease, now=now) as climb:
-            finish(lease, now=now, error=said)
+            finish(lease, climb, error=said)
             request = climb.request
             if request.state != S.ROLLING_BACK:
                 return
@@ -238,7 +276,7 @@ def _end(lease: Lease, hands: Hands) -> None:
     now = hands.now()
     try:
         with ending(lease, now=now) as climb:
-            finish(lease, now=now)
+            finish(lease, climb)
             if climb.request.state != S.ROLLING_BACK:
                 return
             for recovery in Recovery.objects.filter(
@@ -251,6 +289,9 @@ def _end(lease: Lease, hands: Hands) -> None:
                     climb.request, "recovery.succeeded", pattern=recovery.pattern,
                     attempts=recovery.attempts,
                 )  # fmt: skip
+            units.note_effects(climb.request)
+            if climb.request.has_effects:
+                raise RuntimeError(f"{lease.ref} was to be undone, and something of it is left")
             endings.undone(climb)
     except Fenced:
         return

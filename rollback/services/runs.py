@@ -197,16 +197,23 @@ def ending(lease: Lease, *, now: datetime) -> Iterator[Climb]:
         writes.save()
 
 
-def finish(lease: Lease, *, now: datetime, error: str = "") -> None:
-    """Close the run's own row. In the transaction of `ending`."""
+def finish(lease: Lease, held: Hold | Climb, *, error: str = "") -> None:
+    """Close the run's own row, in the transaction of whoever holds the lease."""
     run = Run.objects.get(pk=lease.run)
     if run.state != Run.State.RUNNING:
         return
     if error:
-        run.fail(now=now, error=error[:500])
+        run.fail(now=held.act.now, error=error[:500])
     else:
-        run.finish(now=now)
+        run.finish(now=held.act.now)
     run.save()
+    held.act.record(held.request, f"run.{run.state}", direction=run.direction, attempt=run.attempt)
+
+
+def renew(lease: Lease, *, now: datetime, technical: Technical) -> None:
+    """Prolong the lease before a call that writes nothing. Raises Fenced."""
+    with holding(lease, now=now, renew=technical):
+        pass
 
 
 def hand_back(lease: Lease, *, now: datetime) -> None:
@@ -214,7 +221,7 @@ def hand_back(lease: Lease, *, now: datetime) -> None:
     with holding(lease, now=now) as hold:
         hold.request.lease_until = now
         hold.act.record(hold.request, "run.handed_back", attempt=lease.attempt)
-        finish(lease, now=now)
+        finish(lease, hold)
 
 
 def orders_of(request: ActionRequest) -> dict[str, Order]:

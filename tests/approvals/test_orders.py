@@ -117,11 +117,11 @@ def as_auditor(company):
 ORDERERS = [
     as_operator,
     as_controller,
-    as_controller_of_no_department,
     as_head_of_department,
 ]
 OUTSIDERS = [
     as_controller_elsewhere,
+    as_controller_of_no_department,
     as_head_of_another_department,
     as_somebody_without_office,
     as_auditor,

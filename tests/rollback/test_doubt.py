@@ -136,6 +136,86 @@ def test_slow_reads_do_not_lose_the_lease(approved, company, worker, books, time
     assert Snapshot.objects.filter(left_at__isnull=False).count() == 5
 
 
+def test_slow_reads_of_drifted_records_reach_a_person(
+    approved, company, on_call, worker, books, timeline
+):
+    books.records = True
+    company.vendor_payment.reversal = ActionType.Reversal.RESTORE
+    company.vendor_payment.snapshot_plan = [f"line/{n}" for n in range(1, 6)]
+    company.vendor_payment.save()
+    run_all(worker.hands)
+    for n in range(1, 6):
+        books.somebody_else_writes(f"line/{n}", value="theirs")
+    order(approved, company, timeline)
+    timeline.sweep()
+    read = books.read
+
+    def slowly(record):
+        timeline.now += 7.9 * SECOND
+        return read(record)
+
+    books.read = slowly
+    for _ in range(5):
+        worker.units_left = 3  # a task ends after so many looks, and another goes on
+        run_next(worker.hands)
+
+    assert Step.objects.get(request=approved, path=Path.UNDO).state == Step.State.WAITING
+    recovery = Recovery.objects.get()
+    assert [line["how"] for line in recovery.plan] == ["leave"] * 5
+    assert len(recovery.drift) == 5
+
+
+def test_a_defect_of_ours_is_never_taken_for_a_refusal(approved, worker, books, timeline):
+    books.lines = 1
+    books.meanwhile(1, lambda: {}["reference"])
+
+    run_all(worker.hands)
+
+    assert now_(approved).state == S.TROUBLED
+    assert Alert.objects.get(kind="run.defect").request == approved
+    timeline.now = now_(approved).next_attempt_at
+    run_all(worker.hands)
+    assert now_(approved).state == S.COMPLETED
+
+
+def test_each_intent_prolongs_the_lease(approved, worker, books, timeline):
+    def a_slow_call():
+        timeline.now += 7 * SECOND
+
+    for line in range(1, 6):
+        books.meanwhile(line, a_slow_call)
+
+    run_next(worker.hands)
+
+    assert now_(approved).state == S.COMPLETED, "35 s of calls under leases of 30"
+
+
+def test_the_answer_of_a_call_under_way_is_taken_while_its_path_ends(
+    approved, company, worker, books, timeline
+):
+    """L1 ends, and the undo begins, while line 4 is in the call of a retry."""
+    books.fail(4, DOWN)
+    run_all(worker.hands)
+    timeline.now = now_(approved).next_attempt_at
+
+    def the_path_ends():
+        deadline = timeline.now + 5 * SECOND
+        ActionRequest.objects.filter(pk=approved.pk).update(run_deadline=deadline, due_at=deadline)
+        Step.objects.filter(request=approved, path=Path.SYSTEM_FAILURE).update(due_at=deadline)
+        timeline.now = deadline
+        assert trouble_overdue_runs(now=deadline) == 1
+        assert now_(approved).state == S.ROLLING_BACK
+
+    books.meanwhile(4, the_path_ends)
+    run_next(worker.hands)
+
+    assert unit_of(approved, 4).state == U.DONE
+    timeline.go_to(now_(approved).next_attempt_at)
+    run_all(worker.hands)
+    assert now_(approved).state == S.ROLLED_BACK
+    assert books.lines_done == []
+
+
 # --- Orders beside failures ---
 
 

@@ -90,7 +90,7 @@ def test_the_record_tells_the_whole_way(approved, worker):
     run_all(worker.hands)
 
     told = kinds(approved)
-    assert told[-3:] == ["unit.sent", "unit.done", "request.completed"]
+    assert told[-4:] == ["unit.sent", "unit.done", "run.finished", "request.completed"]
     assert told.count("unit.done") == 5
 
 

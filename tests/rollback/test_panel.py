@@ -408,6 +408,23 @@ def test_refusals_are_said_where_it_was_tried(client, company, operator, headers
     assert "The order lapsed at 09:00:00" in text(late)
 
 
+def test_an_order_never_turns_into_the_confirmation_of_one_that_was_not_shown(
+    client, company, operator
+):
+    request = done(company)
+    client.force_login(operator)
+    url = address(request, "rollback/")
+    assert 'name="shown" value=""' in text(client.get(address(request)))
+    order_rollback(ref=request.ref, actor=company.controller, reason="Other.", now=MONDAY_9AM)
+
+    blind = client.post(url, {"reason": "Mine.", "shown": ""}, headers=HTMX)
+
+    standing = Order.objects.get()
+    assert (blind.status_code, standing.confirmed_by) == (409, None)
+    assert f'name="shown" value="{standing.pk}"' in text(blind)
+    assert "Other." in text(blind)
+
+
 def test_what_a_target_says_is_only_text(client, company, operator):
     request, lines = troubled(company)
     hostile = "<script>alert(1)</script>" + "x" * 5000

@@ -368,7 +368,9 @@ def test_the_record_tells_of_the_undo(ordered, worker):
     )
     after = kinds[kinds.index("request.rolling_back") :]
     assert after.count("unit.reversed") == 5
-    assert after[-2:] == ["recovery.succeeded", "request.rolled_back"]
+    assert after[-4:] == [
+        "run.finished", "recovery.succeeded", "request.rolled_back", "order.closed",
+    ]  # fmt: skip
 
 
 def test_one_run_of_an_undo_is_one_run(ordered, worker):
