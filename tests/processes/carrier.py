@@ -41,6 +41,7 @@ def ask(key):
             ref=request.ref, actor=asked.person, verdict="approve", digest=request.digest,
             now=clock.now(),
         )  # fmt: skip
+    sys.stdout.write(f"{request.ref}\n")
 
 
 def undo(ref):
@@ -63,18 +64,20 @@ def undo(ref):
 def run(point="", position="0"):
     """Take up what is due, and end at the point if one was given."""
     from governance import clock
+    from rollback.runner import run_all
     from rollback.services.hands import Hands
 
     def at(here, unit):
         if (here, unit.position) == (point, int(position)):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Hands(
+    hands = Hands(
         worker=str(os.getpid()),
         now=clock.now,
         technical=lambda seconds: timedelta(seconds=seconds * SHORTER),
         at=at,
     )
+    sys.stdout.write(f"{run_all(hands)}\n")
 
 
 if __name__ == "__main__":
