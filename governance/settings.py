@@ -246,7 +246,8 @@ RECOURSE_SWEEPS = [
 ]
 RECOURSE_RUNS = "rollback.shapes.runs_of"  # (request) -> its runs and their units, for the API
 RECOURSE_AUDITS = ["rollback.audits.AUDITS"]  # name -> audit, beside those of `approvals.audits`
-RECOURSE_AUDITS_OUTSIDE = ["rollback.audits.OUTSIDE"]  # likewise; these ask targets, so never the clock
+# Likewise; these ask targets, so the clock never runs them.
+RECOURSE_AUDITS_OUTSIDE = ["rollback.audits.OUTSIDE"]
 RECOURSE_FRAME = "approvals.selectors.frame_for"  # (person, now) -> what stands around every page
 RECOURSE_CHAIN_HEADS = ["approvals.selectors.chain_heads"]  # () -> (chain, length, last hash)
 RECOURSE_NEXT_DUE = (
