@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from approvals.models import ActionRequest, Resource
 from governance.errors import NotFound
+from governance.reads import GivenKeys, ReadObjects
 
 
 def lock_resources(pks: Iterable[int | None]) -> None:
@@ -19,6 +20,22 @@ def lock_resources(pks: Iterable[int | None]) -> None:
     wanted = sorted({pk for pk in pks if pk is not None})
     if wanted:
         list(Resource.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk"))
+
+
+def lock_resources_of(requests: Iterable[int]) -> None:
+    """Likewise for the Resources that these requests want, which never changes."""
+    _lock_resources_of(requests=requests)
+
+
+_lock_resources_of: ReadObjects[Resource] = ReadObjects(
+    lambda: (
+        Resource.objects.select_for_update(no_key=True)
+        .filter(
+            pk__in=ActionRequest.objects.filter(pk__in=GivenKeys("requests")).values("resource")
+        )
+        .order_by("pk")
+    )
+)
 
 
 def lock_request(ref: str, *, and_resource: bool = False) -> ActionRequest:

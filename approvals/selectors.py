@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Order
 from governance import clock
 from governance.ledger import by_name
 from governance.models import Appointment, Department, Heartbeat, Person, PolicyVersion
+from governance.reads import NOW, Read
 from governance.vocabulary import Duty, Path
 from governance.wording import LANES
 
@@ -114,17 +116,23 @@ def open_findings() -> int:
 
 def next_due_at(now: datetime) -> datetime | None:
     """Return when the clock has something to do next; at or before `now` if it has already."""
-    unparked = ActionRequest.objects.filter(parked_until__isnull=True)
-    clocks = [
-        (unparked.filter(state=ActionRequest.State.PENDING), "due_at"),
-        (unparked.filter(state=ActionRequest.State.APPROVED), "due_at"),
-        (unparked.filter(state__in=UNDERWAY, due_at__gt=now), "due_at"),
-        (Ask.objects.filter(next_ping_at__isnull=False), "next_ping_at"),
-        (Notice.objects.filter(next_attempt_at__gt=now), "next_attempt_at"),
-        (Order.objects.filter(closed_at__isnull=True, due_at__gt=now), "due_at"),
-    ]
-    instants = [rows.aggregate(first=Min(at))["first"] for rows, at in clocks]
-    return min((instant for instant in instants if instant is not None), default=None)
+    firsts = [found for read in CLOCKS for (found,) in read(now=now)]
+    return min(firsts, default=None)
+
+
+def _first(rows: Callable[[], QuerySet[Any]], at: str = "due_at") -> Read:
+    return Read(lambda: rows().order_by(at).values_list(at)[:1])
+
+
+_unparked = Q(parked_until__isnull=True, due_at__isnull=False)
+CLOCKS = (
+    _first(lambda: ActionRequest.objects.filter(_unparked, state=ActionRequest.State.PENDING)),
+    _first(lambda: ActionRequest.objects.filter(_unparked, state=ActionRequest.State.APPROVED)),
+    _first(lambda: ActionRequest.objects.filter(_unparked, state__in=UNDERWAY, due_at__gt=NOW)),
+    _first(lambda: Ask.objects.filter(next_ping_at__isnull=False), "next_ping_at"),
+    _first(lambda: Notice.objects.filter(next_attempt_at__gt=NOW), "next_attempt_at"),
+    _first(lambda: Order.objects.filter(closed_at__isnull=True, due_at__gt=NOW)),
+)
 
 
 def chain_heads() -> Iterator[tuple[str, int, str]]:

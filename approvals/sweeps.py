@@ -13,20 +13,62 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals import notifying
 from approvals.batches import in_halves
-from approvals.locks import lock_resources
+from approvals.locks import lock_resources_of
 from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Step
 from approvals.services import alerts
 from approvals.services.escalate import Climb, subject_of
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import actors, bulk, ladder
-from governance.claims import claim
+from governance.claims import Claim, claim
 from governance.models import Absence, ContactChannel, Person
+from governance.reads import NOW, GivenKeys, Read
 from governance.routing import Passed, Why, hindrance
 from governance.vocabulary import Duty, Path
 
 BATCH = 500
 S = ActionRequest.State
+
+
+class Due:
+    """The requests that one sweep is for: looked for without a lock, then claimed and looked at again."""
+
+    def __init__(self, rows: Callable[[], QuerySet[ActionRequest]]) -> None:
+        """Nothing is asked yet. `rows` has NOW in the place of the instant."""
+        self._find = Read(
+            lambda: rows().order_by("due_at", "pk").values_list("pk", flat=True)[:BATCH]
+        )
+        self.claim: Claim[ActionRequest] = Claim(
+            lambda: (
+                rows()
+                .filter(pk__in=GivenKeys("pks"))
+                .select_related("action_type", "agent")
+                .order_by("due_at", "pk")
+            )
+        )
+
+    def candidates(self, now: datetime, limit: int) -> list[int]:
+        """Return the keys of those due first, at most `limit`, and BATCH."""
+        return [pk for (pk,) in self._find(now=now)[:limit]]
+
+
+def _unparked() -> Q:
+    return Q(parked_until__isnull=True) | Q(parked_until__lte=NOW)
+
+
+def _waiting() -> QuerySet[Step]:
+    waiting: QuerySet[Step] = Step.objects.filter(request=OuterRef("pk"), state=Step.State.WAITING)
+    return waiting
+
+
+def _due(state: str) -> QuerySet[ActionRequest]:
+    due: QuerySet[ActionRequest] = ActionRequest.objects.filter(
+        _unparked(), state=state, due_at__lte=NOW
+    )
+    return due
+
+
+STEP_DUE = Due(lambda: _due(S.PENDING))
 
 
 def climb_due_steps(*, now: datetime, limit: int = BATCH) -> int:
@@ -35,8 +77,6 @@ def climb_due_steps(*, now: datetime, limit: int = BATCH) -> int:
     A rung begins at the instant the one before it was over, not at the sweep.
     Returns how many requests moved, at most `limit`.
     """
-    due = _due(S.PENDING, now)
-    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
 
     def move(climb: Climb) -> bool:
         if climb.step is None or climb.step.due_at is None or climb.step.due_at > now:
@@ -44,27 +84,34 @@ def climb_due_steps(*, now: datetime, limit: int = BATCH) -> int:
         climb.run_out()
         return True
 
-    return _move(candidates, due, move, sweep="climb_due_steps", now=now)
+    candidates = STEP_DUE.candidates(now, limit)
+    return _move(candidates, STEP_DUE, move, sweep="climb_due_steps", now=now)
+
+
+# A reversal may be in the call, and its answer is taken before the path comes to its end.
+UNDERWAY_DUE = Due(
+    lambda: ActionRequest.objects.filter(
+        _unparked(),
+        Exists(_waiting().filter(due_at__lte=NOW)),
+        Q(state=S.TROUBLED)
+        | Q(Q(lease_until__isnull=True) | Q(lease_until__lte=NOW), state=S.ROLLING_BACK),
+        due_at__lte=NOW,
+    )
+)
 
 
 def climb_underway(*, now: datetime, limit: int = BATCH) -> int:
     """Likewise for what has failed or is being undone, where the next attempt has a clock of its own."""
-    waiting = Step.objects.filter(request=OuterRef("pk"), state=Step.State.WAITING, due_at__lte=now)
-    # A reversal may be in the call, and its answer is taken before the path comes to its end.
-    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
-    due = ActionRequest.objects.filter(
-        _unparked(now),
-        Exists(waiting),
-        Q(state=S.TROUBLED) | Q(free, state=S.ROLLING_BACK),
-        due_at__lte=now,
-    )
-    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
 
     def move(climb: Climb) -> bool:
         climb.run_out()
         return True
 
-    return _move(candidates, due, move, sweep="climb_underway", now=now)
+    candidates = UNDERWAY_DUE.candidates(now, limit)
+    return _move(candidates, UNDERWAY_DUE, move, sweep="climb_underway", now=now)
+
+
+APPROVAL_DUE = Due(lambda: _due(S.APPROVED))
 
 
 def end_lapsed_approvals(*, now: datetime, limit: int = BATCH) -> int:
@@ -73,8 +120,6 @@ def end_lapsed_approvals(*, now: datetime, limit: int = BATCH) -> int:
     That is a system failure, tried again from here on. Where a person had to be
     present the approval ends: they are gone.
     """
-    due = _due(S.APPROVED, now)
-    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
 
     def end(climb: Climb) -> bool:
         request = climb.request
@@ -91,7 +136,11 @@ def end_lapsed_approvals(*, now: datetime, limit: int = BATCH) -> int:
         climb.writes.alerts.append(alerts.lapsed(request, now=now))
         return True
 
-    return _move(candidates, due, end, sweep="end_lapsed_approvals", now=now)
+    candidates = APPROVAL_DUE.candidates(now, limit)
+    return _move(candidates, APPROVAL_DUE, end, sweep="end_lapsed_approvals", now=now)
+
+
+RUN_OVERDUE = Due(lambda: _due(S.EXECUTING).filter(run_deadline__lte=NOW))
 
 
 def trouble_overdue_runs(*, now: datetime, limit: int = BATCH) -> int:
@@ -100,10 +149,6 @@ def trouble_overdue_runs(*, now: datetime, limit: int = BATCH) -> int:
     The lease stays until it ends by itself, and nothing is tried before: a call
     may be under way, and its answer is still taken.
     """
-    due = ActionRequest.objects.filter(
-        _unparked(now), state=S.EXECUTING, due_at__lte=now, run_deadline__lte=now
-    )
-    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
 
     def fail(climb: Climb) -> bool:
         request = climb.request
@@ -119,22 +164,65 @@ def trouble_overdue_runs(*, now: datetime, limit: int = BATCH) -> int:
             request.let_go()
         return True
 
-    return _move(candidates, due, fail, sweep="trouble_overdue_runs", now=now)
+    candidates = RUN_OVERDUE.candidates(now, limit)
+    return _move(candidates, RUN_OVERDUE, fail, sweep="trouble_overdue_runs", now=now)
+
+
+UNDO_OVERDUE = Due(lambda: _due(S.ROLLING_BACK).filter(~Exists(_waiting()), run_deadline__lte=NOW))
 
 
 def ask_about_overdue_undos(*, now: datetime, limit: int = BATCH) -> int:
     """Ask whoever is on call about undos that are not done within their time. Returns how many."""
-    asked = Step.objects.filter(request=OuterRef("pk"), state=Step.State.WAITING)
-    due = ActionRequest.objects.filter(
-        _unparked(now), ~Exists(asked), state=S.ROLLING_BACK, due_at__lte=now, run_deadline__lte=now
-    )
-    candidates = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
 
     def ask(climb: Climb) -> bool:
         climb.ask_about_undo("It was not undone within its time.")
         return True
 
-    return _move(candidates, due, ask, sweep="ask_about_overdue_undos", now=now)
+    candidates = UNDO_OVERDUE.candidates(now, limit)
+    return _move(candidates, UNDO_OVERDUE, ask, sweep="ask_about_overdue_undos", now=now)
+
+
+def _still_running() -> QuerySet[ActionRequest]:
+    """Return the requests that wait and have time left. What ran out has to climb, whoever looks first."""
+    waiting = Exists(_waiting().filter(due_at__gt=NOW))
+    running: QuerySet[ActionRequest] = ActionRequest.objects.filter(
+        Q(state=S.PENDING, due_at__gt=NOW) | Q(waiting, state=S.ROLLING_BACK), _unparked()
+    )
+    return running
+
+
+def _gone() -> QuerySet[Person]:
+    away = Absence.objects.filter(
+        person=OuterRef("pk"), cancelled_at__isnull=True, starts_at__lte=NOW, ends_at__gt=NOW
+    )
+    return Person.objects.filter(Q(is_active=False) | Exists(away))
+
+
+def _unreachable() -> QuerySet[Person]:
+    usable = ContactChannel.objects.filter(
+        person=OuterRef("pk"), confirmed_at__isnull=False, refused_at__isnull=True
+    )
+    return Person.objects.filter(is_active=True).exclude(Exists(usable))
+
+
+def _asked_in_vain() -> QuerySet[Ask, int]:
+    """Return the requests that wait on people who cannot answer, these given by their keys."""
+    open_asks = Ask.objects.filter(due_at__isnull=False).filter(
+        Q(person__in=GivenKeys("gone"))
+        | Q(person__in=GivenKeys("unreachable"), unreachable_at__isnull=True)
+    )
+    return (
+        open_asks.filter(step__request__in=_still_running())
+        .order_by("step__request")
+        .values_list("step__request", flat=True)
+        .distinct()[:BATCH]
+    )
+
+
+STILL_RUNNING = Due(_still_running)
+read_gone = Read(lambda: _gone().values_list("pk", flat=True))
+read_unreachable = Read(lambda: _unreachable().values_list("pk", flat=True))
+read_asked_in_vain = Read(_asked_in_vain)
 
 
 def pass_over_absent(*, now: datetime, limit: int = BATCH) -> int:
@@ -144,43 +232,32 @@ def pass_over_absent(*, now: datetime, limit: int = BATCH) -> int:
     reachable; otherwise they stay asked, and an alert is raised once. Returns
     how many requests changed.
     """
-    usable = ContactChannel.objects.filter(
-        person=OuterRef("pk"), confirmed_at__isnull=False, refused_at__isnull=True
-    )
-    away = Absence.objects.filter(
-        person=OuterRef("pk"), cancelled_at__isnull=True, starts_at__lte=now, ends_at__gt=now
-    )
-    gone = list(
-        Person.objects.filter(Q(is_active=False) | Exists(away)).values_list("pk", flat=True)
-    )
-    unreachable = list(
-        Person.objects.filter(is_active=True).exclude(Exists(usable)).values_list("pk", flat=True)
-    )
     # The few people first, by key: in one query with the asks, PostgreSQL reads every open ask.
-    open_asks = Ask.objects.filter(due_at__isnull=False).filter(
-        Q(person__in=gone) | Q(person__in=unreachable, unreachable_at__isnull=True)
-    )
-    pending = _still_running(now)
-    candidates = list(
-        open_asks.filter(step__request__in=pending)
-        .order_by("step__request")
-        .values_list("step__request", flat=True)
-        .distinct()[:limit]
-    )
+    gone = [pk for (pk,) in read_gone(now=now)]
+    unreachable = [pk for (pk,) in read_unreachable()]
+    if not gone and not unreachable:
+        return 0
+    found = read_asked_in_vain(gone=gone, unreachable=unreachable, now=now)[:limit]
+    candidates = [pk for (pk,) in found]
 
     def replace(climb: Climb) -> bool:
         return _replace_gone(climb) | _replace_unreachable(climb)
 
-    return _move(candidates, pending, replace, sweep="pass_over_absent", now=now)
+    return _move(candidates, STILL_RUNNING, replace, sweep="pass_over_absent", now=now)
+
+
+read_to_ping = Read(
+    lambda: (
+        Ask.objects.filter(next_ping_at__lte=NOW, step__request__in=_still_running())
+        .order_by("next_ping_at", "pk")
+        .values_list("step__request", flat=True)[:BATCH]
+    )
+)
 
 
 def ping_again(*, now: datetime, limit: int = BATCH) -> int:
     """Remind people who were asked again, at widening intervals. Returns how many requests were pinged."""
-    pending = _still_running(now)
-    due = Ask.objects.filter(next_ping_at__lte=now, step__request__in=pending)
-    candidates = list(
-        due.order_by("next_ping_at", "pk").values_list("step__request", flat=True)[:limit]
-    )
+    candidates = list(dict.fromkeys(pk for (pk,) in read_to_ping(now=now)[:limit]))
 
     def ping(climb: Climb) -> bool:
         pinged = [
@@ -191,7 +268,7 @@ def ping_again(*, now: datetime, limit: int = BATCH) -> int:
         climb.writes.pinged_asks += pinged
         return bool(pinged)
 
-    return _move(list(dict.fromkeys(candidates)), pending, ping, sweep="ping_again", now=now)
+    return _move(candidates, STILL_RUNNING, ping, sweep="ping_again", now=now)
 
 
 @transaction.atomic
@@ -215,48 +292,23 @@ def tell_of_alerts(*, now: datetime, limit: int = BATCH) -> int:
 # --- The common way ---
 
 
-def _due(state: str, now: datetime) -> QuerySet[ActionRequest]:
-    due: QuerySet[ActionRequest] = ActionRequest.objects.filter(
-        _unparked(now), state=state, due_at__lte=now
-    )
-    return due
-
-
-def _still_running(now: datetime) -> QuerySet[ActionRequest]:
-    """Return the requests that wait and have time left. What ran out has to climb, whoever looks first."""
-    waiting = Step.objects.filter(request=OuterRef("pk"), state=Step.State.WAITING, due_at__gt=now)
-    running: QuerySet[ActionRequest] = ActionRequest.objects.filter(
-        Q(state=S.PENDING, due_at__gt=now) | Q(Exists(waiting), state=S.ROLLING_BACK),
-        _unparked(now),
-    )
-    return running
-
-
-def _unparked(now: datetime) -> Q:
-    return Q(parked_until__isnull=True) | Q(parked_until__lte=now)
-
-
 def _move(
     candidates: Sequence[int],
-    still: QuerySet[ActionRequest],
+    due: Due,
     move: Callable[[Climb], bool],
     *,
     sweep: str,
     now: datetime,
 ) -> int:
-    """Claim the candidates that are `still` what the sweep is for, move each, write all at once."""
+    """Claim the candidates that are still what the sweep is for, move each, write all at once."""
 
     @transaction.atomic
     def work(pks: Sequence[int]) -> int:
-        lock_resources(
-            ActionRequest.objects.filter(pk__in=pks).values_list("resource_id", flat=True)
-        )
-        rows = (
-            still.filter(pk__in=pks).select_related("action_type", "agent").order_by("due_at", "pk")
-        )
+        lock_resources_of(pks)
+        requests = due.claim(pks=pks, now=now)
         writes = Writes()
         moved = []
-        for climb in climbs(claim(rows, limit=len(pks)), writes, actor=actors.CLOCK, now=now):
+        for climb in climbs(requests, writes, actor=actors.CLOCK, now=now):
             if move(climb):
                 climb.settle()
                 moved.append(climb)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.db import connection
 from django.db.models import Model, QuerySet
+
+from governance.reads import ReadObjects
 
 M = TypeVar("M", bound=Model)
 
@@ -20,6 +23,26 @@ def claim(rows: QuerySet[M], *, limit: int) -> list[M]:
     Raises RuntimeError outside a transaction, where the lock would be let go
     before the caller could use it.
     """
+    _demand_transaction()
+    return list(_locked(rows)[:limit])
+
+
+class Claim(ReadObjects[M]):
+    """A claim whose query is compiled once, for sweeps that run many times a second. See `claim`."""
+
+    def __init__(self, rows: Callable[[], QuerySet[M]]) -> None:
+        super().__init__(lambda: _locked(rows()))
+
+    def __call__(self, **values: Any) -> list[M]:
+        """Lock and return the rows that nobody else holds. Raises RuntimeError outside a transaction."""
+        _demand_transaction()
+        return super().__call__(**values)
+
+
+def _locked(rows: QuerySet[M]) -> QuerySet[M]:
+    return rows.select_for_update(skip_locked=True, of=("self",), no_key=True)
+
+
+def _demand_transaction() -> None:
     if not connection.in_atomic_block:
-        raise RuntimeError("claim() needs an open transaction")
-    return list(rows.select_for_update(skip_locked=True, of=("self",), no_key=True)[:limit])
+        raise RuntimeError("a claim needs an open transaction")

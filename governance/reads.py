@@ -1,8 +1,8 @@
 """Queries that are the same each time but for their values: built and compiled once.
 
 Building a query costs the ORM more than the database takes to answer it. What
-every submission asks is written as a query all the same, with a `Given` where a
-value is to stand:
+every submission and every sweep asks is written as a query all the same, with a
+`Given` where a value is to stand:
 
     by_prefix = Read(lambda: Token.objects.filter(prefix=Given("prefix", CharField())).values_list("pk"))
     by_prefix(prefix="a1b2")
@@ -11,10 +11,15 @@ value is to stand:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Generic, TypeVar
 
 from django.db import connection
-from django.db.models import BigIntegerField, Expression, Field, QuerySet
+from django.db.models import BigIntegerField, DateTimeField, Expression, Field, Model, QuerySet
+from django.db.models.query import get_related_populators
+
+M = TypeVar("M", bound=Model)
 
 
 class Given(Expression):
@@ -60,31 +65,85 @@ class GivenKeys(Given):
         return f"{{{keys}}}" if connection.vendor == "postgresql" else f"[{keys}]"
 
 
-class Read:
-    """One query, compiled when it is first run."""
+NOW = Given("now", DateTimeField())  # the instant that nearly every sweep is given
 
-    def __init__(self, rows: Callable[[], QuerySet[Any, Any]]) -> None:
-        """Nothing is built yet. `rows` returns a `values_list` in which `Given`s stand for values."""
-        self._rows = rows
-        self._compiled: dict[str, tuple[str, tuple[Any, ...], list[tuple[int, Any, Any]]]] = {}
 
-    def __call__(self, **values: Any) -> list[tuple[Any, ...]]:
-        """Return the rows, each as Python has its values, in the order of the query."""
-        sql, parameters, converters = self._compiled.get(connection.vendor) or self._compile()
-        bound = [p.prepared(values[p.name]) if isinstance(p, Given) else p for p in parameters]
-        with connection.cursor() as cursor:
-            cursor.execute(sql, bound)
-            rows = [list(row) for row in cursor.fetchall()]
-        for place, functions, expression in converters:
-            for row in rows:
-                for convert in functions:
-                    row[place] = convert(row[place], expression, connection)
-        return [tuple(row) for row in rows]
+@dataclass
+class _Compiled:
+    """A query as one database is sent it, and how its rows become Python's values."""
 
-    def _compile(self) -> tuple[str, tuple[Any, ...], list[tuple[int, Any, Any]]]:
-        compiler = self._rows().query.get_compiler(connection=connection)
+    sql: str
+    parameters: tuple[Any, ...]
+    converters: list[tuple[int, Any, Any]]
+    select: Any  # the compiler's: its columns, and which of them make which object
+    klass_info: Any
+
+    @classmethod
+    def of(cls, rows: QuerySet[Any, Any]) -> _Compiled:
+        compiler = rows.query.get_compiler(connection=connection)
         sql, parameters = compiler.as_sql()
         found = compiler.get_converters([column for column, *_ in compiler.select])
         converters = [(place, functions, column) for place, (functions, column) in found.items()]
-        self._compiled[connection.vendor] = sql, tuple(parameters), converters
-        return self._compiled[connection.vendor]
+        return cls(sql, tuple(parameters), converters, compiler.select, compiler.klass_info)
+
+    def run(self, values: dict[str, Any]) -> list[list[Any]]:
+        bound = [p.prepared(values[p.name]) if isinstance(p, Given) else p for p in self.parameters]
+        with connection.cursor() as cursor:
+            cursor.execute(self.sql, bound)
+            rows = [list(row) for row in cursor.fetchall()]
+        for place, functions, expression in self.converters:
+            for row in rows:
+                for convert in functions:
+                    row[place] = convert(row[place], expression, connection)
+        return rows
+
+    @cached_property
+    def maker(self) -> tuple[Any, list[str], slice, list[Any]]:
+        """Return the model, the attributes of an object and where they stand, and what loads its relations."""
+        own = self.klass_info["select_fields"]
+        place = slice(own[0], own[-1] + 1)
+        names = [column.target.attname for column, *_ in self.select[place]]
+        # The stubs describe a later Django, which takes one argument more.
+        related = get_related_populators(self.klass_info, self.select, connection.alias)  # type: ignore[call-arg]
+        return self.klass_info["model"], names, place, related
+
+
+class _Query:
+    """One query, compiled when it is first run: once for each database."""
+
+    def __init__(self, rows: Callable[[], QuerySet[Any, Any]]) -> None:
+        """Nothing is built yet. `rows` returns a query in which `Given`s stand for values."""
+        self._rows = rows
+        self._by_vendor: dict[str, _Compiled] = {}
+
+    @property
+    def _compiled(self) -> _Compiled:
+        found = self._by_vendor.get(connection.vendor)
+        if found is None:
+            found = self._by_vendor[connection.vendor] = _Compiled.of(self._rows())
+        return found
+
+
+class Read(_Query):
+    """A query for values: a `values_list`."""
+
+    def __call__(self, **values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows, each as Python has its values, in the order of the query."""
+        return [tuple(row) for row in self._compiled.run(values)]
+
+
+class ReadObjects(_Query, Generic[M]):
+    """A query for objects: its rows all columns of one model, with `select_related` at most."""
+
+    def __call__(self, **values: Any) -> list[M]:
+        """Return the objects, in the order of the query."""
+        compiled = self._compiled
+        rows = compiled.run(values)
+        model, names, place, related = compiled.maker
+        found: list[M] = []
+        for row in rows:
+            made = model.from_db(connection.alias, names, row[place])
+            for populator in related:
+                populator.populate(row, made)
+            found.append(made)
+        return found

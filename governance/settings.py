@@ -227,8 +227,8 @@ DEMO_CLOCK = DEMO  # `governance.clock` reads the DemoClock row only where this 
 # What the clock drives, in this order, each `(now) -> count`. Reached by name, so that the
 # packages below never import the packages above.
 RECOURSE_SWEEPS = [
-    "approvals.sweeps.pass_over_absent",
     "approvals.sweeps.climb_due_steps",
+    "approvals.sweeps.pass_over_absent",
     "rollback.sweeps.call_the_worker",
     "approvals.sweeps.end_lapsed_approvals",
     "approvals.sweeps.trouble_overdue_runs",

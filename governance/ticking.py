@@ -30,7 +30,8 @@ Answer = TypeVar("Answer")
 
 FAILED = "sweep.failed"  # kind of the alert
 IN_A_ROW = 20  # batches of one sweep before the others have their turn
-BEAT_EVERY_S = 1.0
+BEAT_EVERY_S = 1.0  # between rounds, so that what is due does not wait for a beat
+LONG_ROUND_S = 10.0  # a round that is still going on shows itself as often as this
 TELL_AGAIN_AFTER_S = 60.0  # a sweep that goes on failing is reported as often as this
 SHORTEST_PAUSE_S = (
     0.02  # where something is due and no sweep moves it: it is parked, or held by others
@@ -179,11 +180,11 @@ class Clock:
         return self._in_vain_s
 
     def _enough(self) -> bool:
-        self._beat()  # a long round still shows that it goes on
+        self._beat(every_s=LONG_ROUND_S)
         return self._life.over
 
-    def _beat(self) -> None:
-        if time.monotonic() - self._last_beat < BEAT_EVERY_S:
+    def _beat(self, *, every_s: float = BEAT_EVERY_S) -> None:
+        if time.monotonic() - self._last_beat < every_s:
             return
         self._last_beat = time.monotonic()
         close_old_connections()
@@ -197,7 +198,8 @@ class Clock:
         due_at = self._next_due(now)
         if due_at is None:
             return LONGEST_SLEEP_S
-        return float((due_at - now) / timedelta(seconds=1) / clock.speed())
+        # To know what is due took time too: it is not slept again.
+        return float((due_at - self._now()) / timedelta(seconds=1) / clock.speed())
 
 
 class Listener:

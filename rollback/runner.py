@@ -18,8 +18,6 @@ from rollback.services.runs import Lease, take
 
 log = logging.getLogger("recourse.runner")
 
-LOOKED_AT = 20  # candidates at a time: others may be taken by other workers
-
 
 def run_all(hands: Hands) -> int:
     """Carry out and undo what is due, until nothing is or it is enough. Returns how many were taken up."""
@@ -35,7 +33,7 @@ def run_next(hands: Hands) -> bool:
     Raises OperationalError and InterfaceError: the database is away, which is
     no request's fault, and its lease runs out.
     """
-    for pk in selectors.runnable(hands.now(), limit=LOOKED_AT):
+    for pk in selectors.runnable(hands.now(), limit=selectors.LOOKED_AT):
         try:
             lease = take(pk, worker=hands.worker, now=hands.now(), technical=hands.technical)
         except (OperationalError, InterfaceError):

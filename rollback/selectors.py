@@ -8,12 +8,15 @@ from itertools import chain, zip_longest
 from django.db.models import Q, QuerySet
 
 from approvals.models import ActionRequest, Order
+from governance.reads import NOW, Given, Read
 
 S = ActionRequest.State
+LOOKED_AT = 20  # candidates at a time: others may be taken by other workers
+Instant = datetime | Given
 UNDERWAY = (S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
 
 
-def ready(now: datetime) -> QuerySet[ActionRequest]:
+def ready(now: Instant) -> QuerySet[ActionRequest]:
     """Return requests that were approved, may begin, and still have time to."""
     rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(
         unparked(now), state=S.APPROVED, due_at__gt=now
@@ -21,7 +24,7 @@ def ready(now: datetime) -> QuerySet[ActionRequest]:
     return rows
 
 
-def to_go_on(now: datetime) -> QuerySet[ActionRequest]:
+def to_go_on(now: Instant) -> QuerySet[ActionRequest]:
     """Return requests whose next attempt is due, or whose worker fell silent past its lease.
 
     A lease is never taken early.
@@ -41,15 +44,21 @@ def to_go_on(now: datetime) -> QuerySet[ActionRequest]:
 
 
 def runnable(now: datetime, *, limit: int) -> list[int]:
-    """Return the primary keys of what a worker may take up, what waits longest first.
+    """Return the primary keys of what a worker may take up, what waits longest first; at most LOOKED_AT.
 
     One that begins and one that goes on in turn: neither a flood of approvals nor
     a target that keeps many waiting holds up the others.
     """
-    going = to_go_on(now).order_by("due_at", "pk").values_list("pk", flat=True)[:limit]
-    fresh = ready(now).order_by("due_at", "pk").values_list("pk", flat=True)[:limit]
-    in_turn = chain.from_iterable(zip_longest(fresh, going))
-    return [pk for pk in in_turn if pk is not None][:limit]
+    in_turn = chain.from_iterable(zip_longest(_fresh(now=now), _going(now=now)))
+    return [each[0] for each in in_turn if each is not None][:limit]
+
+
+def _oldest(rows: QuerySet[ActionRequest]) -> QuerySet[ActionRequest, tuple[int]]:
+    return rows.order_by("due_at", "pk").values_list("pk")[:LOOKED_AT]
+
+
+_fresh = Read(lambda: _oldest(ready(NOW)))
+_going = Read(lambda: _oldest(to_go_on(NOW)))
 
 
 def orders_to_undo() -> QuerySet[Order]:
@@ -62,7 +71,7 @@ def orders_to_undo() -> QuerySet[Order]:
     return rows
 
 
-def unparked(now: datetime, prefix: str = "") -> Q:
+def unparked(now: Instant, prefix: str = "") -> Q:
     """Leave out requests that a sweep failed on a moment ago. `prefix` leads to the request."""
     until = f"{prefix}parked_until"
     return Q(**{f"{until}__isnull": True}) | Q(**{f"{until}__lte": now})

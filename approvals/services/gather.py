@@ -12,7 +12,22 @@ from approvals.services.escalate import Climb
 from approvals.services.writes import Writes
 from governance import tables
 from governance.ledger import Act
+from governance.reads import GivenKeys, ReadObjects
 from governance.vocabulary import Path
+
+REQUESTS = GivenKeys("requests")
+read_waiting: ReadObjects[Step] = ReadObjects(
+    lambda: Step.objects.filter(request__in=REQUESTS, state=Step.State.WAITING)
+)
+read_asks: ReadObjects[Ask] = ReadObjects(
+    lambda: Ask.objects.filter(step__request__in=REQUESTS).select_related("step").order_by("pk")
+)
+read_open_cases: ReadObjects[Case] = ReadObjects(
+    lambda: Case.objects.filter(request__in=REQUESTS, state=Case.State.OPEN).order_by("pk")
+)
+read_decisions: ReadObjects[Decision] = ReadObjects(
+    lambda: Decision.objects.filter(request__in=REQUESTS).order_by("pk")
+)
 
 
 def climbs(
@@ -24,13 +39,10 @@ def climbs(
     are already with `writes`.
     """
     ids = [request.pk for request in requests]
-    steps = {
-        step.request_id: step
-        for step in Step.objects.filter(request__in=ids, state=Step.State.WAITING)
-    }
+    steps = {step.request_id: step for step in read_waiting(requests=ids)}
     asks: dict[int, list[Ask]] = defaultdict(list)  # of the waiting step, by request
     asked: dict[int, list[tuple[str, int]]] = defaultdict(list)  # (path, person) of all, by request
-    for ask in Ask.objects.filter(step__request__in=ids).select_related("step").order_by("pk"):
+    for ask in read_asks(requests=ids):
         request_id = ask.step.request_id
         waiting = steps.get(request_id)
         if waiting is not None and ask.step_id == waiting.pk:
@@ -39,12 +51,9 @@ def climbs(
         if ask.asked_at is not None:
             asked[request_id].append((ask.path, ask.person_id))
     # One open case speaks at a time; of several the last one opened.
-    cases = {
-        case.request_id: case
-        for case in Case.objects.filter(request__in=ids, state=Case.State.OPEN).order_by("pk")
-    }
+    cases = {case.request_id: case for case in read_open_cases(requests=ids)}
     decisions: dict[int, list[Decision]] = defaultdict(list)
-    for decision in Decision.objects.filter(request__in=ids).order_by("pk"):
+    for decision in read_decisions(requests=ids):
         decisions[decision.request_id].append(decision)
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
     used, on_call, signers = _underway(requests, policies, now)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.db.models import CharField, Count, DateTimeField
 
-from governance.models import Department, Person, Role
-from governance.reads import Given, GivenKeys, Read
+from governance.claims import Claim
+from governance.models import Absence, Department, Person, Role
+from governance.reads import NOW, Given, GivenKeys, Read, ReadObjects
 from tests.factories import MONDAY_9AM, AbsenceFactory, DepartmentFactory, PersonFactory
 
 pytestmark = pytest.mark.django_db
@@ -60,3 +63,81 @@ def test_a_missing_value_is_a_defect():
 
     with pytest.raises(KeyError):
         read()
+
+
+# --- Objects ----------------------------------------------------------------------------------
+
+
+def test_objects_come_back_as_the_orm_would_return_them(django_assert_num_queries):
+    manager = PersonFactory(limit_amount="25000.0000", limit_currency="USD")
+    person = PersonFactory(manager=manager)
+    AbsenceFactory(person=person, starts_at=MONDAY_9AM, ends_at=MONDAY_9AM + timedelta(days=1))
+    read = ReadObjects(
+        lambda: Absence.objects.filter(starts_at__lte=NOW).select_related("person__manager")
+    )
+
+    with django_assert_num_queries(1):
+        (found,) = read(now=MONDAY_9AM)
+        above = found.person.manager
+
+    plain = Absence.objects.get()
+    assert {f.attname: getattr(found, f.attname) for f in Absence._meta.concrete_fields} == {
+        f.attname: getattr(plain, f.attname) for f in Absence._meta.concrete_fields
+    }
+    assert above.limit_amount == Person.objects.get(pk=manager.pk).limit_amount
+    assert not found._state.adding
+    assert read(now=MONDAY_9AM - timedelta(microseconds=1)) == []
+
+
+def test_an_object_without_its_relation_has_none():
+    PersonFactory(manager=None)
+    read = ReadObjects(lambda: Person.objects.select_related("manager"))
+
+    (found,) = read()
+
+    assert found.manager is None
+
+
+def test_objects_read_twice_are_two():
+    """A sweep that was rolled back reads again, and must not meet what it changed in memory."""
+    person = PersonFactory(name="Controller")
+    read = ReadObjects(lambda: Person.objects.filter(pk__in=GivenKeys("keys")))
+    (first,) = read(keys=[person.pk])
+    first.name = "changed in memory"
+
+    (second,) = read(keys=[person.pk])
+
+    assert second.name == "Controller"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_compiled_claim_needs_a_transaction():
+    PersonFactory()
+    claim = Claim(lambda: Person.objects.order_by("pk"))
+
+    with pytest.raises(RuntimeError, match="open transaction"):
+        claim()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_compiled_claim_passes_over_what_another_holds(race):
+    held, free = PersonFactory(), PersonFactory()
+    claim = Claim(lambda: Person.objects.filter(pk__in=GivenKeys("keys")).order_by("pk"))
+    step = threading.Barrier(2)
+
+    def first():
+        with transaction.atomic():
+            taken = [each.pk for each in claim(keys=[held.pk])]
+            step.wait(timeout=5)
+            step.wait(timeout=5)
+        return taken
+
+    def second():
+        step.wait(timeout=5)
+        with transaction.atomic():
+            taken = [each.pk for each in claim(keys=[held.pk, free.pk])]
+        step.wait(timeout=5)
+        return taken
+
+    assert race(first, second) == [[held.pk], [free.pk]]

@@ -244,6 +244,18 @@ def test_the_clock_sleeps_until_the_next_due_instant(awake_for):
     assert clock.now() >= due
 
 
+def test_the_time_it_took_to_learn_what_is_due_is_not_slept_again(awake_for):
+    due = clock.now() + timedelta(seconds=0.6)
+
+    def slow(now):
+        time.sleep(0.4)
+        return due
+
+    ticks = awake_for(2, slow)
+
+    assert ticks.gaps[0] < 0.9  # 1.0 if it were
+
+
 def test_the_clock_looks_again_after_a_second_whatever_is_due(awake_for):
     ticks = awake_for(2, lambda now: now + timedelta(hours=4))
 
