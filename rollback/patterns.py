@@ -68,17 +68,23 @@ class Comparison(NamedTuple):
         return not self.nothing_to_do and not self.drift
 
 
-def compare(record: str, *, now: State | None, left: State | None, before: State) -> Comparison:
+def compare(
+    record: str, *, now: State | None, left: State | None, before: State | None
+) -> Comparison:
     """Compare a record three ways: put back what nobody else touched; the rest is for a person.
 
     Args:
         now: as the target holds it; None if it is gone.
         left: as our write left it; None if that is not known, and then nothing
             but the snapshot itself can be told from somebody else's work.
+        before: None if it was not there. Nothing here takes a record away
+            again, so all that stands in one since is for a person.
     """
-    if now == before:
+    if now == before or (before is None and not now):
         return Comparison(True, ())
-    if now is not None and left is not None and now == left:
+    if before is None:
+        before = left = {}
+    elif now is not None and left is not None and now == left:
         return Comparison(False, ())
     ours = left if left is not None else before
     drift = tuple(

@@ -15,7 +15,7 @@ class Snapshot(models.Model):
     version = models.CharField(
         max_length=120, blank=True
     )  # the target's own, for optimistic locking
-    before = models.JSONField()
+    before = models.JSONField(null=True, blank=True)  # null: it was not there
     taken_at = models.DateTimeField()
     after = models.JSONField(null=True, blank=True)
     left_at = models.DateTimeField(null=True, blank=True)

@@ -144,6 +144,10 @@ def _back(
         left=snapshot.after,
         before=snapshot.before,
     )
+    if snapshot.before is None and not found.nothing_to_do:
+        raise NeedsAPerson(
+            f"{unit.record} was not there before, and nothing here takes a record away again."
+        )
     if found.may_restore:
         try:
             body = connector.restoration(unit.record, snapshot.before)

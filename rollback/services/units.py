@@ -98,7 +98,7 @@ def snapshot(
             request=hold.request,
             record=record,
             version=version,
-            before=reading.state if reading else {},
+            before=reading.state if reading else None,
             taken_at=now,
         )
         hold.act.record(hold.request, "snapshot.taken", record=record, version=version)

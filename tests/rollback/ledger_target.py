@@ -29,6 +29,7 @@ class Books:
         self.done = {}  # by key: what was done, once
         self.sends = []  # every key that came in, as often as it came
         self.state = defaultdict(lambda: ({"value": "old"}, "1"))
+        self.absent = set()  # records that are not there until something is written to them
         self.script = defaultdict(list)  # by the unit's line: what happens to its next sends
         self.down = None  # raised by every call while set
 
@@ -67,6 +68,8 @@ class Books:
 
     def read(self, record):
         self._reach()
+        if record in self.absent and record not in self.state:
+            return None
         state, version = self.state[record]
         return Reading(dict(state), version)
 

@@ -96,10 +96,24 @@ def test_without_knowing_how_we_left_it_our_own_write_counts_as_somebody_elses()
     assert [(drift.field, drift.left) for drift in found.drift] == [("terms", None)]
 
 
+def test_a_record_that_was_not_there_before_is_for_a_person():
+    """An empty record put in its place would be one more change, not the way back."""
+    found = compare("r", now=LEFT, left=LEFT, before=None)
+
+    assert not found.may_restore
+    assert [(drift.field, drift.snapshot) for drift in found.drift] == [
+        ("city", None), ("terms", None),
+    ]  # fmt: skip
+
+
+def test_a_record_that_was_not_there_and_is_not_there_needs_nothing():
+    assert compare("r", now=None, left=LEFT, before=None).nothing_to_do
+
+
 values = st.dictionaries(st.sampled_from("abc"), st.integers(0, 2), max_size=3)
 
 
-@given(now=st.none() | values, left=st.none() | values, before=values)
+@given(now=st.none() | values, left=st.none() | values, before=st.none() | values)
 def test_exactly_one_thing_follows_from_every_comparison(now, left, before):
     found = compare("r", now=now, left=left, before=before)
 

@@ -258,6 +258,28 @@ def test_what_somebody_else_touched_is_left_and_asked_about(
     assert drift["also"]["now"] == "new field"
 
 
+def test_a_record_that_was_not_there_before_is_left_and_asked_about(
+    restoring, approved, company, worker, books, timeline
+):
+    books.absent.add("line/2")
+    company.vendor_payment.is_financial = False
+    company.vendor_payment.save()
+    run_all(worker.hands)
+    order_rollback(
+        ref=approved.ref, actor=company.controller, reason="Wrong vendor", now=timeline.now
+    )
+    timeline.sweep()
+
+    run_all(worker.hands)
+
+    assert approved.snapshots.get(record="line/2").before is None
+    assert [books.state[f"line/{n}"][0]["value"] for n in range(1, 6)] == [
+        "old", "new", "old", "old", "old",
+    ]  # fmt: skip
+    asked = AuditEvent.objects.get(chain=approved.ref, kind="undo.needs_a_person")
+    assert "line/2 was not there before" in asked.facts["reason"]
+
+
 def test_a_record_that_is_as_before_needs_nothing(restoring, ordered, worker, books):
     books.somebody_else_writes("line/2", value="old")
 
