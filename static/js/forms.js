@@ -13,6 +13,7 @@
 (() => {
   "use strict";
   const WHY = "rc-offline-why";
+  const UNSURE = "rc-unsure";
   let cut = false; // no connection
   const sends = (form) => form.method === "post" || form.hasAttribute("hx-post");
   const submits = (form) =>
@@ -34,6 +35,7 @@
   // --- Under way ------------------------------------------------------------------------------
   function begin(form, pressed) {
     form.dataset.sending = "";
+    form.querySelector(`.${UNSURE}`)?.remove();
     submits(form).forEach(hold);
     if (!pressed?.dataset.busy) return;
     pressed.rcWords ??= [...pressed.childNodes];
@@ -79,6 +81,28 @@
   });
   addEventListener("pageshow", (event) => {
     if (event.persisted) document.querySelectorAll("form[data-sending]").forEach(end); // back button
+  });
+
+  // --- An answer that is none -----------------------------------------------------------------
+  // The server failed, or something before it answered: whether it was recorded is not known here.
+  function doubt(form) {
+    if (!form || !sends(form) || form.querySelector(`.${UNSURE}`)) return;
+    const words = document.createElement("p");
+    words.className = `rc-error ${UNSURE}`;
+    words.textContent = "The server did not take this as it should. Open the page again to see whether it was recorded.";
+    form.append(words);
+    rc.alert(words.textContent);
+  }
+  document.addEventListener("htmx:responseError", (event) => doubt(formOf(event)));
+
+  // A whole page is never put in the place of a part: signed out meanwhile, or refused on the way.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { serverResponse, xhr } = event.detail;
+    if (!event.detail.shouldSwap || !/^\s*<!doctype/i.test(serverResponse)) return;
+    event.detail.shouldSwap = false;
+    const form = formOf({ detail: event.detail.requestConfig });
+    if (form && sends(form)) doubt(form);
+    else if (xhr.status < 400) location.reload();
   });
 
   // --- Cut off --------------------------------------------------------------------------------

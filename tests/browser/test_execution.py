@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.contrib.sessions.models import Session
 
 from approvals.models import ActionRequest, Order
 from governance import clock
@@ -194,3 +195,45 @@ def test_without_script_it_is_a_page_of_its_own(new_page, company, operator):
 
     page.wait_for_url(f"**/requests/{request.ref}/#execution")
     assert Order.objects.get().reason == "Paid twice."
+
+
+def test_signed_out_meanwhile_the_page_says_so_and_holds_no_second_page(
+    new_page, company, operator
+):
+    request = carried_out(company, S.EXECUTING, [U.DONE, U.SENT], lease_until=None)
+    page = new_page(person=operator)
+    page.goto(f"/requests/{request.ref}/")
+    page.wait_for_selector("#execution-live")
+
+    Session.objects.all().delete()
+
+    page.wait_for_url("**/accounts/login/**")
+    assert page.locator("h1").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(500, "<h1>Server Error (500)</h1>"), (403, "<!doctype html><title>Forbidden</title>")],
+    ids=["the server failed", "refused on the way"],
+)
+def test_an_order_whose_answer_is_none_says_so_and_keeps_what_was_typed(
+    new_page, company, operator, complaints, axe, status, body
+):
+    complaints.expect(rf"status of {status}")
+    complaints.expect(rf"Response Status Error Code {status}")
+    request = carried_out(company, S.COMPLETED, [U.DONE])
+    page = new_page(person=operator)
+    page.goto(f"/requests/{request.ref}/")
+    page.route("**/rollback/**", lambda route: route.fulfill(status=status, body=body))
+    page.click("text=Roll back the payment of $12,000.00…")
+    page.fill("#rollback-reason", "Paid twice.")
+
+    page.click("button:text-is('Roll back the payment of $12,000.00')")
+    page.wait_for_selector("text=Open the page again to see whether it was recorded.")
+
+    assert page.input_value("#rollback-reason") == "Paid twice."
+    assert page.locator("h1").count() == 1
+    assert axe(page) == []
+    page.unroute("**/rollback/**")
+    page.click("button:text-is('Roll back the payment of $12,000.00')")
+    page.wait_for_selector("text=It waits for a second person until")
