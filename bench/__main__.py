@@ -69,11 +69,12 @@ def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
     }
 
 
-def machine(scale: float, version: str) -> dict[str, Any]:
+def machine(scale: float, world: Any) -> dict[str, Any]:
     """Say on what, and beside how much else, the figures were taken."""
     return {
         "scale": scale,
-        "database": version,
+        "database": world.version(),
+        **world.durability(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg(),
         "python": sys.version.split()[0],
@@ -121,7 +122,12 @@ def main() -> int:
 
         world = World(url, var)
         world.seed()
-        before = machine(scale, world.version())
+        before = machine(scale, world)
+        if scale > SMOKE and "off" in world.durability().values():
+            say(
+                "This PostgreSQL does not write to disk before it answers: its figures say nothing."
+            )
+            return 2
         measures: dict[str, Any] = {}
         for name, part in parts(scale).items():
             if name in chosen or (not chosen and (name != "cycle" or scale > SMOKE)):

@@ -95,6 +95,19 @@ class World:
             name = "PostgreSQL" if self.is_postgres else "SQLite"
             return f"{name} {cursor.fetchone()[0]}"
 
+    def durability(self) -> dict[str, str]:
+        """Say whether a commit is on disk when it is answered, as PostgreSQL has it: "on" or "off"."""
+        from django.db import connection
+
+        if not self.is_postgres:
+            return {}
+        found = {}
+        with connection.cursor() as cursor:
+            for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                cursor.execute(f"SHOW {name}")
+                found[name] = str(cursor.fetchone()[0])
+        return found
+
     def _run(self, statement: str) -> None:
         import psycopg
 
