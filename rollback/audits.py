@@ -9,18 +9,23 @@ from datetime import datetime
 from django.db.models import Q
 
 from approvals.audits import Audit, Found
-from approvals.models import ENDED, ActionRequest
+from approvals.models import ENDED, ActionRequest, Finding
 from governance import clock
 from governance.models import ActionType
 from rollback.connectors import registry
-from rollback.connectors.base import CallFailed
+from rollback.connectors.base import CallFailed, NotDone
 from rollback.models import Direction, Recovery, Run, Unit
 
 SHOWN = 100
 AT_ONCE = 50  # units of one action type whose effects are asked of their target in one round
 ROUND_S = 20.0  # real seconds; well below the task's time-out
 SETTLED_AFTER_S = 600.0  # real seconds after the end, before what was not done is asked about
+UNASKED_AFTER_S = (
+    3600.0  # real seconds after the end; a target that still does not answer is a finding
+)
 LEASE_OVERDUE_AFTER_S = 60.0  # real seconds
+OF_EFFECTS = "effects_without_a_checkpoint"
+UNIT = "unit "  # what the keys of its findings begin with
 
 S = ActionRequest.State
 U = Unit.State
@@ -71,38 +76,70 @@ def effects_without_a_checkpoint(now: datetime) -> Iterator[Found]:
     """What targets did under our keys, against our checkpoints, both ways. Each unit is asked about once.
 
     Only once its request has ended; of what was not done only a good while
-    later, when no late call can be under way. A unit is marked as soon as it is
-    asked about, so that a round that is cut short has done some of them. A
-    target that cannot be reached, or that takes long, is left to a later round,
-    and so is nothing of another's.
+    later, when no late call can be under way. What was found stands until its
+    target says otherwise: a round in which it could not be asked clears nothing.
+    """
+    standing = {
+        finding.key: finding
+        for finding in Finding.objects.filter(audit=OF_EFFECTS, cleared_at__isnull=True)
+    }
+    answered = set()
+    for unit, found in _asked(now, suspects=set(standing)):
+        answered.add(_key(unit))
+        if found is not None:
+            yield found
+    for key, finding in standing.items():
+        if key not in answered:
+            yield Found(key, finding.text, finding.request_id)
+
+
+def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found | None]]:
+    """Ask targets about units, and yield each with what is wrong with it.
+
+    Those never asked come first, then those on which a finding stands, so that
+    neither a few bad ones nor a target that takes long keep the others from
+    their turn. A unit is marked as soon as all is well: a round that is cut short
+    has done some of them.
     """
     until = time.monotonic() + ROUND_S
     sent = Unit.objects.filter(
         audited_at__isnull=True, sent_at__isnull=False, request__state__in=ENDED
-    )
+    ).select_related("request")
     due = sent.filter(
         Q(state__in=CHECKPOINTED) | Q(request__ended_at__lt=now - clock.technical(SETTLED_AFTER_S))
     )
-    for action_type in ActionType.objects.filter(
-        pk__in=due.values("request__action_type")
-    ).order_by("pk"):
+    types = ActionType.objects.filter(pk__in=due.values("request__action_type"))
+    for action_type in types.order_by("?"):
         connector = registry.connector_for(action_type)
         own = due.filter(request__action_type=action_type)
         if not connector.gives.lookup:
             own.update(audited_at=now)  # nobody can be asked
             continue
-        for unit in own.order_by("pk")[:AT_ONCE]:
+        suspected = [int(key.removeprefix(UNIT)) for key in suspects if key.startswith(UNIT)]
+        fresh = own.exclude(pk__in=suspected).order_by("pk")[:AT_ONCE]
+        for unit in [*fresh, *own.filter(pk__in=suspected).order_by("?")[:AT_ONCE]]:
             if time.monotonic() > until:
                 return
             try:
                 receipt = connector.probe(unit.key)
-            except CallFailed:
-                break
+            except CallFailed as problem:
+                ended_at = unit.request.ended_at
+                if ended_at is None or now - ended_at > clock.technical(UNASKED_AFTER_S):
+                    text = f"{connector.target} cannot be asked about {unit.key}: {problem.said}"
+                    yield unit, Found(_key(unit), text, unit.request_id)
+                if isinstance(problem, NotDone):
+                    break  # it cannot be reached; another target may
+                continue
             done = unit.state in CHECKPOINTED
             if (receipt is not None) != done:
-                yield _differs(unit, connector.target, done)
+                yield unit, _differs(unit, connector.target, done)
             else:
                 Unit.objects.filter(pk=unit.pk).update(audited_at=now)
+                yield unit, None
+
+
+def _key(unit: Unit) -> str:
+    return f"{UNIT}{unit.pk}"
 
 
 def _differs(unit: Unit, target: str, done: bool) -> Found:
@@ -111,7 +148,7 @@ def _differs(unit: Unit, target: str, done: bool) -> Found:
         if done
         else f"{target} did {unit.key}, and we have no checkpoint for it."
     )
-    return Found(f"unit {unit.pk}", text, unit.request_id)
+    return Found(_key(unit), text, unit.request_id)
 
 
 AUDITS: dict[str, Audit] = {
@@ -121,4 +158,4 @@ AUDITS: dict[str, Audit] = {
     "recoveries_overdue": recoveries_overdue,
 }
 # These call targets: the worker runs them, and never the clock in its place.
-OUTSIDE: dict[str, Audit] = {"effects_without_a_checkpoint": effects_without_a_checkpoint}
+OUTSIDE: dict[str, Audit] = {OF_EFFECTS: effects_without_a_checkpoint}

@@ -13,8 +13,6 @@ from approvals.sweeps import climb_underway, trouble_overdue_runs
 from governance.errors import NotNow
 from governance.models import ActionType
 from governance.vocabulary import Path
-from rollback.audits import OUTSIDE
-from rollback.connectors import registry
 from rollback.connectors.base import NotDone, OutcomeUnknown, Receipt, Rejected
 from rollback.models import Direction, Recovery, Run, Snapshot, Unit
 from rollback.runner import run_all, run_next
@@ -388,70 +386,3 @@ def test_a_record_written_twice_keeps_its_version(approved, company, worker, boo
 
     assert now_(approved).state == S.COMPLETED
     assert books.state["line/1"][0]["value"] == "newer"
-
-
-# --- The audit of effects ---
-
-
-@pytest.fixture
-def audited(monkeypatch, books):
-    """Return what the audit finds, with the target in memory in the place of the configured one."""
-    monkeypatch.setattr(registry, "connector_for", lambda action_type: books)
-    return lambda now: list(OUTSIDE["effects_without_a_checkpoint"](now))
-
-
-def test_effects_that_agree_are_asked_about_once(approved, worker, books, timeline, audited):
-    run_all(worker.hands)
-
-    assert audited(timeline.now) == []
-    books.down = DOWN
-    assert audited(timeline.now) == []
-    assert not Unit.objects.filter(audited_at=None, sent_at__isnull=False).exists()
-
-
-def test_an_effect_that_came_after_the_end_is_found(approved, worker, books, timeline, audited):
-    books.fail(1, Rejected("422 no"))
-    run_all(worker.hands)
-    assert now_(approved).state == S.EXPIRED
-    assert audited(timeline.now) == []
-    key = unit_of(approved, 1).key
-    books.done[key] = Receipt("L-late", {"line": 1})
-
-    (found,) = audited(timeline.now + 11 * M)
-
-    assert key in found.text
-    assert found.request == approved.pk
-    del books.done[key]
-
-
-def test_a_checkpoint_the_target_knows_nothing_of_is_found(
-    approved, worker, books, timeline, audited
-):
-    run_all(worker.hands)
-    lost = books.done.pop(unit_of(approved, 3).key)
-
-    (found,) = audited(timeline.now)
-
-    assert "knows nothing" in found.text
-    books.done[unit_of(approved, 3).key] = lost
-
-
-def test_what_cannot_be_asked_holds_up_nothing(approved, worker, books, timeline, audited):
-    run_all(worker.hands)
-    books.gives = books.gives.__class__(native_keys=True, lookup=False, optimistic_locking=True)
-
-    assert audited(timeline.now) == []
-    assert not Unit.objects.filter(audited_at=None, sent_at__isnull=False).exists()
-
-
-def test_what_was_only_planned_is_no_effect(approved, company, worker, books, timeline, audited):
-    company.vendor_payment.snapshot_plan = ["line/1"]  # which cannot be read
-    company.vendor_payment.save()
-    books.down = DOWN
-    run_all(worker.hands)
-    timeline.go_to(timeline.now + 40 * M)
-    books.down = None
-    books.done[unit_of(approved, 1).key] = Receipt("of the next request", {"line": 1})
-
-    assert audited(timeline.now + 11 * M) == []
-    books.done.clear()
