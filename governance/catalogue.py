@@ -112,7 +112,7 @@ def _http(
                 "path": ["operations"],
                 "query": {"key": _value("key")},
                 "answer": {
-                    "$if": "len(answer.operations) > 0",
+                    "$if": "len(answer.operations) > 0 && answer.operations[0].key == key",
                     "then": _value("answer.operations[0].answer"),
                 },
             },

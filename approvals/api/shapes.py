@@ -151,7 +151,10 @@ def _runs(request: ActionRequest) -> list[dict[str, Any]]:
 
 def _result(request: ActionRequest) -> list[dict[str, Any]] | None:
     done = request.units.filter(direction="forward", receipt__isnull=False).order_by("position")
-    return [{"n": unit.position, "receipt": unit.receipt} for unit in done] or None
+    # Its own number for what it made, and nothing else of what the target answered.
+    return [
+        {"n": unit.position, "reference": (unit.receipt or {}).get("reference")} for unit in done
+    ] or None
 
 
 def action(action_type: ActionType) -> dict[str, Any]:

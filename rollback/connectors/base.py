@@ -111,7 +111,11 @@ class Connector(Protocol):
         ...
 
     def read(self, record: str) -> Reading | None:
-        """Return a record of the snapshot plan as it is now; None if the target does not have it."""
+        """Return a record of the snapshot plan as it is now; None if the target does not have it.
+
+        Never raises Rejected, which is about what was to be done: a question that
+        is refused is asked again.
+        """
         ...
 
     def send(self, body: Json, *, key: str, version: str = "") -> Receipt:
@@ -125,7 +129,7 @@ class Connector(Protocol):
     def probe(self, key: str) -> Receipt | None:
         """Return what was done under `key`, or None if the target certainly knows nothing of it.
 
-        Only where `gives.lookup`.
+        Only where `gives.lookup`. Never raises Rejected, as `read`.
         """
         ...
 

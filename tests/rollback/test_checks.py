@@ -81,6 +81,19 @@ def test_a_restore_needs_a_snapshot_of_every_record_it_writes():
 
 
 @pytest.mark.django_db
+def test_a_restore_needs_writes_that_say_how_they_left_the_record():
+    config = next(each for each in CATALOGUE if each["key"] == "customer_update")[
+        "connector_config"
+    ]
+    entered(
+        "customer_update",
+        connector_config={name: part for name, part in config.items() if name != "left"},
+    )
+
+    assert "does not say how its writes leave a record" in found()[0]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("state", ["draft", "retired"])
 def test_what_nobody_can_ask_for_may_be_broken(state):
     entered(state=state, connector="soap")

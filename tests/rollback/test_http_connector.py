@@ -339,6 +339,65 @@ def test_what_may_go_through_later_was_not_done(odd, send, status):
     assert "secret-token" not in problem.said
 
 
+@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "409 X", "422 X"])
+def test_a_question_that_is_refused_settles_nothing_and_is_asked_again(odd, status):
+    """A proxy says 404 while the target is being replaced. What was done under the key stands."""
+    odd(answer(status, b'{"message": "no route"}'))
+
+    problem = failure_of(lambda: connector_of().probe("one"))
+
+    assert (type(problem), problem.said) == (NotDone, "no route")
+
+
+def test_a_record_that_may_not_be_read_now_is_read_later(odd):
+    odd(answer("400 Bad Request"))
+
+    problem = failure_of(lambda: connector_of().read("demo:ap-balance"))
+
+    assert type(problem) is NotDone
+
+
+def test_what_is_only_accepted_may_be_done_later_or_not(odd, send):
+    odd(answer("202 Accepted", b'{"reference": "JOB-1", "status": "queued"}'))
+
+    problem = failure_of(send)
+
+    assert type(problem) is OutcomeUnknown
+    assert problem.said.startswith("202 Accepted")
+
+
+def test_a_token_that_is_echoed_is_not_kept(odd, send):
+    odd(
+        answer(
+            "201 Created",
+            b'{"reference": "PAY-1", "debug": [{"authorization": "Bearer secret-token"}]}',
+        )
+    )
+
+    receipt = send()
+
+    assert "secret-token" not in str(receipt)
+    assert receipt.data["debug"] == [{"authorization": "Bearer \u2026"}]
+
+
+def test_version_0_is_a_version(odd):
+    odd(answer("200 OK", b'{"total": "0.00", "version": 0}'))
+
+    assert connector_of().read("demo:ap-balance").version == "0"
+
+
+def test_an_operation_under_another_key_is_not_ours(odd):
+    """The query was lost on the way, and the target lists what it did last."""
+    odd(
+        answer(
+            "200 OK",
+            b'{"operations": [{"key": "theirs", "answer": {"reference": "PAY-9"}}]}',
+        )
+    )
+
+    assert connector_of().probe("ours") is None
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

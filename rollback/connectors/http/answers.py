@@ -28,10 +28,12 @@ def judge(answer: httpx2.Response, *, token: str) -> Any:
     Raises NotDone, Rejected, OutcomeUnknown for every other.
     """
     status = answer.status_code
-    if 200 <= status < 300:
-        return _json(answer)
     wait = retry_after(answer.headers)
     said = _phrase(status)
+    if status == HTTPStatus.ACCEPTED:
+        raise OutcomeUnknown(f"{said}: it may be done later, or not", retry_after_s=wait)
+    if 200 <= status < 300:
+        return _struck(_json(answer), token)
     if status in NOT_NOW or status in NOT_HERE:
         raise NotDone(said, retry_after_s=wait)
     if status in UNSURE or not 400 <= status < 500:
@@ -65,6 +67,18 @@ def without(text: str, token: str) -> str:
     return wording.plain(text.replace(token, "…") if token else text, SAID)
 
 
+def _struck(value: Any, token: str) -> Any:
+    """Return an answer without our token in it: what a target echoes is stored."""
+    match value:
+        case dict():
+            return {_struck(name, token): _struck(each, token) for name, each in value.items()}
+        case list():
+            return [_struck(each, token) for each in value]
+        case str() if token:
+            return value.replace(token, "…")
+    return value
+
+
 def unreadable(answer: httpx2.Response, why: str) -> NoReturn:
     """Raise OutcomeUnknown for a yes that does not say what was done."""
     raise OutcomeUnknown(f"{_phrase(answer.status_code)}, and an answer that {why}")
@@ -78,7 +92,8 @@ def reading(value: Any, etag: str = "") -> Reading:
     if not isinstance(value, dict):
         raise OutcomeUnknown("It answered with something that is no record.")
     state = {name: each for name, each in value.items() if name != "version"}
-    version = str(value.get("version") or "") or etag.removeprefix("W/").strip('"')
+    told = value.get("version")
+    version = ("" if told is None else str(told)) or etag.removeprefix("W/").strip('"')
     if not version.isascii() or not version.isprintable() or '"' in version or len(version) > 120:
         raise OutcomeUnknown("The record's version cannot be sent back as it stands.")
     return Reading(state, version)

@@ -41,6 +41,7 @@ from rollback.connectors.base import (
     Plan,
     Reading,
     Receipt,
+    Rejected,
 )
 from rollback.connectors.http import answers, client
 from rollback.connectors.http.shape import complaints
@@ -122,7 +123,7 @@ class HttpConnector:
         answer = self._call("GET", address(path))
         if answer.status_code == NOT_THERE:
             return None
-        found = answers.judge(answer, token=self._token)
+        found = self._told(answer)
         if "reading" in entry:
             context = {"answer": found, "etag": answer.headers.get("etag", "")}
             found = self._understood(entry["reading"], context, answer, "reading")
@@ -150,7 +151,7 @@ class HttpConnector:
         answer = self._call("GET", address(lookup["path"], lookup["query"]))
         if answer.status_code in self._config["lookup"].get("absent", ()):
             return None
-        found = answers.judge(answer, token=self._token)
+        found = self._told(answer)
         template = self._config["lookup"].get("answer", {"$eval": "answer"})
         done = self._understood(template, {"answer": found, "key": header(key)}, answer, "lookup")
         return None if done is None else self._receipt(done, answer)
@@ -191,6 +192,10 @@ class HttpConnector:
             if plan.record and plan.record not in records:
                 raise ValueError(f"A unit writes {plan.record}, which no snapshot is taken of.")
             if reversal == ActionType.Reversal.RESTORE:
+                if "left" not in self._config:
+                    raise ValueError(
+                        "It is restored from snapshots, and “left” does not say how its writes leave a record."
+                    )
                 if not plan.record:
                     raise ValueError(f"“{plan.name}” names no record, so it cannot be restored.")
                 self.restoration(plan.record, {})
@@ -258,6 +263,13 @@ class HttpConnector:
             data,
             None if left is None else answers.reading(left),
         )
+
+    def _told(self, answer: httpx2.Response) -> Any:
+        """Return the JSON of an answer to a question. Refusing to answer settles nothing: it is asked again."""
+        try:
+            return answers.judge(answer, token=self._token)
+        except Rejected as problem:
+            raise NotDone(problem.said) from problem
 
     def _understood(
         self, template: Any, context: Mapping[str, Any], answer: httpx2.Response, what: str
