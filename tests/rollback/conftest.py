@@ -11,6 +11,10 @@ from demo_target.ledger import Ledger
 from demo_target.server import Server
 from demo_target.store import Store
 from rollback.connectors.http import client
+from rollback.models import Unit
+from tests.rollback.ledger_target import Books
+
+IN_DOUBT = (Unit.State.SENT, Unit.State.UNKNOWN)  # nobody says yet what became of it
 
 
 class Target:
@@ -73,6 +77,28 @@ class Target:
         self._thread.join(timeout=10)
         self._server.server_close()
         self._server.ledger.store.close()
+
+
+@pytest.fixture(autouse=True)
+def every_test_ends_with_the_audit_of_effects(request):
+    """What the targets of a test did under our keys equals our checkpoints, both ways: no more, no less."""
+    Books.made.clear()
+    marker = request.node.get_closest_marker("django_db")
+    if marker is None:
+        yield
+        return
+    request.getfixturevalue("transactional_db" if marker.kwargs.get("transaction") else "db")
+    outside = request.getfixturevalue("target") if "target" in request.fixturenames else None
+    yield
+    done = {key for books in Books.made for key in books.done}
+    if outside is not None:
+        done |= {operation["key"] for operation in outside.operations() if operation["key"]}
+    if not (Books.made or outside):
+        return
+    rows = Unit.objects.all()
+    unanswered = set(rows.filter(state__in=IN_DOUBT).values_list("key", flat=True))
+    checkpoints = set(rows.filter(receipt__isnull=False).values_list("key", flat=True))
+    assert done - unanswered == checkpoints - unanswered
 
 
 @pytest.fixture(scope="session")
