@@ -52,6 +52,12 @@ def call(task: str, *, mark: str, now: datetime) -> int:
     return 1
 
 
+def waits(mark: str) -> bool:
+    """Whether the last task of this mark is in the queue and no worker has taken it yet."""
+    facts = Heartbeat.objects.filter(name=mark).values_list("facts", flat=True).first() or {}
+    return bool(OrmQ.objects.filter(pk=facts.get("queued"), lock__lte=Now()).exists())
+
+
 def _is_on_its_way(queued: Any, *, since: timedelta) -> bool:
     """Whether the task queued `since` ago may still come to something."""
     second = clock.technical(EVERY_S)

@@ -35,11 +35,20 @@ OPEN = (R.ORDERED, R.PLANNED, R.RUNNING)
 def call_the_worker(*, now: datetime) -> int:
     """Queue a task for each worker process that has something to take up. Returns how many were queued.
 
+    A process that is at it already is passed by.
+
     All but one: a target that is slow to answer must not hold up notices and audits.
     """
     hands = max(settings.Q_CLUSTER["workers"] - 1, 1)
     wanted = len(selectors.runnable(now, limit=hands))
-    return sum(calls.call(TASK, mark=f"runner-{n}", now=now) for n in range(wanted))
+    queued = waiting = 0
+    for mark in (f"runner-{n}" for n in range(hands)):
+        if queued + waiting == wanted:
+            break
+        called = calls.call(TASK, mark=mark, now=now)
+        queued += called
+        waiting += not called and calls.waits(mark)
+    return queued
 
 
 def take_up_orders(*, now: datetime, limit: int = BATCH) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django_q.models import OrmQ
@@ -12,6 +12,7 @@ from approvals.models import ActionRequest
 from governance.calls import LOST_AFTER_S
 from rollback.connectors.base import NotDone
 from rollback.runner import run_all
+from rollback.services.runs import take
 from rollback.sweeps import TASK, call_the_worker
 from tests.approvals.asking import answer, ask_for_payment
 from tests.rollback.carrying import approved, books, worker
@@ -57,6 +58,21 @@ def test_a_call_that_is_on_its_way_is_not_repeated(approved, timeline):
 
     assert call_the_worker(now=timeline.now) == 0
     assert len(queued()) == 1
+
+
+def test_a_worker_at_a_slow_target_does_not_keep_another_from_what_is_approved_next(
+    approved, company, settings, timeline
+):
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "workers": 3}
+    call_the_worker(now=timeline.now)
+    OrmQ.objects.update(lock=datetime(2100, 1, 1, tzinfo=UTC))  # a worker has it
+    take(approved.pk, worker="one", now=timeline.now, technical=lambda s: timedelta(seconds=s))
+    second = ask_for_payment(company, now=timeline.now, key="k2", invoice="INV-2")
+    answer(second, company.finance_manager, now=timeline.now)
+
+    assert call_the_worker(now=timeline.now + 2 * SECOND) == 1
+    assert queued() == [TASK] * 2
+    assert call_the_worker(now=timeline.now + 10 * SECOND) == 0, "that one waits in the queue"
 
 
 def test_a_call_that_was_lost_is_made_again(approved, timeline):
