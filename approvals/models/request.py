@@ -247,6 +247,14 @@ class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
     def is_open(self) -> bool:
         return self.state in OPEN
 
+    @property
+    def next_try_at(self) -> datetime | None:
+        """When it is tried again by itself; None where its path is over before."""
+        at = self.next_attempt_at
+        if at is None or self.due_at is None or self.state != S.TROUBLED:
+            return at
+        return at if at <= self.due_at else None
+
     # --- The one lease ---
 
     def lease(self, *, token: UUID, until: datetime, deadline: datetime) -> None:

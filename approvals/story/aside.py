@@ -205,7 +205,7 @@ def _holds_underway(reading: Reading) -> Holds:
         case S.EXECUTING:
             return Holds("info", "It is being carried out.", "Nobody has to decide anything now.")
         case S.TROUBLED:
-            again = "It is tried again by itself." if request.next_attempt_at else ""
+            again = "It is tried again by itself." if request.next_try_at else ""
             return Holds("bad", "It could not go on.", asked or again)
         case S.ROLLING_BACK:
             return Holds("warn", "What was done is being undone.", asked)

@@ -78,8 +78,8 @@ def where_due_comes_from(packet: Packet, *, now: datetime, zone: tzinfo) -> str:
         )
     if request.state == S.EXECUTING:
         return "Its worker’s lease, or the end of its time to run"  # noqa: RUF001
-    if request.state == S.TROUBLED and request.next_attempt_at is not None:
-        return f"The next attempt, at {at(request.next_attempt_at)}"
+    if request.state == S.TROUBLED and request.next_try_at is not None:
+        return f"The next attempt, at {at(request.next_try_at)}"
     if request.state == S.ROLLING_BACK:
         return "Being undone: its worker’s lease, or the next attempt"  # noqa: RUF001
     return f"{request.get_state_display()}, and no step waits"

@@ -144,7 +144,7 @@ def _tries(reading: Reading, unit: Unit) -> tuple[str, ...]:
         lines.append(f"{reading.at_seconds(when)} {said}{waited}")
         before = when
     if lines and _is_tried_again(reading, unit):
-        following = reading.request.next_attempt_at
+        following = reading.request.next_try_at
         lines.append(
             f"{reading.at_seconds(following)} the next try"
             if following is not None

@@ -37,7 +37,11 @@ class Reading:
 
     @cached_property
     def _units(self) -> list[Unit]:
-        return list(Unit.objects.filter(request=self.request).order_by("position", "pk"))
+        return list(
+            Unit.objects.filter(request=self.request)
+            .defer("body")  # what was sent is not shown, and may be long
+            .order_by("position", "pk")
+        )
 
     @cached_property
     def forward(self) -> list[Unit]:

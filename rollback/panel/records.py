@@ -22,6 +22,9 @@ def records(reading: Reading) -> Records:
         return Records()
     drift, rows = _drift(reading), []
     back = {unit.record for unit in reading.forward if unit.state == Unit.State.REVERSED}
+    # Every record may have been written by a unit that names none.
+    written = any(unit.state == Unit.State.DONE for unit in reading.forward)
+    unread = "not read since" if written else "not written yet"
     for snapshot in reading.snapshots:
         before = snapshot.before if isinstance(snapshot.before, dict) else {}
         left = snapshot.after if isinstance(snapshot.after, dict) else None
@@ -37,7 +40,7 @@ def records(reading: Reading) -> Records:
                     record=shown,
                     field=wording.plain(str(name), NAME_LENGTH).replace("_", " "),
                     before=_value(before, name),
-                    left="not written yet" if left is None else _value(left, name),
+                    left=(unread if left is None else _value(left, name)),
                     now=_said(own[name].get("now")) if name in own else otherwise,
                     drift=name in own,
                 )
@@ -74,7 +77,7 @@ def _said(value: object) -> str:
         case str():
             return wording.plain(value, VALUE_LENGTH) or "empty"
         case int() | float():
-            return str(value)
+            return wording.plain(str(value), VALUE_LENGTH)
         case {} if not value:
             return "nothing"
         case []:

@@ -118,10 +118,8 @@ def _next(reading: Reading) -> str:
     request, asked = reading.request, _asked(reading)
     if request.lease_until is not None:
         return f"A worker is at it now. {asked}".strip()
-    if request.next_attempt_at is not None:
-        return (
-            f"The next attempt is at {reading.at_seconds(request.next_attempt_at)}. {asked}".strip()
-        )
+    if request.next_try_at is not None:
+        return f"The next attempt is at {reading.at_seconds(request.next_try_at)}. {asked}".strip()
     if asked:
         return f"No automatic attempt is planned. {asked}"
     return f"It moves on at {reading.at(request.due_at)}." if request.due_at else ""

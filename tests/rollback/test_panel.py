@@ -79,7 +79,8 @@ def troubled(company, states=(U.DONE, U.DONE, U.DONE, U.NOT_DONE, U.PLANNED), **
 
 
 def test_a_failure_says_what_is_there_what_is_not_and_what_comes_next(company, operator):
-    request, lines = troubled(company, next_attempt_at=MONDAY_9AM + 12 * M)
+    at = MONDAY_9AM + 12 * M
+    request, lines = troubled(company, next_attempt_at=at, due_at=at)
     Unit.objects.filter(pk=lines[3].pk).update(
         attempts=2,
         tries=[
@@ -164,6 +165,24 @@ def test_attempts_say_how_each_ended(company, operator):
     assert first.words == "Forward, attempt 1: fell silent, and another went on"
     assert first.times == "09:00:00 to 09:01:00"
     assert (second.icon, second.said) == ("x", "503")
+
+
+def test_attempts_are_shown_where_no_unit_could_be_planned(client, company, operator):
+    request, _ = troubled(company, states=())
+    RunFactory(request=request, state=Run.State.FAILED, error="This payload has no units.")
+    client.force_login(operator)
+
+    assert "This payload has no units." in text(client.get(address(request)))
+
+
+def test_a_record_that_could_not_be_read_again_is_not_called_unwritten(company, operator):
+    request = done(company, S.COMPLETED)
+    five_lines(request, [U.DONE])
+    SnapshotFactory(request=request, before={"balance": "0.00"})
+
+    (change,) = panel(request, operator).records.changes
+
+    assert change.left == "not read since"
 
 
 # --- What is undone ---
