@@ -31,7 +31,7 @@ def to_go_on(now: Instant) -> QuerySet[ActionRequest]:
     """
     free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     due = Q(next_attempt_at__lte=now)
-    silent = Q(next_attempt_at__isnull=True, lease_until__lte=now)
+    silent = Q(next_attempt_at__isnull=True)
     rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(
         unparked(now),
         free,

@@ -26,7 +26,7 @@ def end_of_path(climb: Climb, path: Path) -> None:
     """Nobody is left to ask: end what has no effects, undo what has, strand what cannot be undone."""
     climb.step = None
     if path == Path.UNDO:
-        strand(climb)
+        _strand_once_free(climb)
     elif path != Path.SYSTEM_FAILURE:
         expire(climb, "silence")
     elif climb.request.has_effects:
@@ -70,6 +70,8 @@ def undo(climb: Climb, *, reason: str, order: Order | None = None) -> None:
             nobody's, so it takes over the one that stands, or writes its own.
     """
     request = climb.request
+    # At a path's end not before the target wants to be asked again; what somebody orders begins at once.
+    not_before = request.next_attempt_at if order is None else None
     if order is None:
         order = _standing_order(climb)
     climb.close_step(answered=False)
@@ -78,7 +80,7 @@ def undo(climb: Climb, *, reason: str, order: Order | None = None) -> None:
         request.next_attempt_at = request.lease_until  # a call may be under way: its answer first
     else:
         request.let_go()
-        request.next_attempt_at = climb.now
+        request.next_attempt_at = max(climb.now, not_before or climb.now)
     request.run_deadline = climb.now + ladder.UNDO_WITHIN
     climb.act.record(request, "request.rolling_back", reason=reason)
     if order is None:
@@ -119,6 +121,15 @@ def undone(climb: Climb) -> None:
         climb.writes.alerts.append(alerts.undone(request, now=climb.now))
     climb.resolve_case(Case.Outcome.ROLLED_BACK)
     _tell(climb, "rolled_back")
+
+
+def _strand_once_free(climb: Climb) -> None:
+    request = climb.request
+    if request.lease_until is not None and request.lease_until > climb.now:
+        # A reversal may be in the call. Its answer is taken first; then this is looked at again.
+        request.run_deadline = request.lease_until
+    else:
+        strand(climb)
 
 
 def strand(climb: Climb) -> None:

@@ -154,14 +154,15 @@ class Climb:
                 why="trying again would give the same answer",
             )  # fmt: skip
             self._leave(Path(step.path), Level(step.level), since=self.now, absent=True)
-        elif step.due_at is not None and retry_at < step.due_at:
-            request.next_attempt_at = retry_at
         else:
-            request.next_attempt_at = None  # the step's clock comes first
+            # Past the step's clock, which then comes first, it still says when the target wants to
+            # be asked again.
+            request.next_attempt_at = retry_at
 
     def ask_about_undo(self, reason: str) -> None:
         """It could not be undone by itself: whoever is on call is asked, on the path `undo`."""
-        self.act.record(self.request, "undo.needs_a_person", reason=reason)
+        if (Path.UNDO, Level.L2) not in self.used:
+            self.act.record(self.request, "undo.needs_a_person", reason=reason)
         if self.step is None:
             self._climb(Path.UNDO, Level.L2, since=self.now, began=Step.Began.OPENED)
 

@@ -88,6 +88,8 @@ def order_rollback(
             f"Somebody ordered or closed one meanwhile. Look at it first. {NOTHING_STORED}"
         )
     waits = order is not None and waits_for_second(order)
+    if order is not None and order.confirmed_by_id == actor.pk:
+        return Ordered(order, request, False, _stands(order, actor, now))
     _may(circle, actor, order if waits else None)
     if request.state == S.STRANDED:
         raise NotNow(

@@ -12,6 +12,7 @@ from approvals.digests import digest_of
 from approvals.models import ActionRequest, Order
 from approvals.services import endings
 from approvals.services.escalate import Climb
+from governance.models import ActionType
 from rollback.connectors.base import (
     CallFailed,
     CannotRun,
@@ -205,8 +206,18 @@ def fail(
                 _note_retry(climb, retry_at)
             elif climb.request.state == S.EXECUTING:
                 carry_out_orders(climb, orders)
+            elif climb.request.is_open:
+                _note_late_failure(climb, said, retry_at if asked_s else None)
     except Fenced:
         return
+
+
+def _note_late_failure(climb: Climb, said: str, not_before: datetime | None) -> None:
+    """The request was moved on while the call was under way: keep what the target said of it."""
+    request = climb.request
+    climb.act.record(request, "attempt.failed", said=said, retry_at=not_before)
+    if not_before is not None and request.next_attempt_at is not None:
+        request.next_attempt_at = max(request.next_attempt_at, not_before)
 
 
 def _end(lease: Lease, hands: Hands) -> None:
@@ -296,14 +307,21 @@ def _version(request: ActionRequest, connector: Connector, unit: Unit) -> str:
 
 
 def _keep_as_left(lease: Lease, hands: Hands, connector: Connector, request: ActionRequest) -> None:
-    """Read the records once more for those who will look at it. What was done does not depend on it."""
+    """Read the records once more for those who will look at it. What was done does not depend on it.
+
+    Not what is restored from its snapshot: only the answer of the write itself says
+    how we left it, and what stands there a moment later may be somebody else's.
+    """
+    if request.action_type.reversal == ActionType.Reversal.RESTORE:
+        return
     for record in request.snapshots.filter(left_at__isnull=True).values_list("record", flat=True):
         if hands.enough():
             return
         try:
             reading = connector.read(record)
-        except CallFailed:
-            return  # the page says that it was not read
+        except CallFailed as problem:
+            units.not_compared(lease, record, problem.said, now=hands.now())
+            return
         units.keep_as_left(lease, record, reading, now=hands.now(), technical=hands.technical)
 
 

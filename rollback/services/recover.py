@@ -144,17 +144,17 @@ def _back(
         left=snapshot.after,
         before=snapshot.before,
     )
-    if snapshot.before is None and not found.nothing_to_do:
+    if found.nothing_to_do or (found.drift and snapshot.before is not None):
+        return Back(nothing=found.nothing_to_do, drift=found.drift)
+    if snapshot.before is None:
         raise NeedsAPerson(
             f"{unit.record} was not there before, and nothing here takes a record away again."
         )
-    if found.may_restore:
-        try:
-            body = connector.restoration(unit.record, snapshot.before)
-        except ValueError as problem:
-            raise NeedsAPerson(str(problem)) from problem
-        return Back(body, version=reading.version if reading else "")
-    return Back(nothing=found.nothing_to_do, drift=found.drift)
+    try:
+        body = connector.restoration(unit.record, snapshot.before)
+    except ValueError as problem:
+        raise NeedsAPerson(str(problem)) from problem
+    return Back(body, version=reading.version if reading else "")
 
 
 def _may_have_changed(lease: Lease) -> bool:

@@ -151,7 +151,8 @@ def holding(
     """Hold the request's lock for one small write of a run, and store it at the end.
 
     Args:
-        renew: given, the lease is prolonged.
+        renew: given, the lease is prolonged, unless the request was moved on meanwhile:
+            then only what is under way is answered.
         to_send: it is about to send something, for which the token alone is not
             enough: the request must still be in the state of its run, within its
             time, and without an order that stops it.
@@ -168,10 +169,8 @@ def holding(
         writes.acts.append(act)
         hold = Hold(request, act, writes, request.state)
         yield hold
-        if renew is not None and request.run_deadline is not None:
-            request.lease(
-                token=lease.token, until=now + renew(LEASE_S), deadline=request.run_deadline
-            )
+        if renew is not None and request.state == _own_state(lease):
+            request.lease_until = now + renew(LEASE_S)
         waiting = None
         if request.state != S.EXECUTING:
             waiting = Step.objects.filter(request=request, state=Step.State.WAITING).first()
@@ -239,11 +238,15 @@ def _fence(request: ActionRequest, lease: Lease) -> None:
         raise Fenced(f"{lease.ref} is another worker's")
 
 
+def _own_state(lease: Lease) -> str:
+    """Return the state in which a run of this direction may go on."""
+    return str(S.ROLLING_BACK if lease.direction == Direction.UNDO else S.EXECUTING)
+
+
 def _may_send(request: ActionRequest, lease: Lease, now: datetime) -> None:
-    undoing = lease.direction == Direction.UNDO
-    if request.state != (S.ROLLING_BACK if undoing else S.EXECUTING):
+    if request.state != _own_state(lease):
         raise Stopped(f"{lease.ref} is {request.state}")
-    if undoing:
+    if lease.direction == Direction.UNDO:
         return
     if request.run_deadline is None or now >= request.run_deadline:
         raise Stopped(f"the time of {lease.ref} is over")

@@ -142,7 +142,9 @@ def check_point(
             reference=receipt.reference, probed=probed,
         )  # fmt: skip
         if unit.direction == Direction.UNDO and unit.reverses is not None:
-            _reverse(hold, unit.reverses, now)
+            # Its record may have been seen as before while this answer was on its way.
+            if unit.reverses.state == State.DONE:
+                _reverse(hold, unit.reverses, now)
         elif receipt.left is not None and unit.record:
             _left(hold.request, unit.record, receipt.left, now)
 
@@ -160,6 +162,12 @@ def keep_as_left(
     with holding(lease, now=now, renew=technical) as hold:
         _left(hold.request, record, reading, now)
         hold.act.record(hold.request, "snapshot.compared", record=record)
+
+
+def not_compared(lease: Lease, record: str, said: str, *, now: datetime) -> None:
+    """Keep that a record could not be read once more after the last write, and why."""
+    with holding(lease, now=now) as hold:
+        hold.act.record(hold.request, "snapshot.not_compared", record=record, said=said)
 
 
 def failed(lease: Lease, unit: Unit, problem: CallFailed, *, now: datetime) -> None:

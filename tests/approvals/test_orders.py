@@ -167,6 +167,19 @@ def test_another_with_the_office_confirms(company, payment, who):
     assert stored.closed_at is None
 
 
+@pytest.mark.parametrize("who", [*ORDERERS, as_head_of_compliance])
+def test_to_confirm_again_changes_nothing_and_says_so(company, payment, who):
+    """The first answer may have been lost on its way."""
+    order(payment, of_duty("operator"))
+    actor = who(company)
+    order(payment, actor, now=MONDAY_9AM + H)
+
+    again = order(payment, actor, now=MONDAY_9AM + 2 * H)
+
+    assert not again.accepted
+    assert Order.objects.get().confirmed_at == MONDAY_9AM + H
+
+
 @pytest.mark.parametrize("who", OUTSIDERS)
 def test_nobody_else_confirms(company, payment, operator, who):
     order(payment, operator)

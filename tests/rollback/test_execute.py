@@ -249,7 +249,7 @@ def test_waits_grow_until_the_step_is_over_and_then_nothing_was_done(
     for _ in range(100):
         run_all(worker.hands)
         troubled = now_(approved)
-        if troubled.next_attempt_at is None:
+        if troubled.next_try_at is None:
             break
         waits.append((troubled.next_attempt_at - timeline.now).total_seconds())
         timeline.now = troubled.next_attempt_at
