@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from approvals.models import ActionRequest, Resource
 from governance.errors import NotFound
-from governance.reads import GivenKeys, ReadObjects
+from governance.reads import GivenKeys, Read
 
 
 def lock_resources(pks: Iterable[int | None]) -> None:
@@ -27,13 +27,14 @@ def lock_resources_of(requests: Iterable[int]) -> None:
     _lock_resources_of(requests=requests)
 
 
-_lock_resources_of: ReadObjects[Resource] = ReadObjects(
+_lock_resources_of = Read(
     lambda: (
         Resource.objects.select_for_update(no_key=True)
         .filter(
-            pk__in=ActionRequest.objects.filter(pk__in=GivenKeys("requests")).values("resource")
+            pk__in=ActionRequest.objects.filter(pk__among=GivenKeys("requests")).values("resource")
         )
         .order_by("pk")
+        .values_list("pk")
     )
 )
 

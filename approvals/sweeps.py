@@ -27,6 +27,7 @@ from governance.routing import Passed, Why, hindrance
 from governance.vocabulary import Duty, Path
 
 BATCH = 500
+LOOKED_AT = 10 * BATCH  # open asks of people who cannot answer, some of them of parked requests
 S = ActionRequest.State
 
 
@@ -41,8 +42,10 @@ class Due:
         self.claim: Claim[ActionRequest] = Claim(
             lambda: (
                 rows()
-                .filter(pk__in=GivenKeys("pks"))
-                .select_related("action_type", "agent")
+                .filter(pk__among=GivenKeys("pks"))
+                .defer(
+                    "payload"
+                )  # of five hundred it takes a while to read, and no climb looks at it
                 .order_by("due_at", "pk")
             )
         )
@@ -205,24 +208,26 @@ def _unreachable() -> QuerySet[Person]:
     return Person.objects.filter(is_active=True).exclude(Exists(usable))
 
 
-def _asked_in_vain() -> QuerySet[Ask, int]:
-    """Return the requests that wait on people who cannot answer, these given by their keys."""
-    open_asks = Ask.objects.filter(due_at__isnull=False).filter(
-        Q(person__in=GivenKeys("gone"))
-        | Q(person__in=GivenKeys("unreachable"), unreachable_at__isnull=True)
-    )
-    return (
-        open_asks.filter(step__request__in=_still_running())
-        .order_by("step__request")
-        .values_list("step__request", flat=True)
-        .distinct()[:BATCH]
-    )
+def _open_asks() -> QuerySet[Ask, int]:
+    return Ask.objects.filter(due_at__isnull=False, person__among=GivenKeys("people")).order_by()
 
 
 STILL_RUNNING = Due(_still_running)
 read_gone = Read(lambda: _gone().values_list("pk", flat=True))
 read_unreachable = Read(lambda: _unreachable().values_list("pk", flat=True))
-read_asked_in_vain = Read(_asked_in_vain)
+# People first, then their asks, then the requests of these, each by key. In one query PostgreSQL,
+# which cannot know that hardly any ask of somebody absent is open, reads every step there is.
+read_steps_of = Read(lambda: _open_asks().values_list("step")[:LOOKED_AT])
+read_steps_unaware = Read(
+    lambda: _open_asks().filter(unreachable_at__isnull=True).values_list("step")[:LOOKED_AT]
+)
+read_requests_of = Read(
+    lambda: (
+        _still_running()
+        .filter(steps__among=GivenKeys("steps"))
+        .values_list("pk", flat=True)[:BATCH]
+    )
+)
 
 
 def pass_over_absent(*, now: datetime, limit: int = BATCH) -> int:
@@ -232,13 +237,13 @@ def pass_over_absent(*, now: datetime, limit: int = BATCH) -> int:
     reachable; otherwise they stay asked, and an alert is raised once. Returns
     how many requests changed.
     """
-    # The few people first, by key: in one query with the asks, PostgreSQL reads every open ask.
     gone = [pk for (pk,) in read_gone(now=now)]
     unreachable = [pk for (pk,) in read_unreachable()]
-    if not gone and not unreachable:
-        return 0
-    found = read_asked_in_vain(gone=gone, unreachable=unreachable, now=now)[:limit]
-    candidates = [pk for (pk,) in found]
+    steps = read_steps_of(people=gone) if gone else []
+    if unreachable:
+        steps += read_steps_unaware(people=unreachable)
+    found = read_requests_of(steps={pk for (pk,) in steps}, now=now) if steps else []
+    candidates = list(dict.fromkeys(pk for (pk,) in found))[:limit]
 
     def replace(climb: Climb) -> bool:
         return _replace_gone(climb) | _replace_unreachable(climb)

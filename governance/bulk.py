@@ -142,11 +142,11 @@ def in_one_go() -> Iterator[None]:
     For an act that adds a few rows to many tables: one trip to PostgreSQL,
     where each COPY takes two. Only inserts are kept: what else the block asks or
     writes is sent at once. On SQLite, which takes one statement at a time and is
-    not far away, everything is.
+    not far away, everything is. Within another such block this one is part of it.
 
     Raises at the end of the block what `insert` would have raised within.
     """
-    if connection.vendor != "postgresql":
+    if connection.vendor != "postgresql" or _kept.get() is not None:
         yield
         return
     kept: list[tuple[str, str]] = []

@@ -10,16 +10,26 @@ every submission and every sweep asks is written as a query all the same, with a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 from django.db import connection
-from django.db.models import BigIntegerField, DateTimeField, Expression, Field, Model, QuerySet
+from django.db.models import (
+    BigIntegerField,
+    DateTimeField,
+    Expression,
+    Field,
+    ForeignObject,
+    Lookup,
+    Model,
+    QuerySet,
+)
 from django.db.models.query import get_related_populators
 
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 
 
 class Given(Expression):
@@ -38,13 +48,12 @@ class Given(Expression):
 
 
 class GivenKeys(Given):
-    """The place of any number of integer keys, as what follows IN."""
+    """The place of any number of integer keys: `filter(pk__among=GivenKeys("keys"))`.
 
-    IN: ClassVar = {
-        "postgresql": "(SELECT unnest(%s::bigint[]))",
-        "sqlite": "(SELECT value FROM json_each(%s))",
-    }
-    # The planner counts the elements of an array; of a SELECT it knows nothing.
+    Not `in`: of a SELECT that makes rows of an array PostgreSQL's planner knows
+    nothing, and read a million rows to find one; the elements of an array it counts.
+    """
+
     AMONG: ClassVar = {
         "postgresql": "{} = ANY(%s::bigint[])",
         "sqlite": "{} IN (SELECT value FROM json_each(%s))",
@@ -53,9 +62,6 @@ class GivenKeys(Given):
     def __init__(self, name: str) -> None:
         super().__init__(name, BigIntegerField())
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        return self.IN[connection.vendor], (self,)
-
     def among(self, column: str) -> str:
         """Return the SQL that a column's value is one of them, with one place to fill."""
         return str(self.AMONG[connection.vendor]).format(column)
@@ -63,6 +69,19 @@ class GivenKeys(Given):
     def prepared(self, value: Iterable[int]) -> Any:
         keys = ",".join(map(str, sorted(value)))  # an array's text: the driver is slow with lists
         return f"{{{keys}}}" if connection.vendor == "postgresql" else f"[{keys}]"
+
+
+@ForeignObject.register_lookup
+@Field.register_lookup
+class Among(Lookup):  # type: ignore[type-arg]  # generic in the stubs only
+    """A column whose value is one of the keys given."""
+
+    lookup_name = "among"
+    rhs: GivenKeys
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        column, parameters = self.process_lhs(compiler, connection)
+        return self.rhs.among(column), (*parameters, self.rhs)
 
 
 NOW = Given("now", DateTimeField())  # the instant that nearly every sweep is given
@@ -86,11 +105,13 @@ class _Compiled:
         converters = [(place, functions, column) for place, (functions, column) in found.items()]
         return cls(sql, tuple(parameters), converters, compiler.select, compiler.klass_info)
 
-    def run(self, values: dict[str, Any]) -> list[list[Any]]:
-        bound = [p.prepared(values[p.name]) if isinstance(p, Given) else p for p in self.parameters]
-        with connection.cursor() as cursor:
-            cursor.execute(self.sql, bound)
-            rows = [list(row) for row in cursor.fetchall()]
+    def bound(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the parameters, each value in its place, as the driver wants them."""
+        return [p.prepared(values[p.name]) if isinstance(p, Given) else p for p in self.parameters]
+
+    def converted(self, found: Iterable[Sequence[Any]]) -> list[list[Any]]:
+        """Return the driver's rows with Python's values in them."""
+        rows = [list(row) for row in found]
         for place, functions, expression in self.converters:
             for row in rows:
                 for convert in functions:
@@ -108,7 +129,7 @@ class _Compiled:
         return self.klass_info["model"], names, place, related
 
 
-class _Query:
+class _Query(Generic[R]):
     """One query, compiled when it is first run: once for each database."""
 
     def __init__(self, rows: Callable[[], QuerySet[Any, Any]]) -> None:
@@ -116,30 +137,38 @@ class _Query:
         self._rows = rows
         self._by_vendor: dict[str, _Compiled] = {}
 
+    def __call__(self, **values: Any) -> list[R]:
+        """Return what is found, in the order of the query."""
+        compiled = self.compiled
+        with connection.cursor() as cursor:
+            cursor.execute(compiled.sql, compiled.bound(values))
+            found = cursor.fetchall()
+        return self.made(compiled.converted(found))
+
     @property
-    def _compiled(self) -> _Compiled:
+    def compiled(self) -> _Compiled:
         found = self._by_vendor.get(connection.vendor)
         if found is None:
             found = self._by_vendor[connection.vendor] = _Compiled.of(self._rows())
         return found
 
-
-class Read(_Query):
-    """A query for values: a `values_list`."""
-
-    def __call__(self, **values: Any) -> list[tuple[Any, ...]]:
-        """Return the rows, each as Python has its values, in the order of the query."""
-        return [tuple(row) for row in self._compiled.run(values)]
+    def made(self, rows: list[list[Any]]) -> list[R]:
+        """Return what rows come to."""
+        raise NotImplementedError
 
 
-class ReadObjects(_Query, Generic[M]):
-    """A query for objects: its rows all columns of one model, with `select_related` at most."""
+class Read(_Query[tuple[Any, ...]]):
+    """A query for values: a `values_list`. Each row comes as Python has its values."""
 
-    def __call__(self, **values: Any) -> list[M]:
-        """Return the objects, in the order of the query."""
-        compiled = self._compiled
-        rows = compiled.run(values)
-        model, names, place, related = compiled.maker
+    def made(self, rows: list[list[Any]]) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in rows]
+
+
+class ReadObjects(_Query[M]):
+    """A query for objects of one model, with `select_related` and `defer` at most."""
+
+    def made(self, rows: list[list[Any]]) -> list[M]:
+        model, names, place, related = self.compiled.maker
         found: list[M] = []
         for row in rows:
             made = model.from_db(connection.alias, names, row[place])
@@ -147,3 +176,24 @@ class ReadObjects(_Query, Generic[M]):
                 populator.populate(row, made)
             found.append(made)
         return found
+
+
+def together(*queries: _Query[Any], **values: Any) -> list[list[Any]]:
+    """Run several queries in one trip to the database, and return what each of them finds.
+
+    On SQLite, which takes one statement at a time and is not far away, one by one.
+    """
+    if connection.vendor != "postgresql":
+        return [query(**values) for query in queries]
+    compiled = [query.compiled for query in queries]
+    found = []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "; ".join(each.sql for each in compiled),
+            [parameter for each in compiled for parameter in each.bound(values)],
+        )
+        for number, each in enumerate(compiled):
+            if number:
+                cursor.nextset()
+            found.append(each.converted(cursor.fetchall()))
+    return [query.made(rows) for query, rows in zip(queries, found, strict=True)]

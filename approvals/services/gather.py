@@ -7,26 +7,44 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db.models import Model
+
 from approvals.models import ActionRequest, Ask, Case, Decision, Order, Step
 from approvals.services.escalate import Climb
 from approvals.services.writes import Writes
 from governance import tables
 from governance.ledger import Act
-from governance.reads import GivenKeys, ReadObjects
+from governance.models import ActionType, Agent
+from governance.reads import GivenKeys, Read, ReadObjects, together
 from governance.vocabulary import Path
 
 REQUESTS = GivenKeys("requests")
 read_waiting: ReadObjects[Step] = ReadObjects(
-    lambda: Step.objects.filter(request__in=REQUESTS, state=Step.State.WAITING)
+    lambda: Step.objects.filter(request__among=REQUESTS, state=Step.State.WAITING)
 )
-read_asks: ReadObjects[Ask] = ReadObjects(
-    lambda: Ask.objects.filter(step__request__in=REQUESTS).select_related("step").order_by("pk")
+read_asks: ReadObjects[Ask] = ReadObjects(  # of the steps that wait
+    lambda: Ask.objects.filter(
+        step__request__among=REQUESTS, step__state=Step.State.WAITING
+    ).order_by("pk")
+)
+read_asked = Read(  # of all steps
+    lambda: (
+        Ask.objects.filter(step__request__among=REQUESTS, asked_at__isnull=False)
+        .order_by("pk")
+        .values_list("step__request", "path", "person")
+    )
 )
 read_open_cases: ReadObjects[Case] = ReadObjects(
-    lambda: Case.objects.filter(request__in=REQUESTS, state=Case.State.OPEN).order_by("pk")
+    lambda: Case.objects.filter(request__among=REQUESTS, state=Case.State.OPEN).order_by("pk")
 )
 read_decisions: ReadObjects[Decision] = ReadObjects(
-    lambda: Decision.objects.filter(request__in=REQUESTS).order_by("pk")
+    lambda: Decision.objects.filter(request__among=REQUESTS).order_by("pk")
+)
+read_action_types: ReadObjects[ActionType] = ReadObjects(
+    lambda: ActionType.objects.filter(pk__among=GivenKeys("action_types"))
+)
+read_agents: ReadObjects[Agent] = ReadObjects(
+    lambda: Agent.objects.filter(pk__among=GivenKeys("agents"))
 )
 
 
@@ -35,25 +53,31 @@ def climbs(
 ) -> list[Climb]:
     """Return a climb for each of these requests, in their order, each with an act of its own.
 
-    The requests are locked, with `action_type` and `agent` loaded. Their acts
-    are already with `writes`.
+    The requests are locked. Their action types and agents are loaded if they are
+    not. Their acts are already with `writes`.
     """
-    ids = [request.pk for request in requests]
-    steps = {step.request_id: step for step in read_waiting(requests=ids)}
+    waiting, asks_now, asked_ever, open_cases, decided, types, agents = together(
+        read_waiting, read_asks, read_asked, read_open_cases, read_decisions,
+        read_action_types, read_agents,
+        requests=[request.pk for request in requests],
+        action_types={each.action_type_id for each in requests if not _has(each, "action_type")},
+        agents={each.agent_id for each in requests if not _has(each, "agent")},
+    )  # fmt: skip
+    _give(requests, "action_type", types)
+    _give(requests, "agent", agents)
+    steps: dict[int, Step] = {step.request_id: step for step in waiting}
+    by_pk = {step.pk: step for step in waiting}
     asks: dict[int, list[Ask]] = defaultdict(list)  # of the waiting step, by request
+    for ask in asks_now:
+        ask.step = by_pk[ask.step_id]
+        asks[ask.step.request_id].append(ask)
     asked: dict[int, list[tuple[str, int]]] = defaultdict(list)  # (path, person) of all, by request
-    for ask in read_asks(requests=ids):
-        request_id = ask.step.request_id
-        waiting = steps.get(request_id)
-        if waiting is not None and ask.step_id == waiting.pk:
-            ask.step = waiting
-            asks[request_id].append(ask)
-        if ask.asked_at is not None:
-            asked[request_id].append((ask.path, ask.person_id))
+    for request_id, *pair in asked_ever:
+        asked[request_id].append(tuple(pair))
     # One open case speaks at a time; of several the last one opened.
-    cases = {case.request_id: case for case in read_open_cases(requests=ids)}
+    cases: dict[int, Case] = {case.request_id: case for case in open_cases}
     decisions: dict[int, list[Decision]] = defaultdict(list)
-    for decision in read_decisions(requests=ids):
+    for decision in decided:
         decisions[decision.request_id].append(decision)
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
     used, on_call, signers = _underway(requests, policies, now)
@@ -88,6 +112,18 @@ def climbs(
             )
         )
     return found
+
+
+def _has(request: ActionRequest, relation: str) -> bool:
+    return relation in request._state.fields_cache
+
+
+def _give(requests: Sequence[ActionRequest], relation: str, objects: Sequence[Model]) -> None:
+    """Have requests share the objects they point to: a batch is of few action types and agents."""
+    by_pk = {each.pk: each for each in objects}
+    for request in requests:
+        if not _has(request, relation):
+            setattr(request, relation, by_pk[getattr(request, f"{relation}_id")])
 
 
 class Underway(NamedTuple):

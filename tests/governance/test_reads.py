@@ -51,7 +51,7 @@ def test_values_come_back_as_the_orm_would_return_them():
 def test_any_number_of_keys_may_be_given():
     people = [PersonFactory() for _ in range(3)]
     read = Read(
-        lambda: Person.objects.filter(pk__in=GivenKeys("keys")).order_by("pk").values_list("pk")
+        lambda: Person.objects.filter(pk__among=GivenKeys("keys")).order_by("pk").values_list("pk")
     )
 
     for some in ([], people[:1], people):
@@ -101,7 +101,7 @@ def test_an_object_without_its_relation_has_none():
 def test_objects_read_twice_are_two():
     """A sweep that was rolled back reads again, and must not meet what it changed in memory."""
     person = PersonFactory(name="Controller")
-    read = ReadObjects(lambda: Person.objects.filter(pk__in=GivenKeys("keys")))
+    read = ReadObjects(lambda: Person.objects.filter(pk__among=GivenKeys("keys")))
     (first,) = read(keys=[person.pk])
     first.name = "changed in memory"
 
@@ -123,7 +123,7 @@ def test_a_compiled_claim_needs_a_transaction():
 @pytest.mark.django_db(transaction=True)
 def test_a_compiled_claim_passes_over_what_another_holds(race):
     held, free = PersonFactory(), PersonFactory()
-    claim = Claim(lambda: Person.objects.filter(pk__in=GivenKeys("keys")).order_by("pk"))
+    claim = Claim(lambda: Person.objects.filter(pk__among=GivenKeys("keys")).order_by("pk"))
     step = threading.Barrier(2)
 
     def first():
