@@ -208,7 +208,7 @@ def _unreachable() -> QuerySet[Person]:
     return Person.objects.filter(is_active=True).exclude(Exists(usable))
 
 
-def _open_asks() -> QuerySet[Ask, int]:
+def _open_asks() -> QuerySet[Ask]:
     return Ask.objects.filter(due_at__isnull=False, person__among=GivenKeys("people")).order_by()
 
 

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, connections, transaction
 from django.db.models import Field, ForeignKey, Model
 
+from governance.reads import Given, Statement
+
 Expecting = tuple[str, Any]
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 class LostUpdate(Exception):
@@ -51,38 +55,46 @@ def insert(objs: Sequence[Model]) -> None:
     insert_rows(model, names, map(_getter(tuple(names)), objs))
 
 
-def insert_missing(obj: Model) -> bool:
-    """Insert an object unless a row like it is there; say whether it was inserted, and give it its key.
+def inserting_missing(model: type[Model], name: str) -> Statement:
+    """Return what inserts a row with one value, `Given` by the field's name, unless it is there.
 
-    A row that another transaction is inserting is waited for.
+    It finds the new row's key, or nothing. A row that another transaction is
+    inserting is waited for.
     """
-    model = type(obj)
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-    columns, holders = _columns(fields), _holders(fields)
-    pk = _column(model._meta.pk)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {_table(model)} ({columns}) VALUES {holders}"
-            f" ON CONFLICT DO NOTHING RETURNING {pk}",
-            next(_prepared(fields, [[getattr(obj, field.attname) for field in fields]])),
-        )
-        inserted = cursor.fetchone()
-    if inserted is not None:
-        (obj.pk,) = inserted
-    return inserted is not None
+    return Statement(
+        lambda: (
+            f"INSERT INTO {_table(model)} ({_column(_field(model, name))}) VALUES (%s)"
+            f" ON CONFLICT DO NOTHING RETURNING {_column(model._meta.pk)}"
+        ),
+        Given(name, _field(model, name)),
+    )
 
 
-def give_keys(objs: Iterable[Model]) -> None:
+def drawing(*models: type[Model]) -> Statement:
+    """Return what draws one key for each of these models from its sequence. PostgreSQL only."""
+    return Statement(
+        lambda: "SELECT " + ", ".join(f"nextval('{_sequence(model)}')" for model in models)
+    )
+
+
+def give_keys(objs: Iterable[Model], *, drawn: Mapping[type[Model], int] = NOTHING) -> None:
     """Give new objects their keys before the insert, so that others can point at them.
 
     Of one model or of several; those that have one keep it. From the sequences
     on PostgreSQL, in one query; on SQLite, where the open transaction is the
     only writer, the next free ones.
+
+    Args:
+        drawn: a key of each of some models, drawn before: see `drawing`.
     """
     new: dict[type[Model], list[Model]] = defaultdict(list)
     for obj in objs:
         if obj.pk is None:
             new[type(obj)].append(obj)
+    for model, key in drawn.items():
+        if new[model]:
+            new[model].pop(0).pk = key
+    new = {model: some for model, some in new.items() if some}
     if not new:
         return
     if connection.vendor == "postgresql":

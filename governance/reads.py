@@ -73,7 +73,7 @@ class GivenKeys(Given):
 
 @ForeignObject.register_lookup
 @Field.register_lookup
-class Among(Lookup):  # type: ignore[type-arg]  # generic in the stubs only
+class Among(Lookup):
     """A column whose value is one of the keys given."""
 
     lookup_name = "among"
@@ -149,8 +149,11 @@ class _Query(Generic[R]):
     def compiled(self) -> _Compiled:
         found = self._by_vendor.get(connection.vendor)
         if found is None:
-            found = self._by_vendor[connection.vendor] = _Compiled.of(self._rows())
+            found = self._by_vendor[connection.vendor] = self._compile()
         return found
+
+    def _compile(self) -> _Compiled:
+        return _Compiled.of(self._rows())
 
     def made(self, rows: list[list[Any]]) -> list[R]:
         """Return what rows come to."""
@@ -162,6 +165,18 @@ class Read(_Query[tuple[Any, ...]]):
 
     def made(self, rows: list[list[Any]]) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in rows]
+
+
+class Statement(Read):
+    """SQL that the ORM has no words for. Each `%s` in it is the place of a `Given`, in their order."""
+
+    def __init__(self, sql: Callable[[], str], *places: Given) -> None:
+        """Nothing is asked yet."""
+        self._sql, self._places = sql, places
+        self._by_vendor = {}
+
+    def _compile(self) -> _Compiled:
+        return _Compiled(self._sql(), self._places, [], None, None)
 
 
 class ReadObjects(_Query[M]):

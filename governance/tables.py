@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db.models import (
@@ -146,24 +146,43 @@ def people_for(rows: Iterable[Row], *, also: Iterable[int] = (), now: datetime) 
     That is: the people and role holders they name, `also`, and the reporting
     line above each. One query, whatever the number of rows.
     """
-    named = [who for row in rows for who in (row.approver, *row.delegates)]
-    roles = {who.pk for who in named if who.kind == "role"}
-    first = {who.pk for who in named if who.kind == "person"} | set(also)
-    if not roles and not first:
+    named = named_by(rows, also=also)
+    if not named.roles and not named.first:
         return People({}, {})
+    return people_of(read_people(**named._asdict(), now=now), named)
+
+
+class Named(NamedTuple):
+    """Whom `read_people` starts from, by primary keys."""
+
+    roles: frozenset[int]
+    first: frozenset[int]
+
+
+def named_by(rows: Iterable[Row], *, also: Iterable[int] = ()) -> Named:
+    """Return the roles and people that matrix rows name, and `also`."""
+    named = [who for row in rows for who in (row.approver, *row.delegates)]
+    return Named(
+        frozenset(who.pk for who in named if who.kind == "role"),
+        frozenset(who.pk for who in named if who.kind == "person") | frozenset(also),
+    )
+
+
+def people_of(found: Iterable[tuple[Any, ...]], named: Named) -> People:
+    """Return the people that `read_people` found."""
     holders: dict[int, dict[int, None]] = defaultdict(dict)
     channels: dict[int, dict[int, Channel]] = defaultdict(dict)
     persons: dict[int, list[Any]] = {}
     # A person comes once for each of their roles with each of their channels.
-    for *person, role, channel, kind, urgent in _read_people(roles=roles, first=first, now=now):
+    for *person, role, channel, kind, urgent in found:
         pk = person[0]
         persons[pk] = person
-        if role in roles:
+        if role in named.roles:
             holders[role][pk] = None
         if channel is not None:
             channels[pk][channel] = Channel(channel, kind, urgent)
-    found = {pk: _candidate(person, tuple(channels[pk].values())) for pk, person in persons.items()}
-    return People(found, {role: list(held_by) for role, held_by in holders.items()})
+    by_pk = {pk: _candidate(person, tuple(channels[pk].values())) for pk, person in persons.items()}
+    return People(by_pk, {role: list(held_by) for role, held_by in holders.items()})
 
 
 def _candidate(person: list[Any], channels: tuple[Channel, ...]) -> Candidate:
@@ -217,4 +236,4 @@ def _people() -> QuerySet[Person, tuple[Any, ...]]:
     )  # fmt: skip
 
 
-_read_people = Read(_people)
+read_people = Read(_people)  # (roles, first, now)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from django.db import IntegrityError, transaction
-from django.db.models import CharField, QuerySet, Subquery
+from django.db import IntegrityError, connection, transaction
+from django.db.models import CharField, Model, QuerySet, Subquery
 
 from approvals import templating
 from approvals.locks import lock_resources
-from approvals.models import OPEN, ActionRequest, Resource
+from approvals.models import OPEN, ActionRequest, Ask, Resource, Step
 from approvals.models.request import WITHOUT_EFFECTS
 from approvals.services import alerts, submission
 from approvals.services.escalate import Climb
@@ -28,8 +29,8 @@ from governance.errors import (
 )
 from governance.ledger import Act
 from governance.models import ActionType, AgentCredential, Department, Person
-from governance.reads import Given, Read
-from governance.routing import Subject, Unroutable, match
+from governance.reads import Given, Read, together
+from governance.routing import People, Subject, Unroutable, match
 from governance.vocabulary import Chain, Impact, Scope, Severity
 from governance.wake import wake_clock
 
@@ -84,8 +85,8 @@ def submit(
         )
     body_hash = canonical.digest(body)
     try:
-        draft = _draft(credential, policy, submission.read(body), now)
-        request = _store(draft, idempotency_key=idempotency_key, body_hash=body_hash, now=now)
+        asked = submission.read(body)
+        request = _take(credential, policy, asked, key=idempotency_key, hashed=body_hash, now=now)
     except (IntegrityError, Refused) as problem:
         # The key is looked up last, so that the first time costs nothing more. A replay is
         # answered as before even if it could not be asked for today.
@@ -93,7 +94,9 @@ def submit(
             agent=credential.agent, idempotency_key=idempotency_key
         ).first()
         if first is None:
-            _refuse(problem, draft if isinstance(problem, IntegrityError) else None, now)
+            if isinstance(problem, IntegrityError):
+                found = _look_up(asked.action, asked.department)
+                _refuse_duplicate(problem, _draft(credential, policy, asked, found, now))
             raise
         if first.body_hash != body_hash:
             raise KeyReused(
@@ -102,6 +105,60 @@ def submit(
             ) from problem
         return Submitted(first, created=False)
     return Submitted(request, created=True)
+
+
+def _take(
+    credential: AgentCredential,
+    policy: int | None,
+    asked: Asked,
+    *,
+    key: str,
+    hashed: str,
+    now: datetime,
+) -> ActionRequest:
+    """Store a submission under the version that was in production the last time, if it still is.
+
+    That is looked at in the trip that stores it. Where it is not so any more, or
+    where by that version it would be refused, it is looked up afresh.
+    """
+    known = _lately(asked.action, asked.department)
+    try:
+        draft = _draft(credential, policy, asked, known, now)
+        return _store(draft, idempotency_key=key, body_hash=hashed, now=now)
+    except Outdated:
+        _lately.cache_clear()
+    except Refused:
+        if _look_up(asked.action, asked.department) == known:
+            raise
+        _lately.cache_clear()
+    draft = _draft(credential, policy, asked, _lately(asked.action, asked.department), now)
+    return _store(draft, idempotency_key=key, body_hash=hashed, now=now)
+
+
+class Outdated(Exception):
+    """Another version of the action type is in production than the one a draft was made by."""
+
+
+class InProduction(NamedTuple):
+    """What is in production for an action and a department, by primary keys."""
+
+    version: int
+    department: int | None
+
+
+def _look_up(action: str, department: str) -> InProduction:
+    """Return what is in production now. Raises UnknownAction."""
+    for found in _read_in_production(action=action, department=department):
+        return InProduction(*found)
+    raise UnknownAction(
+        f"No action {wording.plain(action, 60)} is in production. See /api/v1/actions/."
+    )
+
+
+@lru_cache(maxsize=256)
+def _lately(action: str, department: str) -> InProduction:
+    """Return what was in production when this was first asked for, or last turned out to be."""
+    return _look_up(action, department)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +197,16 @@ class Draft:
         })  # fmt: skip
 
 
-def _draft(credential: AgentCredential, policy: int | None, asked: Asked, now: datetime) -> Draft:
+def _draft(
+    credential: AgentCredential,
+    policy: int | None,
+    asked: Asked,
+    found: InProduction,
+    now: datetime,
+) -> Draft:
     """Resolve a submission, or refuse it. Reads only."""
     if Scope.SUBMIT not in credential.scopes:
         raise NotAllowed("This credential may not submit requests.")
-    in_production = _read_in_production(action=asked.action, department=asked.department)
-    if not in_production:
-        raise UnknownAction(
-            f"No action {wording.plain(asked.action, 60)} is in production. See /api/v1/actions/."
-        )
     if asked.action not in credential.actions:
         raise NotAllowed(
             f"This credential may not ask for {asked.action}.", allowed=credential.actions
@@ -158,7 +216,7 @@ def _draft(credential: AgentCredential, policy: int | None, asked: Asked, now: d
             f"This credential may not ask in department {wording.plain(asked.department, 60)}.",
             allowed=credential.departments,
         )
-    ((version, department),) = in_production
+    version, department = found
     if department is None:
         raise Unprocessable(f"There is no department {asked.department}.")
     action = submission.action_type(version)
@@ -219,7 +277,7 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     Raises IntegrityError for those.
     """
     request = _row(draft, idempotency_key=idempotency_key, body_hash=body_hash, now=now)
-    people = tables.people_for([draft.policy.rows[draft.row]], now=now)
+    arrival = _arrive(draft, now)
     act = Act(
         now=now,
         actor=actors.agent(draft.credential.agent),
@@ -235,12 +293,15 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
         credential=draft.credential.prefix, justification=request.justification,
     )  # fmt: skip
     if draft.resource_key:
-        request.resource = _locked_resource(draft.resource_key)
-    climb = Climb(request=request, policy=draft.policy, people=people, act=act, writes=writes)
+        request.resource = _locked_resource(draft.resource_key, arrival.resource)
+    climb = Climb(
+        request=request, policy=draft.policy, people=arrival.people, act=act, writes=writes
+    )
     climb.open_first()
     climb.settle()
     writes.moved.clear()  # the row is inserted as it now is
-    bulk.give_keys([request, *writes.cases, *writes.steps, *writes.asks])
+    new = [request, *writes.cases, *writes.steps, *writes.asks]
+    bulk.give_keys(new, drawn=arrival.keys)
     with bulk.in_one_go():
         bulk.insert([request])
         writes.save()
@@ -284,12 +345,49 @@ def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -
     return row
 
 
-def _locked_resource(key: str) -> Resource:
-    """Return the Resource of this key, made if need be, with its lock held."""
-    resource = Resource(key=key)
-    if bulk.insert_missing(resource):
-        return resource  # nobody else can see it before we commit, so nobody else can lock it
-    resource = Resource.objects.get(key=key)
+class Arrival(NamedTuple):
+    """What is read and locked in the first trip of a submission."""
+
+    people: People
+    resource: int | None  # primary key, if it was made just now
+    keys: dict[type[Model], int]  # one drawn for each of these models, on PostgreSQL
+
+
+_insert_resource = bulk.inserting_missing(Resource, "key")
+DRAWN = (ActionRequest, Step, Ask)  # what every submission adds at least one of
+_draw_keys = bulk.drawing(*DRAWN)
+
+
+def _arrive(draft: Draft, now: datetime) -> Arrival:
+    """Look once more at what is in production, read the people, make the Resource if need be: one trip.
+
+    Raises Outdated.
+    """
+    named = tables.named_by([draft.policy.rows[draft.row]])
+    queries = [_read_in_production, tables.read_people]
+    if draft.resource_key:
+        queries.append(_insert_resource)
+    if connection.vendor == "postgresql":
+        queries.append(_draw_keys)
+    in_production, people, *rest = together(
+        *queries, action=draft.action.key, department=draft.asked.department,
+        key=draft.resource_key, now=now, **named._asdict(),
+    )  # fmt: skip
+    if in_production != [(draft.action.pk, draft.department)]:
+        raise Outdated(f"{draft.action} is not in production any more")
+    made = rest.pop(0) if draft.resource_key else []
+    return Arrival(
+        tables.people_of(people, named),
+        made[0][0] if made else None,
+        dict(zip(DRAWN, rest[0][0], strict=True)) if rest else {},
+    )
+
+
+def _locked_resource(key: str, made: int | None) -> Resource:
+    """Return the Resource of this key with its lock held."""
+    if made is not None:
+        return Resource(pk=made, key=key)  # nobody else can see it before we commit, nor lock it
+    resource: Resource = Resource.objects.get(key=key)
     lock_resources([resource.pk])
     return resource
 
@@ -349,10 +447,10 @@ def _alert_no_route(asked: Asked, text: str, now: datetime) -> None:
     )
 
 
-def _refuse(problem: Exception, draft: Draft | None, now: datetime) -> None:
+def _refuse_duplicate(problem: IntegrityError, draft: Draft) -> None:
     """Say who was first, where the database found a duplicate effect. Anything else is a defect."""
     # Named by its constraint on PostgreSQL, by its column on SQLite.
-    if draft is None or not any(name in str(problem) for name in ONE_LIVE_EFFECT):
+    if not any(name in str(problem) for name in ONE_LIVE_EFFECT):
         return
     live = (
         ActionRequest.objects.filter(business_key=draft.business_key)

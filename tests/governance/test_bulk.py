@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from approvals.models import Resource
 from governance import bulk
 from governance.models import ChainHead
 
@@ -240,6 +241,15 @@ class TestInOneGo:
 
         assert (stored().count(), ChainHead.objects.count()) == (2, 1)
 
+    @pytest.mark.postgresql
+    def test_a_block_within_another_is_part_of_it(self, django_assert_num_queries):
+        with django_assert_num_queries(1), bulk.in_one_go():
+            bulk.insert([parcel("first")])
+            with bulk.in_one_go():
+                bulk.insert([parcel("second")])
+
+        assert list(stored().values_list("key", flat=True)) == ["first", "second"]
+
     def test_keys_given_beforehand_join_parents_and_children(self):
         parent = parcel("parent")
         head = ChainHead(name="policy", length=0, last_hash="")
@@ -287,19 +297,49 @@ class TestInOneGo:
 
 @pytest.mark.django_db
 class TestInsertMissing:
-    def test_a_new_row_is_inserted_and_has_its_key(self):
-        one = parcel("a", text="new")
+    insert = bulk.inserting_missing(Resource, "key")
 
-        assert bulk.insert_missing(one)
-        assert Parcel.objects.get(pk=one.pk).text == "new"
+    def test_a_new_row_is_inserted_and_its_key_found(self):
+        ((pk,),) = self.insert(key="sap:sales-order:4711")
 
-    def test_a_row_that_is_there_is_left_as_it_is(self):
-        Parcel.objects.create(key="a", text="old")
-        one = parcel("a", text="new")
+        assert Resource.objects.get(pk=pk).key == "sap:sales-order:4711"
 
-        assert not bulk.insert_missing(one)
-        assert one.pk is None
-        assert Parcel.objects.get().text == "old"
+    def test_a_row_that_is_there_is_left_as_it_is_and_nothing_is_found(self):
+        self.insert(key="sap:sales-order:4711")
+
+        assert self.insert(key="sap:sales-order:4711") == []
+        assert Resource.objects.count() == 1
+
+
+@pytest.mark.django_db
+class TestGiveKeys:
+    def test_a_key_that_was_drawn_is_used_before_others_are_asked_for(
+        self, django_assert_num_queries
+    ):
+        drawn = parcel("drawn")
+
+        with django_assert_num_queries(0):
+            bulk.give_keys([drawn], drawn={Parcel: 7, ChainHead: 3})
+
+        assert drawn.pk == 7
+
+    def test_where_one_was_drawn_and_two_are_needed_the_other_is_asked_for(self):
+        first, second = parcel("a"), parcel("b")
+        bulk.give_keys([first, second], drawn={Parcel: 700})
+
+        bulk.insert([first, second])
+
+        assert first.pk == 700
+        assert {each.key for each in stored()} == {"a", "b"}
+
+    @pytest.mark.postgresql
+    def test_what_is_drawn_is_nobody_elses(self):
+        draw = bulk.drawing(Parcel, Resource)
+
+        (first,), (second,) = draw(), draw()
+
+        assert all(one < other for one, other in zip(first, second, strict=True))
+        assert Parcel.objects.create(key="next").pk > second[0]
 
 
 @pytest.mark.django_db(transaction=True)

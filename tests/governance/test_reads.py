@@ -9,7 +9,7 @@ from django.db.models import CharField, Count, DateTimeField
 
 from governance.claims import Claim
 from governance.models import Absence, Department, Person, Role
-from governance.reads import NOW, Given, GivenKeys, Read, ReadObjects
+from governance.reads import NOW, Given, GivenKeys, Read, ReadObjects, together
 from tests.factories import MONDAY_9AM, AbsenceFactory, DepartmentFactory, PersonFactory
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +108,35 @@ def test_objects_read_twice_are_two():
     (second,) = read(keys=[person.pk])
 
     assert second.name == "Controller"
+
+
+def test_several_queries_find_together_what_each_finds_alone():
+    people = [PersonFactory() for _ in range(3)]
+    DepartmentFactory(key="sales", name="Sales")
+    persons = ReadObjects(lambda: Person.objects.filter(pk__among=GivenKeys("keys")).order_by("pk"))
+    names = Read(lambda: Department.objects.filter(key="sales").values_list("name"))
+    none = Read(lambda: Role.objects.filter(key=Given("key", CharField())).values_list("pk"))
+
+    found = together(persons, none, names, keys=[people[0].pk, people[2].pk], key="none")
+
+    assert found == [[people[0], people[2]], [], [("Sales",)]]
+
+
+@pytest.mark.postgresql
+def test_several_queries_together_are_one_trip(django_assert_num_queries):
+    names = Read(lambda: Department.objects.values_list("name"))
+
+    with django_assert_num_queries(1):
+        together(names, names, names)
+
+
+@pytest.mark.postgresql
+def test_keys_are_compared_as_an_array_whose_length_the_planner_knows():
+    for rows in (
+        lambda: Person.objects.filter(pk__among=GivenKeys("keys")).values_list("pk"),
+        lambda: Person.objects.filter(manager__among=GivenKeys("keys")).values_list("pk"),
+    ):
+        assert "= ANY(%s::bigint[])" in Read(rows).compiled.sql
 
 
 @pytest.mark.django_db(transaction=True)
