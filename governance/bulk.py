@@ -175,7 +175,17 @@ def in_one_go() -> Iterator[None]:
 _kept: ContextVar[list[tuple[str, str]] | None] = ContextVar("inserts kept", default=None)
 
 
-@lru_cache(maxsize=128)
+def _as_json(
+    model: type[Model], names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> tuple[str, str]:
+    """Return an INSERT of rows, and these as its one value. A column that is NULL in all is left out."""
+    used = [n for n in range(len(names)) if any(row[n] is not None for row in rows)]
+    sql, columns = _inserting_json(model, tuple(names[n] for n in used))
+    objects = [{name: row[n] for name, n in zip(columns, used, strict=True)} for row in rows]
+    return sql, json.dumps(objects, default=_json)
+
+
+@lru_cache(maxsize=512)
 def _inserting_json(model: type[Model], names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """Return an INSERT of rows given as JSON, and the columns' names as they stand in it.
 
@@ -211,9 +221,7 @@ def insert_rows(model: type[Model], names: Sequence[str], rows: Iterable[Sequenc
     """
     kept = _kept.get()
     if kept is not None:
-        sql, columns = _inserting_json(model, tuple(names))
-        objects = [dict(zip(columns, row, strict=True)) for row in rows]
-        kept.append((sql, json.dumps(objects, default=_json)))
+        kept.append(_as_json(model, names, list(rows)))
         return
     fields = [_field(model, name) for name in names]
     inserting = f"{_table(model)} ({_columns(fields)})"

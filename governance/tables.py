@@ -159,6 +159,12 @@ class Named(NamedTuple):
     first: frozenset[int]
 
 
+def one_named(who: Who) -> Named:
+    """Return what `read_named` starts from, for one name of the matrix."""
+    alone = frozenset({who.pk})
+    return Named(alone, frozenset()) if who.kind == "role" else Named(frozenset(), alone)
+
+
 def named_by(rows: Iterable[Row], *, also: Iterable[int] = ()) -> Named:
     """Return the roles and people that matrix rows name, and `also`."""
     named = [who for row in rows for who in (row.approver, *row.delegates)]
@@ -213,7 +219,7 @@ class _AndAbove(Expression):
         return line, (first, roles)
 
 
-def _people() -> QuerySet[Person, tuple[Any, ...]]:
+def _people(people: QuerySet[Person]) -> QuerySet[Person, tuple[Any, ...]]:
     now = Given("now", DateTimeField())
     away = (
         Absence.objects.filter(
@@ -225,8 +231,7 @@ def _people() -> QuerySet[Person, tuple[Any, ...]]:
     )
     usable = Q(channels__confirmed_at__isnull=False, channels__refused_at__isnull=True)
     return (
-        Person.objects.filter(pk__in=_AndAbove(output_field=BigIntegerField()))
-        .annotate(away_until=Subquery(away), usable=FilteredRelation("channels", condition=usable))
+        people.annotate(away_until=Subquery(away), usable=FilteredRelation("channels", condition=usable))
         .order_by("pk", "usable__pk")
         .values_list(
             "pk", "username", "name", "is_active", "limit_amount", "limit_currency",
@@ -236,4 +241,12 @@ def _people() -> QuerySet[Person, tuple[Any, ...]]:
     )  # fmt: skip
 
 
-read_people = Read(_people)  # (roles, first, now)
+# Everyone whom matrix rows may lead to: (roles, first, now).
+read_people = Read(
+    lambda: _people(Person.objects.filter(pk__in=_AndAbove(output_field=BigIntegerField())))
+)
+# Those whom one name stands for, without anybody above them: (named, now).
+read_named = {
+    "role": Read(lambda: _people(Person.objects.filter(roles__among=GivenKeys("named")))),
+    "person": Read(lambda: _people(Person.objects.filter(pk__among=GivenKeys("named")))),
+}

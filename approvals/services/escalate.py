@@ -7,7 +7,7 @@ and decisions all climb through it, so that there is one way up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -99,10 +99,16 @@ class Climb:
 
     # --- What can happen to it ---
 
-    def open_first(self) -> None:
-        """Ask for the first time, at submission."""
+    def open_first(self, everybody: Callable[[], People]) -> None:
+        """Ask for the first time, at submission.
+
+        Args:
+            everybody: reads all whom the matrix row may lead to. Asked only where
+                none of those first named, who are all that is known, can decide.
+        """
         window = self.request.action_type.sla
         if not self._open(Path.APPROVAL, Level.L0, Step.Began.SUBMITTED, self.now, window):
+            self.people = everybody()
             self._leave(Path.APPROVAL, Level.L0, since=self.now, absent=True)
 
     def run_out(self) -> None:

@@ -277,7 +277,7 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     Raises IntegrityError for those.
     """
     request = _row(draft, idempotency_key=idempotency_key, body_hash=body_hash, now=now)
-    arrival = _arrive(draft, now)
+    row, arrival = draft.policy.rows[draft.row], _arrive(draft, now)
     act = Act(
         now=now,
         actor=actors.agent(draft.credential.agent),
@@ -297,7 +297,7 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     climb = Climb(
         request=request, policy=draft.policy, people=arrival.people, act=act, writes=writes
     )
-    climb.open_first()
+    climb.open_first(lambda: tables.people_for([row], now=now))
     climb.settle()
     writes.moved.clear()  # the row is inserted as it now is
     new = [request, *writes.cases, *writes.steps, *writes.asks]
@@ -359,25 +359,25 @@ _draw_keys = bulk.drawing(*DRAWN)
 
 
 def _arrive(draft: Draft, now: datetime) -> Arrival:
-    """Look once more at what is in production, read the people, make the Resource if need be: one trip.
+    """Look once more at what is in production, read who is named first, make the Resource: one trip.
 
     Raises Outdated.
     """
-    named = tables.named_by([draft.policy.rows[draft.row]])
-    queries = [_read_in_production, tables.read_people]
+    approver = draft.policy.rows[draft.row].approver
+    queries = [_read_in_production, tables.read_named[approver.kind]]
     if draft.resource_key:
         queries.append(_insert_resource)
     if connection.vendor == "postgresql":
         queries.append(_draw_keys)
     in_production, people, *rest = together(
         *queries, action=draft.action.key, department=draft.asked.department,
-        key=draft.resource_key, now=now, **named._asdict(),
+        key=draft.resource_key, now=now, named={approver.pk},
     )  # fmt: skip
     if in_production != [(draft.action.pk, draft.department)]:
         raise Outdated(f"{draft.action} is not in production any more")
     made = rest.pop(0) if draft.resource_key else []
     return Arrival(
-        tables.people_of(people, named),
+        tables.people_of(people, tables.one_named(approver)),
         made[0][0] if made else None,
         dict(zip(DRAWN, rest[0][0], strict=True)) if rest else {},
     )
