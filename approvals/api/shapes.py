@@ -290,7 +290,11 @@ class RequestForAgent(serializers.Serializer[Any]):
     digest = serializers.CharField()
     due_at = serializers.DateTimeField(allow_null=True)
     needed_by = serializers.DateTimeField(allow_null=True)
-    result = serializers.ListField(child=serializers.DictField(), allow_null=True)
+    result = serializers.ListField(
+        child=serializers.DictField(),
+        allow_null=True,
+        help_text="What was done: for each unit its number and the target's reference.",
+    )
     questions = QuestionShape(many=True)
 
 
