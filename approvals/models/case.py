@@ -6,11 +6,11 @@ from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
-from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
+from django_fsm import FSMField, transition
 
 from approvals.models.request import ActionRequest
 from governance.models import Person
-from governance.models.states import known_states
+from governance.models.states import Stateful, known_states
 from governance.vocabulary import ExceptionType, Impact, Level, Response, RuleSource, Severity
 
 
@@ -19,7 +19,7 @@ class CaseState(models.TextChoices):
     RESOLVED = "resolved"
 
 
-class Case(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+class Case(Stateful, models.Model):
     """One exception: its kind, the rule that answered it, how it ended. Severity and impact are fixed at opening."""
 
     State = CaseState

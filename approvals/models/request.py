@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
-from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
+from django_fsm import FSMField, transition
 
 from approvals.models.resource import Resource
 from governance.models import (
@@ -21,7 +21,7 @@ from governance.models import (
     Person,
     PolicyVersion,
 )
-from governance.models.states import known_states
+from governance.models.states import Stateful, known_states
 from governance.vocabulary import Impact, Severity
 
 REF_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford: nothing that is misread on the phone
@@ -60,7 +60,7 @@ WITHOUT_EFFECTS = (S.REJECTED, S.DENIED, S.EXPIRED, S.WITHDRAWN, S.ROLLED_BACK)
 ENDED = tuple(state for state in State if state not in OPEN)
 
 
-class ActionRequest(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+class ActionRequest(Stateful, models.Model):
     """One action an agent asks leave to perform.
 
     Transitions change fields on this row and nothing else: no queries, no

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F, Q
-from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
+from django_fsm import FSMField, transition
 
 from approvals.models.request import ActionRequest
 from governance.models import Person
-from governance.models.states import known_states
+from governance.models.states import Stateful, known_states
 
 
 class ReviewState(models.TextChoices):
@@ -19,7 +19,7 @@ class ReviewState(models.TextChoices):
     CLEANED_UP = "cleaned_up", "Cleaned up"
 
 
-class Review(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+class Review(Stateful, models.Model):
     """Somebody independent looks at what was done. Due in 48 h; overdue it climbs and stays red."""
 
     class Kind(models.TextChoices):

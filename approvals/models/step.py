@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 from django.db import models
 from django.db.models import Q
-from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
+from django_fsm import FSMField, transition
 
 from approvals.models.request import ActionRequest
 from approvals.models.review import Review
 from governance.models import Person
-from governance.models.states import known_states
+from governance.models.states import Stateful, known_states
 from governance.vocabulary import Level, Path, Severity, Verdict
 
 
@@ -24,7 +24,7 @@ class StepState(models.TextChoices):
     SUPERSEDED = "superseded"
 
 
-class Step(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+class Step(Stateful, models.Model):
     """One rung that one request stood on: since when, until when, what came of it."""
 
     State = StepState

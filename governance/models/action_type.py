@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from django.db import models
 from django.db.models import Q
-from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
+from django_fsm import FSMField, transition
 
-from governance.models.states import known_states
+from governance.models.states import Stateful, known_states
 from governance.vocabulary import Impact, Severity
 
 
@@ -19,7 +19,7 @@ class ActionTypeState(models.TextChoices):
     RETIRED = "retired"
 
 
-class ActionType(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+class ActionType(Stateful, models.Model):
     """One version of one kind of write. A request keeps the version it was routed by."""
 
     State = ActionTypeState

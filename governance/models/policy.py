@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from django.db import models
 from django.db.models import F, Q
-from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
+from django_fsm import FSMField, transition
 
 from governance.models.people import Department, Person, Role
-from governance.models.states import known_states
+from governance.models.states import Stateful, known_states
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, RuleSource, Severity
 
 
@@ -19,7 +19,7 @@ class PolicyVersionState(models.TextChoices):
     SUPERSEDED = "superseded"
 
 
-class PolicyVersion(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+class PolicyVersion(Stateful, models.Model):
     """The rules of one time. Immutable once active: a change is the next version."""
 
     State = PolicyVersionState

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
-from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
+from django_fsm import FSMField, transition
 
 from approvals.models import ActionRequest
-from governance.models.states import known_states
+from governance.models.states import Stateful, known_states
 
 
 class Direction(models.TextChoices):
@@ -24,7 +24,7 @@ class RunState(models.TextChoices):
     LOST = "lost"  # its lease ran out and another worker went on
 
 
-class Run(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+class Run(Stateful, models.Model):
     """One lease of one worker on one request. Its lease, token and deadline are on the request row."""
 
     State = RunState
@@ -84,7 +84,7 @@ TRIES_KEPT = 20
 ERROR_LENGTH = 500
 
 
-class Unit(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+class Unit(Stateful, models.Model):
     """The smallest piece of an action sent to a target under its own key."""
 
     State = UnitState

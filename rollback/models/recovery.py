@@ -6,10 +6,10 @@ from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
-from django_fsm import ConcurrentTransitionMixin, FSMField, FSMModelMixin, transition
+from django_fsm import FSMField, transition
 
 from approvals.models import ActionRequest, Order
-from governance.models.states import known_states
+from governance.models.states import Stateful, known_states
 
 
 class RecoveryState(models.TextChoices):
@@ -21,7 +21,7 @@ class RecoveryState(models.TextChoices):
     LAPSED = "lapsed"
 
 
-class Recovery(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
+class Recovery(Stateful, models.Model):
     """Compensate, retry or restore: how what was done is made good."""
 
     class Pattern(models.TextChoices):
