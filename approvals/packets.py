@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from approvals.models import ActionRequest, Ask, Case, Decision, Notice, Order, Step
+from approvals.services.escalate import limit_of_noes
+from approvals.services.gather import offices_of
 from governance import tables
 from governance.routing import History, People
 from governance.tables import Policy
@@ -44,6 +46,11 @@ class Packet:
         return [ask for ask in self.asks.get(step.pk, ()) if ask.due_at] if step else []
 
     @property
+    def noes(self) -> list[Decision]:
+        """The objections, oldest first."""
+        return [each for each in self.decisions if each.verdict == Verdict.REJECT]
+
+    @property
     def history(self) -> History:
         """What routing must know to say who is asked next."""
         approvers = {
@@ -60,6 +67,7 @@ class Packet:
         ]
         return History(
             deciders=frozenset(each.person_id for each in self.decisions),
+            at_least=limit_of_noes(self.decisions, self.people),
             approvals=len(approvers),
             first_asked=tuple(first),
         )
@@ -112,7 +120,15 @@ def packets_of(
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
-        also={ask.person_id for each in asks.values() for ask in each},
+        also={
+            *(ask.person_id for each in asks.values() for ask in each),
+            *(each.person_id for several in decisions.values() for each in several),
+            *(
+                pk
+                for request in requests
+                for pk in offices_of(request, policies[request.policy_id]).head
+            ),
+        },
         now=now,
     )
     return [

@@ -347,7 +347,6 @@ def _report_late(late: Sequence[Climb], *, sweep: str, now: datetime) -> None:
 
 
 def _replace_gone(climb: Climb) -> bool:
-    deciders = frozenset(each.person_id for each in climb.decisions)
     gone: list[Passed] = []
     for ask in climb.asks:
         if ask.due_at is None:
@@ -358,7 +357,7 @@ def _replace_gone(climb: Climb) -> bool:
         found = hindrance(
             person,
             subject=subject_of(climb.request),
-            deciders=deciders,
+            history=climb.history,
             now=climb.now,
             deciding=ask.path != Path.UNDO,
         )

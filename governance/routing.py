@@ -114,16 +114,38 @@ class People:
         return (who.pk,) if who.kind == "person" else self.holders.get(who.pk, ())
 
 
+class Limit(NamedTuple):
+    """How far somebody's authority goes."""
+
+    amount: Decimal
+    currency: str
+
+
 @dataclass(frozen=True, slots=True)
 class History:
-    """The chain so far: who approved, who was first asked, who may not be asked for this step again."""
+    """The chain so far: who decided, who was first asked, who may not be asked for this step again.
+
+    `at_least` is the limit of whoever said no: nobody below them is asked after that.
+    """
 
     deciders: frozenset[int] = frozenset()
+    at_least: Limit | None = None
     approvals: int = 0
     first_asked: tuple[int, ...] = ()
     spent: Mapping[int, Passed] = field(
         default_factory=dict
     )  # on this very step, already passed over
+
+
+@dataclass(frozen=True, slots=True)
+class Offices:
+    """Whom a policy or a roster names beside the matrix, for one request: primary keys, in their order."""
+
+    head: tuple[int, ...] = ()  # of the department
+    on_call: tuple[int, ...] = ()  # for the target
+
+
+NOBODY_NAMED = Offices()
 
 
 class Why(StrEnum):
@@ -196,7 +218,7 @@ def route(
     history: History,
     now: datetime,
     policy: int,
-    on_call: Sequence[int] = (),
+    offices: Offices = NOBODY_NAMED,
 ) -> Routing:
     """Return who is asked on this rung, and everyone passed over with the reason.
 
@@ -210,18 +232,18 @@ def route(
         history: the approvals so far and who was asked first.
         now: UTC, for the words of an absence only; absences are already in `people`.
         policy: the version's number, for the words.
-        on_call: for the target, in the order they are asked; on the undo path only.
+        offices: those named beside the matrix; read where a path leads to them.
     """
     deciding = path != Path.UNDO
     needed = max(row.quorum - history.approvals, 1) if deciding else 1
     passed: list[Passed] = list(history.spent.values())
     eligible: list[Asked] = []
-    for pk, why in _candidates(path, level, row, people, history, subject, policy, on_call):
+    for pk, why in _candidates(path, level, row, people, history, subject, policy, offices):
         if pk in history.spent:
             continue
         candidate = people.by_pk[pk]
         obstacle = hindrance(
-            candidate, subject=subject, deciders=history.deciders, now=now, deciding=deciding
+            candidate, subject=subject, history=history, now=now, deciding=deciding
         )
         if obstacle is not None:
             passed.append(obstacle)
@@ -250,13 +272,14 @@ def hindrance(
     candidate: Candidate,
     *,
     subject: Subject,
-    deciders: frozenset[int],
+    history: History,
     now: datetime,
     deciding: bool = True,
 ) -> Passed | None:
     """Return what keeps this person from acting on the request, or None. Reach is not judged here.
 
     Args:
+        history: who decided before, and the limit of whoever said no.
         deciding: they would approve it, so that their limit counts and who decided
             before is out. Whoever is on call mends what was approved by others.
     """
@@ -267,17 +290,27 @@ def hindrance(
         return Passed(pk, Why.OWNER, "owns the agent that asks, so may not decide")
     if pk == subject.on_behalf_of:
         return Passed(pk, Why.ON_BEHALF, "is the person the agent acts for, so may not decide")
-    if deciding and pk in deciders:
+    if deciding and pk in history.deciders:
         return Passed(pk, Why.DECIDED, "has decided on this request before")
     if candidate.away_until is not None:
         back = wording.at(candidate.away_until, now=now, zone=candidate.zone)
         return Passed(pk, Why.AWAY, f"is away until {back}")
     if deciding and subject.amount is not None:
-        if candidate.limit is None or candidate.limit_currency != subject.currency:
-            return Passed(pk, Why.LIMIT, f"has no limit in {subject.currency}")
-        if candidate.limit < subject.amount:
-            limit = wording.money(candidate.limit, candidate.limit_currency)
-            return Passed(pk, Why.LIMIT, f"has a limit of {limit}, below this amount")
+        short = _short_of(candidate, Limit(subject.amount, subject.currency), "this amount")
+        if short is not None:
+            return short
+    if deciding and history.at_least is not None:
+        return _short_of(candidate, history.at_least, "that of whoever said no")
+    return None
+
+
+def _short_of(candidate: Candidate, wanted: Limit, what: str) -> Passed | None:
+    """Return the obstacle if somebody's limit is below what is wanted. Another currency's counts as none."""
+    if candidate.limit is None or candidate.limit_currency != wanted.currency:
+        return Passed(candidate.pk, Why.LIMIT, f"has no limit in {wanted.currency}")
+    if candidate.limit < wanted.amount:
+        limit = wording.money(candidate.limit, candidate.limit_currency)
+        return Passed(candidate.pk, Why.LIMIT, f"has a limit of {limit}, below {what}")
     return None
 
 
@@ -289,7 +322,7 @@ def _candidates(
     history: History,
     subject: Subject,
     policy: int,
-    on_call: Sequence[int],
+    offices: Offices,
 ) -> list[tuple[int, str]]:
     """Return whom the matrix names on this rung, in order and once each, with the reason."""
     band = f"{subject.action_name.lower()}s {row.band()} in {row.department_name}"
@@ -299,7 +332,7 @@ def _candidates(
     if path == Path.TIMEOUT and level == Level.L1:
         again = history.first_asked or people.named(row.approver)
         return [(pk, f"approver first asked, for {band} {where}") for pk in again]
-    if path == Path.TIMEOUT and level == Level.L2:
+    if path in (Path.TIMEOUT, Path.REJECTION) and level == Level.L2:
         named = [pk for who in row.delegates for pk in people.named(who)]
         return [
             (pk, f"{_ordinal(place)} delegate for {band} {where}")
@@ -311,12 +344,21 @@ def _candidates(
             (pk, f"next above {_name(people, report)} in the reporting line")
             for pk, report in _upwards(below, people)
         ]
+    if path == Path.REJECTION and level == Level.L3:
+        department = f"head of {row.department_name} (policy {policy})"
+        return [
+            *((pk, department) for pk in offices.head),
+            *(
+                (pk, f"next above {_name(people, report)}, who heads {row.department_name}")
+                for pk, report in _upwards(offices.head, people)
+            ),
+        ]
     if path == Path.UNDO and level == Level.L2:
-        return [(pk, f"one on call for the target of {band}") for pk in on_call]
+        return [(pk, f"one on call for the target of {band}") for pk in offices.on_call]
     if path == Path.UNDO and level == Level.L3:
         return [
             (pk, f"next above {_name(people, report)}, who is on call, in the reporting line")
-            for pk, report in _upwards(on_call, people)
+            for pk, report in _upwards(offices.on_call, people)
         ]
     raise LookupError(f"nobody is named yet on {path} L{level}")
 

@@ -26,6 +26,7 @@ from governance.models import (
     Absence,
     Appointment,
     DecisionCell,
+    Department,
     MatrixRow,
     PathWindow,
     Person,
@@ -56,6 +57,7 @@ class Policy:
     cells: dict[tuple[ExceptionType, Severity, Impact], Answer]
     queue_cap: timedelta
     on_call_fallback: dict[str, int]  # by target: a person's primary key
+    heads: dict[int, int]  # by department: a person's primary key
 
 
 @lru_cache(maxsize=64)
@@ -79,6 +81,7 @@ def load(version: PolicyVersion) -> Policy:
         .select_related("department")
         .prefetch_related("delegates")
     )
+    departments = dict(Department.objects.values_list("key", "pk"))
     return Policy(
         pk=version.pk,
         number=version.number,
@@ -98,12 +101,19 @@ def load(version: PolicyVersion) -> Policy:
             ).values_list("exception", "severity", "impact", "response", "source")
         },
         queue_cap=version.queue_cap,
-        on_call_fallback=dict(
-            Appointment.objects.filter(
-                version=version, office=Appointment.Office.ONCALL_FALLBACK
-            ).values_list("scope", "person_id")
-        ),
+        on_call_fallback=_appointed(version, Appointment.Office.ONCALL_FALLBACK),
+        heads={
+            departments[key]: person
+            for key, person in _appointed(version, Appointment.Office.DEPARTMENT_HEAD).items()
+            if key in departments
+        },
     )
+
+
+def _appointed(version: PolicyVersion, office: str) -> dict[str, int]:
+    """Return who holds an office, by what it is held for."""
+    held = Appointment.objects.filter(version=version, office=office)
+    return dict(held.values_list("scope", "person_id"))
 
 
 def _row(row: MatrixRow) -> Row:

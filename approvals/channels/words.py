@@ -18,7 +18,7 @@ from approvals.templating import at_pointer
 from governance import ladder, tables, wording
 from governance.decision_tree import ENTERS_AT
 from governance.models import MatrixDelegate, Person
-from governance.vocabulary import ExceptionType, Impact, Level, Path, Severity
+from governance.vocabulary import ExceptionType, Impact, Level, Path, Severity, Verdict
 
 TITLE_LENGTH = 120
 VALUE_LENGTH = 200
@@ -30,6 +30,7 @@ NAMES_SHOWN = 5
 TOLD = {
     "approved": "It was approved.",
     "rejected": "It was rejected. Nothing is carried out.",
+    "rejected_in_silence": "Somebody said no, and nobody asked after that decided. Nothing is carried out.",
     "expired": "Nobody decided in time, so it ended. Nothing is carried out.",
     "lapsed": "It was approved and did not begin in time, so it ended. Nothing is carried out.",
     "failed": "The target did not take it in time, so it ended. Nothing was done.",
@@ -198,7 +199,8 @@ def _before(request: ActionRequest, step: Step, *, now: datetime, zone: tzinfo) 
     """Say who was asked on earlier rungs, and what came of each."""
     earlier = request.steps.exclude(pk=step.pk).filter(opened_at__lte=step.opened_at)
     lines = []
-    for each in earlier.prefetch_related("asks__person").order_by("opened_at", "pk"):
+    parts = ("asks__person", "decisions__person")
+    for each in earlier.prefetch_related(*parts).order_by("opened_at", "pk"):
         names = _names([str(ask.person) for ask in each.asks.all() if ask.asked_at])
         ended = wording.at(each.closed_at, now=now, zone=zone) if each.closed_at else ""
         if each.state == Step.State.EXPIRED and names:
@@ -206,7 +208,18 @@ def _before(request: ActionRequest, step: Step, *, now: datetime, zone: tzinfo) 
         elif each.state == Step.State.PASSED_OVER:
             lines.append(f"L{each.level} was passed over: nobody could be asked.")
         elif each.state == Step.State.ANSWERED and names:
-            lines.append(f"{names} was asked and answered at {ended}.")
+            lines += _answers(each, ended)
+    return lines
+
+
+def _answers(step: Step, ended: str) -> list[str]:
+    """Say what each person answered on a step that is over, a no with its reason."""
+    lines = []
+    for decision in step.decisions.all():
+        name = wording.plain(str(decision.person), TITLE_LENGTH)
+        note = f": {said(decision.note, VALUE_LENGTH)}" if decision.note else "."
+        verb = "said no" if decision.verdict == Verdict.REJECT else "approved"
+        lines.append(f"{name} {verb} at {ended}{note}")
     return lines
 
 
@@ -252,6 +265,8 @@ def _next_people(request: ActionRequest, path: Path, level: Level) -> str:
             str(each.role or each.person) for each in delegates.select_related("role", "person")
         ]
         return f"the delegates are asked: {_names(named)}" if named else "the delegates are asked"
+    if path == Path.REJECTION and level == Level.L3:
+        return "the head of the department is asked"
     if level == Level.L3:
         return "the next management level is asked"
     return f"the next people are asked ({wording.SIGNS[path].word.lower()}, L{level})"

@@ -77,6 +77,12 @@ def expired(request: ActionRequest, *, now: datetime) -> Alert:
     return _of(request, "request.expired", text, now)
 
 
+def rejected(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored: somebody said no, and nobody who was asked next decided."""
+    text = f"{request.ref} ended rejected: after the first no nobody decided. {request.title}"
+    return _of(request, "request.rejected", text, now)
+
+
 def lapsed(request: ActionRequest, *, now: datetime) -> Alert:
     """An alert, not yet stored: it was approved with a person present, and did not begin in time."""
     text = f"{request.ref} was approved and not begun in time, so it ended. {request.title}"

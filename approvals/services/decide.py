@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from django.db.models import Q
 from approvals import notifying
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Ask, Case, Decision, Order, Step
+from approvals.services import endings
 from approvals.services.escalate import Climb, subject_of
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
@@ -25,14 +27,14 @@ from governance.errors import (
     TooLate,
     Unprocessable,
 )
-from governance.models import Person
+from governance.models import ActionType, Person
 from governance.routing import hindrance
-from governance.vocabulary import Path, Severity, Verdict
+from governance.vocabulary import Level, Path, Severity, Verdict
 from governance.wake import wake_clock
 
 NOTE_LENGTH = 4000
 # The paths whose question is "may this be done?". The others have verdicts of their own.
-APPROVAL_PATHS = (Path.APPROVAL, Path.TIMEOUT)
+APPROVAL_PATHS = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
 ANSWERS = (Verdict.APPROVE, Verdict.REJECT)
 
 
@@ -50,8 +52,9 @@ def decide(
 ) -> ActionRequest:
     """Answer the step that waits on `actor`, and move the request on.
 
-    An approval counts towards the request's quorum, over all its steps; one no
-    answers the step, and for now ends the request.
+    An approval counts towards the request's quorum, over all its steps. One no
+    answers the step: the first opens the rejection path, the second ends it, as
+    does any from L3 up, and the first where the action type says so.
 
     Args:
         digest: the one the person saw; another one is refused.
@@ -102,7 +105,7 @@ def decide(
         first_asked=[_username(climb, pk) for pk in climb.first_asked],
     )  # fmt: skip
     if verdict == Verdict.REJECT:
-        _say_no(climb, step)
+        _say_no(climb, step, decision)
     elif climb.approvals >= request.quorum:
         _say_yes(climb, step)
     else:
@@ -158,8 +161,7 @@ def _still_may(climb: Climb, actor: Person, verdict: str) -> None:
         raise NotFound(f"There is no {actor.name} any more.")
     # Being back early from an absence is no obstacle; the one who was away is here.
     here = replace(candidate, away_until=None)
-    deciders = frozenset(each.person_id for each in climb.decisions)
-    found = hindrance(here, subject=subject_of(climb.request), deciders=deciders, now=climb.now)
+    found = hindrance(here, subject=subject_of(climb.request), history=climb.history, now=climb.now)
     if found is not None:
         raise NotYours(f"You {_second_person(found.why)}. Your decision was not recorded.")
     if climb.request.person_present and verdict == Verdict.APPROVE:
@@ -211,13 +213,24 @@ def _keep_off(request: ActionRequest) -> None:
         )
 
 
-def _say_no(climb: Climb, step: Step) -> None:
-    request = climb.request
+def is_final(action: ActionType, before: Sequence[Decision], step: Step | None) -> bool:
+    """Return whether a no on this step ends the request: the second one, any from L3 up, or as the type says.
+
+    Args:
+        before: the noes that came before it.
+    """
+    return action.first_no_is_final or bool(before) or (step is not None and step.level >= Level.L3)
+
+
+def _say_no(climb: Climb, step: Step, decision: Decision) -> None:
     _answer(climb, step)
-    request.reject(now=climb.now)
-    climb.act.record(request, "request.rejected", level=step.level, path=step.path)
-    climb.resolve_case(Case.Outcome.REJECTED)
-    _tell(climb, "rejected")
+    before = [
+        each for each in climb.decisions if each.verdict == Verdict.REJECT and each is not decision
+    ]
+    if is_final(climb.request.action_type, before, step):
+        endings.reject(climb, "rejected")
+    else:
+        climb.object(decision, Level(step.level))
 
 
 def _answer(climb: Climb, step: Step) -> None:

@@ -27,6 +27,9 @@ def end_of_path(climb: Climb, path: Path) -> None:
     climb.step = None
     if path == Path.UNDO:
         _strand_once_free(climb)
+    elif path == Path.REJECTION:
+        reject(climb, "rejected_in_silence")
+        climb.writes.alerts.append(alerts.rejected(climb.request, now=climb.now))
     elif path != Path.SYSTEM_FAILURE:
         expire(climb, "silence")
     elif climb.request.has_effects:
@@ -46,6 +49,18 @@ def expire(climb: Climb, reason: str) -> None:
     _tell(climb, what)
     alert = alerts.expired if reason == "silence" else alerts.failed
     climb.writes.alerts.append(alert(request, now=climb.now))
+
+
+def reject(climb: Climb, what: str) -> None:
+    """Somebody said no, and nobody may say otherwise any more.
+
+    Args:
+        what: how people are told, a key of `approvals.channels.words.TOLD`.
+    """
+    climb.request.reject(now=climb.now)
+    climb.act.record(climb.request, "request.rejected", how=what)
+    climb.resolve_case(Case.Outcome.REJECTED)
+    _tell(climb, what)
 
 
 def complete(climb: Climb) -> None:

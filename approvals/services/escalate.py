@@ -8,7 +8,7 @@ and decisions all climb through it, so that there is one way up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,20 @@ from approvals.services.writes import Writes
 from governance import ladder, wording
 from governance.decision_tree import ENTERS_AT
 from governance.ledger import Act
-from governance.routing import Asked, History, Passed, People, Routing, Row, Subject, Why, route
+from governance.routing import (
+    NOBODY_NAMED,
+    Asked,
+    History,
+    Limit,
+    Offices,
+    Passed,
+    People,
+    Routing,
+    Row,
+    Subject,
+    Why,
+    route,
+)
 from governance.tables import Policy
 from governance.vocabulary import (
     ExceptionType,
@@ -46,6 +59,13 @@ def subject_of(request: ActionRequest) -> Subject:
         agent_owner=request.agent.owner_id,
         on_behalf_of=request.on_behalf_of_id,
     )
+
+
+def limit_of_noes(decisions: Iterable[Decision], people: People) -> Limit | None:
+    """Return the limit of whoever said no, as it is now: after that nobody below it is asked."""
+    noes = (people.by_pk[each.person_id] for each in decisions if each.verdict == Verdict.REJECT)
+    limits = (Limit(no.limit, no.limit_currency) for no in noes if no.limit is not None)
+    return max(limits, default=None)
 
 
 @dataclass
@@ -75,7 +95,7 @@ class Climb:
     used: frozenset[tuple[str, int]] = (
         frozenset()
     )  # (path, level) of rungs it stood on, once underway
-    on_call: Sequence[int] = ()  # for its target, once underway
+    offices: Offices = NOBODY_NAMED  # on call for its target only once underway
     signers: frozenset[int] = frozenset()  # of orders on it
     late: timedelta = timedelta(0)  # how late the clock was, where it mattered
 
@@ -96,6 +116,16 @@ class Climb:
             for each in self.decisions
             if each.verdict == Verdict.APPROVE and each.digest == self.request.digest
         })  # fmt: skip
+
+    @property
+    def history(self) -> History:
+        """What routing must know of the chain so far."""
+        return History(
+            deciders=frozenset(each.person_id for each in self.decisions),
+            at_least=limit_of_noes(self.decisions, self.people),
+            approvals=self.approvals,
+            first_asked=self.first_asked,
+        )
 
     # --- What can happen to it ---
 
@@ -124,6 +154,25 @@ class Climb:
         )
         self._close_step()
         self._leave(path, level, since=since)
+
+    def object(self, decision: Decision, level: Level) -> None:
+        """Somebody said no, and others of their authority are asked: open the case, and climb its path.
+
+        It enters at the level the tree says for the objection's severity, or at the
+        rejecter's own if that is higher.
+        """
+        self.resolve_case(Case.Outcome.REJECTED)
+        name = self.people.by_pk[decision.person_id].name
+        said = f": {decision.note}" if decision.note else "."
+        rung = self._open_case(
+            ExceptionType.REJECTION,
+            f"The {name} said no{said}",
+            since=self.now,
+            severity=Severity(decision.severity),
+        )
+        path = Path.REJECTION
+        rung = ladder.first_rung(path, at_least=max(rung or level, level))
+        self._climb(path, rung, since=self.now, began=Step.Began.OPENED)
 
     def fail(self, reason: str, *, facts: dict[str, Any], retry_at: datetime | None = None) -> None:
         """What was to be done failed: open the case, or go on with the one that is open.
@@ -309,16 +358,22 @@ class Climb:
         *,
         since: datetime,
         absent: bool = False,
+        severity: Severity | None = None,
         facts: dict[str, Any] | None = None,
     ) -> Level | None:
-        """Open a case by the decision tree, and return the rung where it enters its path."""
+        """Open a case by the decision tree, and return the rung where it enters its path.
+
+        Args:
+            severity: of the case; the request's own by default.
+        """
         request = self.request
-        answer = self.policy.cells[exception, Severity(request.severity), Impact(request.impact)]
+        severity = severity or Severity(request.severity)
+        answer = self.policy.cells[exception, severity, Impact(request.impact)]
         level = ladder.first_rung(Path(exception.value), at_least=ENTERS_AT[answer.response])
         self.case = Case(
             request=request,
             exception=exception,
-            severity=request.severity,
+            severity=severity,
             impact=request.impact,
             response=answer.response,
             source=answer.source,
@@ -331,7 +386,7 @@ class Climb:
         self.writes.cases.append(self.case)
         self._case_is_written = True
         self.act.record(
-            request, "case.opened", exception=exception, severity=request.severity,
+            request, "case.opened", exception=exception, severity=severity,
             impact=request.impact, response=answer.response, source=answer.source,
             original_approvers=[self._username(pk) for pk in self.first_asked],
             reason=self.case.reason,
@@ -354,12 +409,7 @@ class Climb:
     def _route(
         self, path: Path, level: Level, *, spent: dict[int, Passed] | None = None, have: int = 0
     ) -> Routing:
-        history = History(
-            deciders=frozenset(each.person_id for each in self.decisions),
-            approvals=self.approvals + have,
-            first_asked=self.first_asked,
-            spent=spent or {},
-        )
+        history = replace(self.history, approvals=self.approvals + have, spent=spent or {})
         return route(
             path,
             level,
@@ -369,7 +419,7 @@ class Climb:
             history=history,
             now=self.now,
             policy=self.policy.number,
-            on_call=self.on_call,
+            offices=self.offices,
         )
 
     def _window(self, path: Path, level: Level) -> timedelta:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from governance import tables
 from governance.ledger import Act
 from governance.models import ActionType, Agent
 from governance.reads import GivenKeys, Read, ReadObjects, together
+from governance.routing import Offices
 from governance.vocabulary import Path
 
 REQUESTS = GivenKeys("requests")
@@ -81,12 +82,16 @@ def climbs(
         decisions[decision.request_id].append(decision)
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
     used, on_call, signers = _underway(requests, policies, now)
+    offices = {
+        each.pk: offices_of(each, policies[each.policy_id], on_call[each.pk]) for each in requests
+    }
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
         also={person for pairs in asked.values() for _, person in pairs}
         | {ask.person_id for each in asks.values() for ask in each}
         | {decision.person_id for each in decisions.values() for decision in each}
-        | {person for each in (*on_call.values(), *signers.values()) for person in each},
+        | {person for each in signers.values() for person in each}
+        | {person for each in offices.values() for person in (*each.head, *each.on_call)},
         now=now,
     )
     found = []
@@ -107,7 +112,7 @@ def climbs(
                 first_asked=tuple(p for path, p in asked[request.pk] if path == Path.APPROVAL),
                 everybody_asked={person for _, person in asked[request.pk]},
                 used=used[request.pk],
-                on_call=on_call[request.pk],
+                offices=offices[request.pk],
                 signers=signers[request.pk],
             )
         )
@@ -124,6 +129,14 @@ def _give(requests: Sequence[ActionRequest], relation: str, objects: Sequence[Mo
     for request in requests:
         if not _has(request, relation):
             setattr(request, relation, by_pk[getattr(request, f"{relation}_id")])
+
+
+def offices_of(
+    request: ActionRequest, policy: tables.Policy, on_call: Iterable[int] = ()
+) -> Offices:
+    """Return whom the request's policy names for it beside the matrix, and who is on call."""
+    head = policy.heads.get(request.department_id)
+    return Offices(head=() if head is None else (head,), on_call=tuple(on_call))
 
 
 class Underway(NamedTuple):

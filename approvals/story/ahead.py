@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from approvals.packets import Packet
 from approvals.services.escalate import subject_of
+from approvals.services.gather import offices_of
 from approvals.story.shapes import Ahead
 from approvals.story.words import plural_of
 from governance import ladder
@@ -14,8 +15,14 @@ from governance.models import ActionType
 from governance.routing import route
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, Severity
 
-# The ladder that is drawn: the first ask, and the timeout path above it.
-DRAWN = (Path.APPROVAL, Path.TIMEOUT)
+# Paths that ask whether it may be done: the first ask, and the ladders above it.
+ASKING_LEAVE = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
+
+
+def drawn_path(packet: Packet) -> Path:
+    """Return the ladder that is drawn above the first ask: after a no, the one of rejections."""
+    noes = any(step.path == Path.REJECTION for step in packet.steps)
+    return Path.REJECTION if noes else Path.TIMEOUT
 
 
 def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | None]:
@@ -24,8 +31,9 @@ def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | 
     Nothing for a request on which no step of the drawn ladder waits.
     """
     request, step = packet.request, packet.waiting
-    if step is None or step.due_at is None or step.path not in DRAWN:
+    if step is None or step.due_at is None or step.path not in ASKING_LEAVE:
         return [], None
+    path = Path.TIMEOUT if step.path == Path.APPROVAL else Path(step.path)
     enters, response = Level(step.level), _response(packet)
     if step.path == Path.APPROVAL:
         enters = ENTERS_AT[response]
@@ -40,21 +48,23 @@ def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | 
                 f" go to L{enters:d} at once"
             )
             found.append(Ahead(level, False, since, reason=why))
+        elif path == Path.REJECTION and level not in ladder.rungs(path):
+            found.append(Ahead(level, False, since, reason="A no is never bypassed"))
         elif level > ladder.HIGHEST_OPEN:
             found.append(Ahead(level, False, since, reason=why_no_bypass(request.action_type)))
         else:
-            rung = _rung_ahead(packet, level, response, since, now)
+            rung = _rung_ahead(packet, path, level, response, since, now)
             found.append(rung)
             since += rung.window
     return found, since
 
 
 def _rung_ahead(
-    packet: Packet, level: Level, response: Response, since: datetime, now: datetime
+    packet: Packet, path: Path, level: Level, response: Response, since: datetime, now: datetime
 ) -> Ahead:
     request = packet.request
     routing = route(
-        Path.TIMEOUT,
+        path,
         level,
         row=packet.policy.rows[request.matrix_row_id],
         subject=subject_of(request),
@@ -62,10 +72,11 @@ def _rung_ahead(
         history=packet.history,
         now=now,
         policy=packet.policy.number,
+        offices=offices_of(request, packet.policy),
     )
     if not routing.opens:
         return Ahead(level, False, since, reason="Nobody can be asked here, as things stand")
-    window = packet.policy.windows.get((Path.TIMEOUT, level), timedelta(0))
+    window = packet.policy.windows.get((path, level), timedelta(0))
     pks = tuple(asked.person for asked in routing.asked)
     names = tuple(packet.people.by_pk[pk].name for pk in pks)
     return Ahead(level, True, since, ladder.granted(window, response, level), pks, names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from approvals.models import ActionRequest, Decision, Step
+from approvals.services.decide import is_final
 from approvals.services.escalate import subject_of
 from approvals.story.reading import Reading
 from approvals.story.shapes import Holds
@@ -21,8 +22,9 @@ from approvals.story.words import (
     upper_first,
 )
 from governance import wording
+from governance.decision_tree import ENTERS_AT
 from governance.routing import hindrance
-from governance.vocabulary import Level, Path, Severity
+from governance.vocabulary import ExceptionType, Impact, Level, Path, Severity, Verdict
 
 S = ActionRequest.State
 
@@ -93,29 +95,43 @@ def _hindrance(reading: Reading) -> str | None:
     found = hindrance(
         candidate,
         subject=subject_of(reading.request),
-        deciders=reading.packet.history.deciders,
+        history=reading.packet.history,
         now=reading.now,
     )
     return found.why if found is not None and found.code != "away" else None
 
 
-def severities(request: ActionRequest) -> tuple[tuple[str, str, str], ...]:
+def severities(reading: Reading) -> tuple[tuple[str, str, str], ...]:
     """Return the choices of a no: value, words, consequence. Never below the request's own."""
-    nothing = upper_first(nothing_done(request.action_type))
     choices = (
-        (Severity.LOW, "Low: a detail is off", f"{nothing}. The agent may mend it and ask again"),
-        (
-            Severity.MEDIUM,
-            "Medium: I would not do this",
-            f"{nothing}. Recorded as a medium objection",
-        ),
-        (Severity.HIGH, "High: this should be stopped", f"{nothing}. Recorded as a high objection"),
+        (Severity.LOW, "Low: a detail is off"),
+        (Severity.MEDIUM, "Medium: I would not do this"),
+        (Severity.HIGH, "High: this should be stopped"),
     )
     grave = Severity.values
-    own = grave.index(request.severity)
+    own = grave.index(reading.request.severity)
     return tuple(
-        (value.value, words, then) for value, words, then in choices if grave.index(value) >= own
+        (value.value, words, _after_a_no(reading, value))
+        for value, words in choices
+        if grave.index(value) >= own
     )
+
+
+def _after_a_no(reading: Reading, severity: Severity) -> str:
+    """Say what a no of this severity leads to: who is asked next, or that it is final."""
+    request = reading.request
+    nothing = upper_first(nothing_done(request.action_type))
+    if is_final(request.action_type, reading.packet.noes, reading.step):
+        return f"{nothing}. This no is final; the agent may ask again with a new request"
+    cell = ExceptionType.REJECTION, severity, Impact(request.impact)
+    enters = ENTERS_AT[reading.packet.policy.cells[cell].response]
+    level = max(enters, Level(reading.step.level)) if reading.step is not None else enters
+    who = (
+        f"The head of {request.department.name.lower()} is asked"
+        if level >= Level.L3
+        else "An alternate approver is asked"
+    )
+    return f"{who} next, and sees your reason first. Until they say yes, {reading.nothing_done}"
 
 
 def holds(reading: Reading) -> Holds:
@@ -246,6 +262,12 @@ def _holds_pending(reading: Reading, own: Decision | None) -> Holds:
     step = reading.step
     until = f" until {reading.at(step.due_at)}" if step is not None and step.due_at else ""
     waits = f"It waits for {who}{until}." if who else "Nobody is asked at this moment."
+    if own is not None and own.verdict == Verdict.REJECT:
+        return Holds(
+            "info",
+            f"You rejected this at {reading.at_seconds(own.at)}.",
+            f"Your no stands unless somebody with your authority says yes. {waits}",
+        )
     if own is not None:
         missing = reading.request.quorum - reading.packet.history.approvals
         more = (

@@ -65,12 +65,12 @@ def chain(reading: Reading) -> tuple[Entry, ...]:
     first = reading.first_step
     if first is None:
         add(0, Entry(request.submitted_at, f"{request.agent.name} asked for this"))
-    # At one instant: what failed comes after the approval that it followed.
+    # At one instant: what failed, and who is asked after a no, comes after what it followed.
     for case in reading.packet.cases:
-        after = case.exception == ExceptionType.SYSTEM_FAILURE
+        after = case.exception in (ExceptionType.SYSTEM_FAILURE, ExceptionType.REJECTION)
         add(10 + AFTER_DECISIONS * after, _case_entry(reading, case))
     for n, step in enumerate(reading.packet.steps):
-        after = step.path in (Path.SYSTEM_FAILURE, Path.UNDO)
+        after = step.path in (Path.SYSTEM_FAILURE, Path.UNDO, Path.REJECTION)
         rank = 20 + n + AFTER_DECISIONS * after
         add(rank, _step_entry(reading, step, is_first=step is first))
         for entry in _later_asks(reading, step):
@@ -271,6 +271,12 @@ def _end_entry(reading: Reading) -> Entry | None:
             request.ended_at, "Nobody decided: closed as expired",
             f"{nothing} Silence never approves.", is_bad=True,
         )  # fmt: skip
+    if request.state == S.REJECTED and all(
+        each.at != request.ended_at for each in reading.packet.noes
+    ):
+        return Entry(
+            request.ended_at, "Nobody said otherwise: closed as rejected", nothing, is_bad=True
+        )
     if request.state == S.REJECTED:
         return Entry(request.ended_at, "Closed as rejected", nothing, is_bad=True)
     if request.state == S.WITHDRAWN:

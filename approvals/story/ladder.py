@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from approvals.models import ActionRequest, Ask, Step
-from approvals.story.ahead import DRAWN, why_no_bypass
+from approvals.story.ahead import drawn_path, why_no_bypass
 from approvals.story.reading import Reading
 from approvals.story.shapes import Ahead, Rung
 from approvals.story.silence import passed_on
 from approvals.story.states import ended_word
 from approvals.story.words import did, listed, so_often, the, upper_first
 from governance import wording
-from governance.vocabulary import Level, Verdict
+from governance.vocabulary import Level, Path, Verdict
 
 S = ActionRequest.State
 
 
 def rungs(reading: Reading) -> tuple[Rung, ...]:
     """Return every rung of the drawn ladder, lowest first, and the end."""
-    by_level = {Level(step.level): step for step in reading.packet.steps if step.path in DRAWN}
+    path = drawn_path(reading.packet)
+    drawn = (Path.APPROVAL, path)
+    by_level = {Level(step.level): step for step in reading.packet.steps if step.path in drawn}
     ahead = {rung.level: rung for rung in reading.ahead}
     found = []
     for level in Level:
@@ -28,6 +30,10 @@ def rungs(reading: Reading) -> tuple[Rung, ...]:
             found.append(_rung_of(reading, step))
         elif level in ahead:
             found.append(_rung_not_reached(reading, ahead[level]))
+        elif path == Path.REJECTION and level == Level.L1:
+            found.append(_shut(level, "Left out", "After a no the same people are not asked again"))
+        elif path == Path.REJECTION and level == Level.L4:
+            found.append(_shut(level, "Never", "A no is never bypassed"))
         elif level == Level.L4 and not reading.request.action_type.is_critical:
             found.append(_shut(level, "Not open", why_no_bypass(reading.request.action_type)))
         else:
@@ -37,7 +43,8 @@ def rungs(reading: Reading) -> tuple[Rung, ...]:
 
 def rungs_words(reading: Reading) -> str:
     """Say which policy drew the ladder, the zone of its times, and when it ends at worst."""
-    parts = [f"Timeout path, policy {reading.packet.policy.number}"]
+    path = wording.SIGNS[drawn_path(reading.packet)].word
+    parts = [f"{path} path, policy {reading.packet.policy.number}"]
     parts.append(f"all times {wording.zone_word(reading.now, reading.zone)}")
     if reading.ends_at is not None:
         parts.append(f"worst case ends {reading.at(reading.ends_at)}")
@@ -110,13 +117,14 @@ def _shut(level: Level, who: str, end: str) -> Rung:
 def _end_rung(reading: Reading) -> Rung:
     request = reading.request
     nothing = upper_first(reading.nothing_done)
+    after_a_no = drawn_path(reading.packet) == Path.REJECTION
     if request.state == S.PENDING:
         return Rung(
             "end",
             "End",
             "circle-dashed",
-            "Closed as expired",
-            f"{nothing}; silence never approves",
+            f"Closed as {'rejected' if after_a_no else 'expired'}",
+            f"{nothing}; {'the no stands' if after_a_no else 'silence never approves'}",
             reading.ends_at,
         )
     if request.state == S.APPROVED:

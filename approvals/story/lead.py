@@ -13,6 +13,7 @@ from governance.models import Person
 from governance.vocabulary import ExceptionType, Level, Path, Verdict
 
 S = ActionRequest.State
+NOTE_SHOWN = 600  # characters of an objection; the chain has all of it
 
 
 def lead(reading: Reading) -> str:
@@ -40,6 +41,9 @@ def _how_it_went(reading: Reading) -> str:
         if not who:
             return silence
         are = "are" if who.startswith("you") or " and " in who else "is"
+        if reading.step.path == Path.REJECTION:
+            role = "as alternate" if reading.step.level == Level.L2 else "as management"
+            return f"{_noes(reading)} {upper_first(who)} {are} asked {role}."
         if not silence:
             return f"{upper_first(who)} {are} the first asked."
         if reading.step.level == Level.L1 and reading.step.path == Path.TIMEOUT:
@@ -49,6 +53,8 @@ def _how_it_went(reading: Reading) -> str:
         )
         return f"{silence}, so {who} {are} asked{role}."
     last = reading.packet.decisions[-1] if reading.packet.decisions else None
+    if request.state == S.REJECTED and last is not None and request.ended_at != last.at:
+        return f"{_noes(reading)} Nobody said otherwise, so it was closed at {reading.at(request.ended_at or last.at)}."
     if request.state in (S.APPROVED, S.REJECTED) and last is not None:
         who = the([last.person], reading.reader)
         words = f"{upper_first(who)} {did(last)} it at {reading.at(last.at)}."
@@ -125,6 +131,18 @@ def _asked_now(reading: Reading) -> str:
     return f" {upper_first(who)} {are} asked."
 
 
+def _noes(reading: Reading) -> str:
+    """Say who said no, when, and in their own words, before anything else."""
+    said = []
+    for no in reading.packet.noes:
+        note = wording.plain(no.note, NOTE_SHOWN)
+        words = f": “{note}”" if note else ", without a note."
+        said.append(
+            f"{upper_first(the([no.person], reading.reader))} said no at {reading.at(no.at)}{words}"
+        )
+    return " ".join(said)
+
+
 def _silence(reading: Reading) -> str:
     """Say who did not answer before, without a full stop: "The Finance Manager was asked at …"."""
     asked: dict[tuple[int, ...], list[Step]] = {}
@@ -157,6 +175,10 @@ def silent_before(reading: Reading) -> list[str]:
     step = reading.step
     if step is None:
         return []
+    if step.path == Path.REJECTION and reading.packet.noes:
+        last = reading.packet.noes[-1]
+        who = "you" if last.person_id == reading.reader.pk else str(last.person)
+        return [f"{who} said no at {reading.at(last.at)}"]
     if step.path == Path.TIMEOUT and step.level == Level.L1:
         first = reading.first_step
         if first is not None and reading.mine is not None and first.state == Step.State.EXPIRED:

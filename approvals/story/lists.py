@@ -14,7 +14,7 @@ from approvals.story.states import ended_word
 from approvals.story.words import begin_within, did, the
 from governance import wording
 from governance.models import Person
-from governance.vocabulary import Path
+from governance.vocabulary import Path, Verdict
 
 S = ActionRequest.State
 
@@ -46,6 +46,8 @@ def became(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> st
         return f"{who} {did(last)} it at {reading.at(last.at)}"
     if packet.asked:
         own = next((each for each in packet.decisions if each.person_id == reader.pk), None)
+        if own is not None and own.verdict == Verdict.REJECT:
+            return f"You rejected it at {reading.at(own.at)}; {waits_for(packet, reader=reader)} is asked"
         if own is not None:
             return f"You {did(own)} it at {reading.at(own.at)}; more signatures are needed"
         return f"Passed on to {waits_for(packet, reader=reader)}"

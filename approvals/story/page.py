@@ -28,6 +28,12 @@ LEVEL_WORDS = {
     Level.L3: "Management",
     Level.L4: "Emergency bypass",
 }
+OTHERWISE = {
+    (Path.SYSTEM_FAILURE, Level.L2): "On call",
+    (Path.UNDO, Level.L2): "On call",
+    (Path.REJECTION, Level.L2): "Alternate approver",
+    (Path.REJECTION, Level.L3): "Department head",
+}
 
 
 def tell(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> Story:
@@ -85,7 +91,7 @@ def tell(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> Stor
             f" of {wording.money(request.amount, request.currency)}" if request.amount else ""
         ),
         nothing_done=reading.nothing_done,
-        severities=aside.severities(request),
+        severities=aside.severities(reading),
         undo=action.reversal_words,
         undo_how=_undo_how(action),
         undo_limits=(
@@ -102,8 +108,7 @@ def _level_word(step: Step) -> str:
     path, level = Path(step.path), Level(step.level)
     if (path, level) in ladder.AUTOMATIC:
         return "Tried again"
-    on_call = path in (Path.SYSTEM_FAILURE, Path.UNDO) and level == Level.L2
-    return "On call" if on_call else LEVEL_WORDS[level]
+    return OTHERWISE.get((path, level), LEVEL_WORDS[level])
 
 
 def _undo_how(action: ActionType) -> str:

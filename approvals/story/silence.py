@@ -30,14 +30,15 @@ def nothing(reading: Reading) -> tuple[str, ...]:
         return _how_it_ends(reading)
     opening = [rung for rung in reading.ahead if rung.opens]
     end = reading.at(reading.ends_at)
+    closes = "the no stands" if step.path == Path.REJECTION else "it closes"
     if not opening:
-        return (f"it closes at {end} and {reading.nothing_done}.",)
+        return (f"{closes} at {end} and {reading.nothing_done}.",)
     said = []
     for n, rung in enumerate(opening[:2]):
         who = _who_next(reading, rung)
         when = reading.at(rung.since)
         said.append(f"{who} at {when}." if n == 0 else f"Then {who} at {when}.")
-    said.append(f"If nobody decides by {end}, it closes and {reading.nothing_done}.")
+    said.append(f"If nobody decides by {end}, {closes} and {reading.nothing_done}.")
     return tuple(said)
 
 

@@ -58,6 +58,12 @@ def answer(request, person, verdict="approve", *, now, **over):
     )
 
 
+def make_the_first_no_final(company):
+    """Have a no end the request: for tests that are about an end, not about the rejection path."""
+    company.vendor_payment.first_no_is_final = True
+    company.vendor_payment.save()
+
+
 def chain_kinds(request):
     return list(
         AuditEvent.objects.filter(chain=request.ref).order_by("seq").values_list("kind", flat=True)

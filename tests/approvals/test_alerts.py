@@ -12,7 +12,7 @@ from approvals.models import Alert, Notice
 from approvals.services.alerts import acknowledge, close_alert, raise_alert
 from approvals.sweeps import tell_of_alerts
 from governance.errors import NotYours
-from tests.approvals.asking import answer, ask_for_payment
+from tests.approvals.asking import answer, ask_for_payment, make_the_first_no_final
 from tests.factories import MONDAY_9AM, ContactChannelFactory, PersonFactory, RoleFactory
 
 pytestmark = pytest.mark.django_db
@@ -113,7 +113,7 @@ def test_only_operators_look_after_alerts(company):
 
 def test_what_cannot_be_undone_cannot_be_approved_yet_but_can_be_refused(company):
     company.vendor_payment.reversal = "none"
-    company.vendor_payment.save()
+    make_the_first_no_final(company)
     request = ask_for_payment(company)
 
     with pytest.raises(Exception, match="cannot be undone"):

@@ -16,7 +16,7 @@ from django.urls import reverse
 from approvals.models import ActionRequest, Alert, Ask, Notice, Resource, Step
 from governance import clock
 from governance.models import AgentCredential, AuditEvent
-from tests.approvals.asking import body
+from tests.approvals.asking import body, make_the_first_no_final
 from tests.factories import ActionTypeFactory, AgentFactory, DepartmentFactory, PersonFactory
 
 pytestmark = pytest.mark.django_db
@@ -599,6 +599,7 @@ class TestWithdrawal:
         assert not Ask.objects.filter(due_at__isnull=False).exists()
 
     def test_what_has_ended_otherwise_cannot_be_withdrawn(self, company, agent, client):
+        make_the_first_no_final(company)
         ref = post(agent, body(company)).json()["ref"]
         client.force_login(company.finance_manager)
         digest = ActionRequest.objects.get().digest

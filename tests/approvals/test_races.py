@@ -17,7 +17,13 @@ from governance.errors import AlreadyDecided, DuplicateEffect, NotNow, Refused, 
 from governance.models import AuditEvent
 from governance.tables import policy
 from governance.verify import findings
-from tests.approvals.asking import answer, ask_for_payment, body, credential_of
+from tests.approvals.asking import (
+    answer,
+    ask_for_payment,
+    body,
+    credential_of,
+    make_the_first_no_final,
+)
 from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
@@ -205,6 +211,7 @@ def test_who_is_asked_again_while_they_answer_has_answered_once(company, race, _
 
 @pytest.mark.parametrize("_round", range(5))
 def test_a_withdrawal_and_a_decision_at_once_are_one_of_the_two(company, race, _round):
+    make_the_first_no_final(company)
     request = ask_for_payment(company)
     now = MONDAY_9AM + M
 

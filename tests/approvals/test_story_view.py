@@ -12,10 +12,17 @@ from approvals import story
 from approvals.models import ENDED, ActionRequest, Ask
 from approvals.models.request import WITH_KEY
 from approvals.packets import packet_of
-from tests.approvals.asking import another_delegate, answer, ask_for_payment
+from governance.tables import policy
+from tests.approvals.asking import (
+    another_delegate,
+    answer,
+    ask_for_payment,
+    make_the_first_no_final,
+)
 from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
+    AppointmentFactory,
     NoticeFactory,
     OrderFactory,
     PersonFactory,
@@ -198,6 +205,7 @@ def test_delivery_pings_and_looks_are_said_of_each_ask(company, timeline):
 
 
 def test_a_no_is_marked_and_quoted(company, timeline):
+    make_the_first_no_final(company)
     request = ask_for_payment(company)
     timeline.advance(minutes=1)
     answer(
@@ -428,3 +436,101 @@ def test_a_stranger_to_the_request_is_told_whose_it_is(company, timeline):
     assert found.state_words == "With the Finance Manager"
     assert found.holds.lead == "You are not asked to decide this."
     assert found.nothing_head == "If nobody answers,"
+
+
+# --- After a no ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def after_a_no(company, timeline):
+    """The Finance Manager said no at low severity; the Senior Accountant is asked."""
+    AppointmentFactory(
+        version=company.policy,
+        office="department_head",
+        scope="accounts-payable",
+        person=company.controller,
+    )
+    policy.cache_clear()
+    request = ask_for_payment(company)
+    timeline.advance(minutes=1)
+    answer(
+        request, company.finance_manager, "reject", now=timeline.now,
+        note="Paid twice in January.", severity="low",
+    )  # fmt: skip
+    return request
+
+
+def test_whoever_is_asked_after_a_no_reads_it_first(company, timeline, after_a_no):
+    found = told(after_a_no, company.senior_accountant, timeline.now)
+
+    assert found.lead == (
+        "ap-agent asks for this in accounts payable. The Finance Manager said no at 09:01:"
+        " “Paid twice in January.” You are asked as alternate."
+    )
+    assert (found.path, found.level_word) == ("rejection", "Alternate approver")
+    assert [plain(line) for line in found.nothing] == [
+        "the Controller is asked at 11:01.",
+        "If nobody decides by 15:01, the no stands and nothing is paid.",
+    ]
+    assert found.can_decide
+
+
+def test_the_ladder_after_a_no_is_the_one_of_rejections(company, timeline, after_a_no):
+    found = told(after_a_no, company.senior_accountant, timeline.now)
+
+    assert rungs(found) == [
+        ("L0", "past", "Finance Manager"),
+        ("L1", "shut", "Left out"),
+        ("L2", "here", "You, Senior Accountant"),
+        ("L3", "next", "Controller"),
+        ("L4", "shut", "Not open"),
+        ("End", "end", "Closed as rejected"),
+    ]
+    assert found.rungs_words.startswith("Rejection path, policy 1")
+
+
+def test_whoever_said_no_reads_what_became_of_it(company, timeline, after_a_no):
+    found = told(after_a_no, company.finance_manager, timeline.now)
+
+    assert found.holds.lead == "You rejected this at 09:01:00."
+    assert plain(found.holds.text) == (
+        "Your no stands unless somebody with your authority says yes."
+        " It waits for the Senior Accountant until 11:01."
+    )
+
+
+def test_the_choices_of_a_no_say_who_is_asked_next(company, timeline):
+    request = ask_for_payment(company)
+
+    choices = told(request, company.finance_manager, timeline.now).severities
+
+    assert [then.partition(" next,")[0] for _, _, then in choices] == [
+        "An alternate approver is asked",
+        "An alternate approver is asked",
+        "The head of accounts payable is asked",
+    ]
+
+
+def test_the_choices_of_a_second_no_say_that_it_is_final(company, timeline, after_a_no):
+    choices = told(after_a_no, company.senior_accountant, timeline.now).severities
+
+    assert all("This no is final" in then for _, _, then in choices)
+
+
+def test_a_no_that_nobody_answers_is_told_as_one_that_stands(company, timeline, after_a_no):
+    timeline.advance(hours=7)
+
+    found = told(after_a_no, company.cfo, timeline.now)
+
+    assert found.chain[-1].title == "Nobody said otherwise: closed as rejected"
+    assert found.lead.endswith("Nobody said otherwise, so it was closed at 15:01.")
+
+
+def test_the_chain_tells_the_no_before_the_case_it_opened(company, timeline, after_a_no):
+    titles = [entry.title for entry in told(after_a_no, company.cfo, timeline.now).chain]
+
+    assert titles[-3:] == [
+        "Finance Manager rejected (L0)",
+        "A rejection case was opened",
+        "Senior Accountant was asked (L2)",
+    ]

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.routing import (
+    NOBODY_NAMED,
     Candidate,
     Channel,
     History,
+    Limit,
+    Offices,
     Passed,
     People,
     Row,
@@ -100,7 +103,7 @@ def but(people, pk, **changes):
     return People({**people.by_pk, pk: replace(people.by_pk[pk], **changes)}, people.holders)
 
 
-def ask(path, level, *, people=COMPANY, row=None, about=None, **history):
+def ask(path, level, *, people=COMPANY, row=None, about=None, offices=NOBODY_NAMED, **history):
     return route(
         path,
         level,
@@ -110,6 +113,7 @@ def ask(path, level, *, people=COMPANY, row=None, about=None, **history):
         history=History(**history),
         now=MONDAY_9AM,
         policy=7,
+        offices=offices,
     )
 
 
@@ -604,14 +608,63 @@ def test_a_rung_whose_people_nobody_names_yet_is_a_defect_and_not_an_empty_answe
         ask(Path.CONFLICT, Level.L2)
 
 
+# --- After a no -------------------------------------------------------------------------------
+
+
+def after_a_no(level, **given):
+    return ask(Path.REJECTION, level, deciders=frozenset({FINANCE_MANAGER}), **given)
+
+
+def test_after_a_no_the_delegates_are_asked_and_say_as_what():
+    found = after_a_no(Level.L2)
+
+    assert asked(found) == asked(delegates())
+    assert found.asked[0].why.startswith("first delegate for ")
+
+
+def test_after_a_no_nobody_below_its_limit_is_asked():
+    least = Limit(Decimal(60_000), "USD")
+
+    found = after_a_no(Level.L3, at_least=least, offices=Offices(head=(CONTROLLER,)))
+    below = after_a_no(Level.L2, at_least=Limit(Decimal(10**9), "USD"))
+
+    assert asked(found) == [CONTROLLER]
+    assert asked(below) == []
+    assert {code for _, code in passed(below)} <= {Why.LIMIT, Why.DECIDED}
+
+
+def test_another_currencys_limit_counts_as_none_after_a_no():
+    found = after_a_no(Level.L2, at_least=Limit(Decimal(1), "EUR"))
+
+    assert asked(found) == []
+    assert all(
+        "has no limit in EUR" in each.why for each in found.passed_over if each.code == Why.LIMIT
+    )
+
+
+def test_at_l3_the_head_is_asked_and_then_whoever_is_above():
+    there = Offices(head=(CONTROLLER,))
+    away = but(COMPANY, CONTROLLER, away_until=MONDAY_9AM + timedelta(hours=1))
+
+    assert asked(after_a_no(Level.L3, offices=there)) == [CONTROLLER]
+    found = after_a_no(Level.L3, offices=there, people=away)
+    assert asked(found) == [CFO]
+    assert "who heads " in found.asked[0].why
+
+
+def test_where_no_head_is_named_nobody_is_asked():
+    assert not after_a_no(Level.L3).opens
+
+
 # --- Whatever the company looks like ----------------------------------------------------------
 
 PKS = st.integers(1, 8)
+LIMITS = st.integers(0, 30_000).map(Decimal)
 CANDIDATES = st.builds(
     person,
     PKS,
     enabled=st.booleans(),
-    limit=st.one_of(st.none(), st.integers(0, 30_000).map(Decimal)),
+    limit=st.one_of(st.none(), LIMITS),
     limit_currency=st.sampled_from(["USD", "EUR"]),
     manager=st.one_of(st.none(), PKS),
     away_until=st.sampled_from([None, None, MONDAY_9AM + timedelta(hours=1)]),
@@ -640,9 +693,11 @@ def routings(draw):
         on_behalf_of=draw(st.one_of(st.none(), PKS)),
     )
     spent = draw(st.sets(PKS, max_size=3))
+    offices = Offices(head=tuple(draw(st.lists(PKS, unique=True, max_size=1))))
     history = {
         "deciders": frozenset(draw(st.sets(PKS, max_size=3))),
         "approvals": draw(st.integers(0, 4)),
+        "at_least": draw(st.one_of(st.none(), st.builds(Limit, LIMITS, st.just("USD")))),
         "first_asked": tuple(draw(st.lists(PKS, unique=True, max_size=3))),
         "spent": {pk: Passed(pk, Why.AWAY, "is away") for pk in spent},
     }
@@ -653,22 +708,24 @@ def routings(draw):
                 (Path.TIMEOUT, Level.L1),
                 (Path.TIMEOUT, Level.L2),
                 (Path.TIMEOUT, Level.L3),
+                (Path.REJECTION, Level.L2),
+                (Path.REJECTION, Level.L3),
             ]
         )
     )
-    return rung, people, row, about, history
+    return rung, people, row, about, history, offices
 
 
 @given(routings())
 def test_nobody_is_asked_who_may_not_decide_and_nobody_is_asked_in_part(drawn):
-    rung, people, row, about, history = drawn
+    rung, people, row, about, history, offices = drawn
 
-    found = ask(*rung, people=people, row=row, about=about, **history)
+    found = ask(*rung, people=people, row=row, about=about, offices=offices, **history)
 
     chosen, over = asked(found), [each.person for each in found.passed_over]
     for pk in chosen:
         assert (
-            hindrance(people.by_pk[pk], subject=about, deciders=history["deciders"], now=MONDAY_9AM)
+            hindrance(people.by_pk[pk], subject=about, history=History(**history), now=MONDAY_9AM)
             is None
         )
     assert found.needed == max(row.quorum - history["approvals"], 1)
@@ -680,9 +737,9 @@ def test_nobody_is_asked_who_may_not_decide_and_nobody_is_asked_in_part(drawn):
 
 @given(routings())
 def test_nobody_reachable_is_left_aside_for_somebody_unreachable(drawn):
-    rung, people, row, about, history = drawn
+    rung, people, row, about, history, offices = drawn
 
-    found = ask(*rung, people=people, row=row, about=about, **history)
+    found = ask(*rung, people=people, row=row, about=about, offices=offices, **history)
 
     gave_way = [each.person for each in found.passed_over if each.code == Why.UNREACHABLE]
     if not all(each.reachable for each in found.asked):
@@ -691,7 +748,7 @@ def test_nobody_reachable_is_left_aside_for_somebody_unreachable(drawn):
             pk
             for pk in others
             if hindrance(
-                people.by_pk[pk], subject=about, deciders=history["deciders"], now=MONDAY_9AM
+                people.by_pk[pk], subject=about, history=History(**history), now=MONDAY_9AM
             )
             is None
         }

@@ -1,0 +1,57 @@
+"""A no, in a real browser: its severity is chosen, somebody else is asked and reads it first."""
+
+from __future__ import annotations
+
+import pytest
+
+from approvals.models import Case
+from governance import clock
+from governance.tables import policy
+from tests.approvals.asking import ask_for_payment
+from tests.browser.test_pages import WIDTHS, sideways
+from tests.factories import AppointmentFactory
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def request_(live_server, company):
+    AppointmentFactory(
+        version=company.policy,
+        office="department_head",
+        scope="accounts-payable",
+        person=company.controller,
+    )
+    policy.cache_clear()
+    return ask_for_payment(company, now=clock.now())
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_no_goes_to_the_next_person_who_reads_it_first(
+    new_page, company, request_, axe, width, dark
+):
+    page = new_page(width=width, dark=dark, person=company.finance_manager)
+    page.goto(f"/requests/{request_.ref}/?verdict=reject")
+    page.check("[name=severity][value=medium]")
+    page.fill("#note", "Not a preferred vendor.")
+    assert page.locator("text=An alternate approver is asked next").first.is_visible()
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+
+    page.click("button:text-is('Reject the payment')")
+    page.wait_for_selector("text=You rejected this")
+
+    assert page.locator("text=It waits for the Senior Accountant until").first.is_visible()
+    case = Case.objects.get()
+    assert (case.exception, case.severity, case.state) == ("rejection", "medium", "open")
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+
+    other = new_page(width=width, dark=dark, person=company.senior_accountant)
+    other.goto("/inbox/")
+    other.wait_for_selector("text=Finance Manager said no")
+    assert (sideways(other) <= 0, axe(other)) == (True, [])
+    other.goto(f"/requests/{request_.ref}/")
+    lead = other.locator("#lead").inner_text()
+    assert "said no at" in lead
+    assert "“Not a preferred vendor.”" in lead
+    assert (sideways(other) <= 0, axe(other)) == (True, [])
