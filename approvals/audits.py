@@ -243,6 +243,7 @@ def run(*, now: datetime, outside: bool = True) -> list[Finding]:
         outside: with those that call targets.
     """
     for name, audit in all_audits(outside=outside).items():
+        whole = True
         try:
             found = list(audit(now))
         except (TypeError, ValueError, LookupError, ArithmeticError) as problem:
@@ -251,14 +252,16 @@ def run(*, now: datetime, outside: bool = True) -> list[Finding]:
                     "failed", f"The audit {name} itself failed: {type(problem).__name__}: {problem}"
                 )
             ]
-        _bring_up_to_date(name, found, now)
+            whole = False
+        _bring_up_to_date(name, found, now, whole=whole)
     standing = list(Finding.objects.filter(cleared_at__isnull=True).order_by("pk"))
     beat("audit", now=now, findings=len(standing))
     return standing
 
 
 @transaction.atomic
-def _bring_up_to_date(audit: str, found: list[Found], now: datetime) -> None:
+def _bring_up_to_date(audit: str, found: list[Found], now: datetime, *, whole: bool) -> None:
+    """Open what was found, and clear what was not, unless the audit did not come to its end."""
     standing = {
         finding.key: finding
         for finding in Finding.objects.select_for_update().filter(
@@ -284,7 +287,7 @@ def _bring_up_to_date(audit: str, found: list[Found], now: datetime) -> None:
             Chain.SYSTEM, "finding.opened", audit=audit, key=each.key, text=each.text[:300]
         )
     for key, finding in standing.items():
-        if key not in keys:
+        if whole and key not in keys:
             finding.cleared_at = now
             finding.save(update_fields=["cleared_at"])
             close_alert(kind=f"audit.{audit}", key=key, now=now)

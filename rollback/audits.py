@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from django.db.models import Q
@@ -88,9 +88,11 @@ def effects_without_a_checkpoint(now: datetime) -> Iterator[Found]:
         answered.add(_key(unit))
         if found is not None:
             yield found
-    for key, finding in standing.items():
-        if key not in answered:
-            yield Found(key, finding.text, finding.request_id)
+    unsettled = Unit.objects.filter(audited_at__isnull=True).values_list("pk", flat=True)
+    open_still = {f"{UNIT}{pk}" for pk in unsettled.filter(pk__in=_units_of(standing))}
+    for key in standing.keys() - answered:
+        if key in open_still:
+            yield Found(key, standing[key].text, standing[key].request_id)
 
 
 def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found | None]]:
@@ -115,7 +117,7 @@ def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found |
         if not connector.gives.lookup:
             own.update(audited_at=now)  # nobody can be asked
             continue
-        suspected = [int(key.removeprefix(UNIT)) for key in suspects if key.startswith(UNIT)]
+        suspected = _units_of(suspects)
         fresh = own.exclude(pk__in=suspected).order_by("pk")[:AT_ONCE]
         for unit in [*fresh, *own.filter(pk__in=suspected).order_by("?")[:AT_ONCE]]:
             if time.monotonic() > until:
@@ -136,6 +138,11 @@ def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found |
             else:
                 Unit.objects.filter(pk=unit.pk).update(audited_at=now)
                 yield unit, None
+
+
+def _units_of(keys: Iterable[str]) -> list[int]:
+    """Return the primary keys of the units that findings are about."""
+    return [int(key.removeprefix(UNIT)) for key in keys if key.startswith(UNIT)]
 
 
 def _key(unit: Unit) -> str:

@@ -30,7 +30,7 @@ NAMES_SHOWN = 5
 TOLD = {
     "approved": "It was approved.",
     "rejected": "It was rejected. Nothing is carried out.",
-    "rejected_in_silence": "Somebody said no, and nobody asked after that decided. Nothing is carried out.",
+    "rejected_in_silence": "Somebody said no, and too few of those asked after that said yes. Nothing is carried out.",
     "expired": "Nobody decided in time, so it ended. Nothing is carried out.",
     "lapsed": "It was approved and did not begin in time, so it ended. Nothing is carried out.",
     "failed": "The target did not take it in time, so it ended. Nothing was done.",

@@ -228,7 +228,7 @@ def _say_no(climb: Climb, step: Step, decision: Decision) -> None:
         each for each in climb.decisions if each.verdict == Verdict.REJECT and each is not decision
     ]
     if is_final(climb.request.action_type, before, step):
-        endings.reject(climb, "rejected")
+        endings.reject(climb, "rejected", by=decision.person_id)
     else:
         climb.object(decision, Level(step.level))
 
@@ -248,11 +248,11 @@ def _wait_for_more(climb: Climb, actor: Person) -> None:
 
 
 def _tell(climb: Climb, what: str) -> None:
-    """Tell the agent, and everyone who was asked before and did not decide."""
-    deciders = {each.person_id for each in climb.decisions}
+    """Tell the agent, and everyone who was asked before and did not approve: whoever said no among them."""
+    approvers = {each.person_id for each in climb.decisions if each.verdict == Verdict.APPROVE}
     notifying.told(
         climb.writes,
-        climb.everybody_asked - deciders,
+        climb.everybody_asked - approvers,
         climb.request,
         climb.people,
         what=what,

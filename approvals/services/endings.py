@@ -51,16 +51,17 @@ def expire(climb: Climb, reason: str) -> None:
     climb.writes.alerts.append(alert(request, now=climb.now))
 
 
-def reject(climb: Climb, what: str) -> None:
+def reject(climb: Climb, what: str, *, by: int | None = None) -> None:
     """Somebody said no, and nobody may say otherwise any more.
 
     Args:
         what: how people are told, a key of `approvals.channels.words.TOLD`.
+        by: whose no ends it, if one does; they know.
     """
     climb.request.reject(now=climb.now)
     climb.act.record(climb.request, "request.rejected", how=what)
     climb.resolve_case(Case.Outcome.REJECTED)
-    _tell(climb, what)
+    _tell(climb, what, but=by)
 
 
 def complete(climb: Climb) -> None:
@@ -91,12 +92,13 @@ def undo(climb: Climb, *, reason: str, order: Order | None = None) -> None:
         order = _standing_order(climb)
     climb.close_step(answered=False)
     request.roll_back()
+    begins = max(climb.now, not_before or climb.now)
     if request.lease_until is not None and request.lease_until > climb.now:
-        request.next_attempt_at = request.lease_until  # a call may be under way: its answer first
+        begins = max(begins, request.lease_until)  # a call may be under way: its answer first
     else:
         request.let_go()
-        request.next_attempt_at = max(climb.now, not_before or climb.now)
-    request.run_deadline = climb.now + ladder.UNDO_WITHIN
+    request.next_attempt_at = begins
+    request.run_deadline = begins + ladder.UNDO_WITHIN
     climb.act.record(request, "request.rolling_back", reason=reason)
     if order is None:
         climb.writes.orders.append(
@@ -169,10 +171,10 @@ def strand(climb: Climb) -> None:
     _tell(climb, "stranded")
 
 
-def _tell(climb: Climb, what: str) -> None:
+def _tell(climb: Climb, what: str, *, but: int | None = None) -> None:
     """Tell everybody who was asked, decided or signed an order, and the agent."""
     deciders = {each.person_id for each in climb.decisions}
-    people = climb.everybody_asked | deciders | climb.signers
+    people = (climb.everybody_asked | deciders | climb.signers) - {but}
     notifying.told(climb.writes, people, climb.request, climb.people, what=what, now=climb.now)
     notifying.state_changed(climb.writes, climb.request, now=climb.now)
 

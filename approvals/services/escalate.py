@@ -174,7 +174,14 @@ class Climb:
         rung = ladder.first_rung(path, at_least=max(rung or level, level))
         self._climb(path, rung, since=self.now, began=Step.Began.OPENED)
 
-    def fail(self, reason: str, *, facts: dict[str, Any], retry_at: datetime | None = None) -> None:
+    def fail(
+        self,
+        reason: str,
+        *,
+        facts: dict[str, Any],
+        retry_at: datetime | None = None,
+        asked: bool = False,
+    ) -> None:
         """What was to be done failed: open the case, or go on with the one that is open.
 
         Every attempt within L1's window belongs to its step.
@@ -184,6 +191,7 @@ class Climb:
             facts: JSON, for the case and the record.
             retry_at: when to try again. None: trying again would give the same
                 answer, so that the automatic rung is left at once.
+            asked: it is the target that wants to be left alone until then.
         """
         request = self.request
         if request.state != ActionRequest.State.TROUBLED:
@@ -209,10 +217,10 @@ class Climb:
                 why="trying again would give the same answer",
             )  # fmt: skip
             self._leave(Path(step.path), Level(step.level), since=self.now, absent=True)
-        else:
-            # Past the step's clock, which then comes first, it still says when the target wants to
-            # be asked again.
+        elif asked or (step.due_at is not None and retry_at < step.due_at):
             request.next_attempt_at = retry_at
+        else:
+            request.next_attempt_at = None  # the step's clock comes first
 
     def ask_about_undo(self, reason: str) -> None:
         """It could not be undone by itself: whoever is on call is asked, on the path `undo`."""

@@ -35,6 +35,7 @@ from governance.vocabulary import Chain, Impact, Scope, Severity
 from governance.wake import wake_clock
 
 Choice = TypeVar("Choice", Severity, Impact)
+VERSIONS_TRIED = 3  # of an action type that goes into production while it is asked for
 ONE_LIVE_EFFECT = ("request_one_live_effect", "approvals_actionrequest.business_key")
 
 
@@ -94,6 +95,8 @@ def submit(
             agent=credential.agent, idempotency_key=idempotency_key
         ).first()
         if first is None:
+            if isinstance(problem, NoRoute) and policy is not None:
+                _alert_no_route(asked, problem.detail, now)
             if isinstance(problem, IntegrityError):
                 found = _look_up(asked.action, asked.department)
                 _refuse_duplicate(problem, _draft(credential, policy, asked, found, now))
@@ -121,18 +124,18 @@ def _take(
     That is looked at in the trip that stores it. Where it is not so any more, or
     where by that version it would be refused, it is looked up afresh.
     """
-    known = _lately(asked.action, asked.department)
-    try:
-        draft = _draft(credential, policy, asked, known, now)
-        return _store(draft, idempotency_key=key, body_hash=hashed, now=now)
-    except Outdated:
-        _lately.cache_clear()
-    except Refused:
-        if _look_up(asked.action, asked.department) == known:
-            raise
-        _lately.cache_clear()
-    draft = _draft(credential, policy, asked, _lately(asked.action, asked.department), now)
-    return _store(draft, idempotency_key=key, body_hash=hashed, now=now)
+    for _ in range(VERSIONS_TRIED):
+        known = _lately(asked.action, asked.department)
+        try:
+            draft = _draft(credential, policy, asked, known, now)
+            return _store(draft, idempotency_key=key, body_hash=hashed, now=now)
+        except Outdated:
+            _lately.cache_clear()
+        except Refused:
+            if _look_up(asked.action, asked.department) == known:
+                raise
+            _lately.cache_clear()
+    raise Outdated(f"{asked.action} is in production in another version each time it is looked at")
 
 
 class Outdated(Exception):
@@ -247,7 +250,6 @@ def _draft(
     try:
         row = match(rules.rows.values(), subject)
     except Unroutable as problem:
-        _alert_no_route(asked, str(problem), now)
         raise NoRoute(str(problem)) from problem
     return Draft(
         credential, asked, action, department, money, on_behalf_of,

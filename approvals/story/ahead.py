@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from approvals.packets import Packet
@@ -12,7 +13,7 @@ from approvals.story.words import plural_of
 from governance import ladder
 from governance.decision_tree import ENTERS_AT
 from governance.models import ActionType
-from governance.routing import route
+from governance.routing import Limit, route
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, Severity
 
 # Paths that ask whether it may be done: the first ask, and the ladders above it.
@@ -57,6 +58,41 @@ def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | 
             found.append(rung)
             since += rung.window
     return found, since
+
+
+def after_a_no(packet: Packet, reader: int, severity: Severity, *, now: datetime) -> list[str]:
+    """Return the names of whom a no of this person would have asked next; empty if it would be the last word.
+
+    Args:
+        reader: primary key of whoever may say no on the step that waits.
+    """
+    request, step = packet.request, packet.waiting
+    cell = ExceptionType.REJECTION, severity, Impact(request.impact)
+    enters = ENTERS_AT[packet.policy.cells[cell].response]
+    own = Level(step.level) if step is not None else enters
+    history = packet.history
+    limit = packet.people.by_pk[reader].limit if reader in packet.people.by_pk else None
+    if limit is not None:
+        least = Limit(limit, packet.people.by_pk[reader].limit_currency)
+        history = replace(history, at_least=max(least, history.at_least or least))
+    history = replace(history, deciders=history.deciders | {reader})
+    for level in ladder.rungs(Path.REJECTION):
+        if level < max(enters, own):
+            continue
+        routing = route(
+            Path.REJECTION,
+            level,
+            row=packet.policy.rows[request.matrix_row_id],
+            subject=subject_of(request),
+            people=packet.people,
+            history=history,
+            now=now,
+            policy=packet.policy.number,
+            offices=offices_of(request, packet.policy),
+        )
+        if routing.opens:
+            return [packet.people.by_pk[asked.person].name for asked in routing.asked]
+    return []
 
 
 def _rung_ahead(

@@ -7,6 +7,7 @@ from datetime import datetime
 from approvals.models import ActionRequest, Decision, Step
 from approvals.services.decide import is_final
 from approvals.services.escalate import subject_of
+from approvals.story.ahead import after_a_no
 from approvals.story.reading import Reading
 from approvals.story.shapes import Holds
 from approvals.story.silence import passed_on
@@ -14,17 +15,18 @@ from approvals.story.states import CARRIED_OUT
 from approvals.story.words import (
     begin_within,
     did,
+    listed,
     nothing_done,
     passed_over_because,
     plural_of,
+    so_it_stands,
     the,
     to_you,
     upper_first,
 )
 from governance import wording
-from governance.decision_tree import ENTERS_AT
 from governance.routing import hindrance
-from governance.vocabulary import ExceptionType, Impact, Level, Path, Severity, Verdict
+from governance.vocabulary import Level, Path, Severity, Verdict
 
 S = ActionRequest.State
 
@@ -123,15 +125,15 @@ def _after_a_no(reading: Reading, severity: Severity) -> str:
     nothing = upper_first(nothing_done(request.action_type))
     if is_final(request.action_type, reading.packet.noes, reading.step):
         return f"{nothing}. This no is final; the agent may ask again with a new request"
-    cell = ExceptionType.REJECTION, severity, Impact(request.impact)
-    enters = ENTERS_AT[reading.packet.policy.cells[cell].response]
-    level = max(enters, Level(reading.step.level)) if reading.step is not None else enters
-    who = (
-        f"The head of {request.department.name.lower()} is asked"
-        if level >= Level.L3
-        else "An alternate approver is asked"
+    names = after_a_no(reading.packet, reading.reader.pk, severity, now=reading.now)
+    if not names:
+        return f"{nothing}. Nobody else can be asked, so this no is final"
+    who = listed([f"the {name}" for name in names])
+    are, see, they = ("are", "see", "they say") if len(names) > 1 else ("is", "sees", "they say")
+    return (
+        f"{upper_first(who)} {are} asked next, and {see} your reason first."
+        f" Until {they} yes, {reading.nothing_done}"
     )
-    return f"{who} next, and sees your reason first. Until they say yes, {reading.nothing_done}"
 
 
 def holds(reading: Reading) -> Holds:
@@ -166,6 +168,7 @@ def holds(reading: Reading) -> Holds:
     if request.state == S.PENDING:
         return _holds_pending(reading, own)
     last = reading.packet.decisions[-1] if reading.packet.decisions else None
+    no = reading.packet.noes[-1] if reading.packet.noes else None
     if request.state == S.APPROVED and last is not None:
         return Holds(
             "good",
@@ -174,11 +177,12 @@ def holds(reading: Reading) -> Holds:
         )
     if request.state in CARRIED_OUT or request.end_reason == "target":
         return _holds_underway(reading)
-    if request.state == S.REJECTED and last is not None:
+    if request.state == S.REJECTED and no is not None:
+        stands = f"{so_it_stands(reading.packet)} " if request.ended_at != no.at else ""
         return Holds(
             "bad",
-            f"{upper_first(the([last.person], reading.reader))} rejected this at {reading.at_seconds(last.at)}.",
-            f"It has ended, and {reading.nothing_done}. The agent may ask again with a new request.",
+            f"{upper_first(the([no.person], reading.reader))} rejected this at {reading.at_seconds(no.at)}.",
+            f"{stands}It has ended, and {reading.nothing_done}. The agent may ask again with a new request.",
         )
     if request.state == S.EXPIRED and request.ended_at:
         ended = reading.at_seconds(request.ended_at)

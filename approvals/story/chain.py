@@ -14,6 +14,7 @@ from approvals.story.words import (
     asked_names,
     did,
     passed_over_because,
+    so_it_stands,
     the,
     upper_first,
 )
@@ -274,9 +275,8 @@ def _end_entry(reading: Reading) -> Entry | None:
     if request.state == S.REJECTED and all(
         each.at != request.ended_at for each in reading.packet.noes
     ):
-        return Entry(
-            request.ended_at, "Nobody said otherwise: closed as rejected", nothing, is_bad=True
-        )
+        stands = so_it_stands(reading.packet).removesuffix(".")
+        return Entry(request.ended_at, f"{stands}: closed as rejected", nothing, is_bad=True)
     if request.state == S.REJECTED:
         return Entry(request.ended_at, "Closed as rejected", nothing, is_bad=True)
     if request.state == S.WITHDRAWN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from approvals.models import ActionRequest, Ask, Step
-from approvals.story.ahead import drawn_path, why_no_bypass
+from approvals.story.ahead import ASKING_LEAVE, drawn_path, why_no_bypass
 from approvals.story.reading import Reading
 from approvals.story.shapes import Ahead, Rung
 from approvals.story.silence import passed_on
@@ -20,8 +20,10 @@ S = ActionRequest.State
 def rungs(reading: Reading) -> tuple[Rung, ...]:
     """Return every rung of the drawn ladder, lowest first, and the end."""
     path = drawn_path(reading.packet)
-    drawn = (Path.APPROVAL, path)
-    by_level = {Level(step.level): step for step in reading.packet.steps if step.path in drawn}
+    # Oldest first: of two paths that came to a level, the later one stands there.
+    by_level = {
+        Level(step.level): step for step in reading.packet.steps if step.path in ASKING_LEAVE
+    }
     ahead = {rung.level: rung for rung in reading.ahead}
     found = []
     for level in Level:
@@ -32,6 +34,8 @@ def rungs(reading: Reading) -> tuple[Rung, ...]:
             found.append(_rung_not_reached(reading, ahead[level]))
         elif path == Path.REJECTION and level == Level.L1:
             found.append(_shut(level, "Left out", "After a no the same people are not asked again"))
+        elif path == Path.REJECTION and level == Level.L2:
+            found.append(_shut(level, "Left out", "The no went to L3 at once"))
         elif path == Path.REJECTION and level == Level.L4:
             found.append(_shut(level, "Never", "A no is never bypassed"))
         elif level == Level.L4 and not reading.request.action_type.is_critical:

@@ -7,7 +7,7 @@ from datetime import datetime
 from approvals.models import ActionRequest, Step
 from approvals.story.reading import Reading
 from approvals.story.states import ended_word
-from approvals.story.words import did, listed, passed_over_because, the, upper_first
+from approvals.story.words import did, listed, passed_over_because, so_it_stands, the, upper_first
 from governance import wording
 from governance.models import Person
 from governance.vocabulary import ExceptionType, Level, Path, Verdict
@@ -53,8 +53,10 @@ def _how_it_went(reading: Reading) -> str:
         )
         return f"{silence}, so {who} {are} asked{role}."
     last = reading.packet.decisions[-1] if reading.packet.decisions else None
-    if request.state == S.REJECTED and last is not None and request.ended_at != last.at:
-        return f"{_noes(reading)} Nobody said otherwise, so it was closed at {reading.at(request.ended_at or last.at)}."
+    no = reading.packet.noes[-1] if reading.packet.noes else None
+    if request.state == S.REJECTED and no is not None and request.ended_at not in (None, no.at):
+        stands = so_it_stands(reading.packet).removesuffix(".")
+        return f"{_noes(reading)} {stands}, so it was closed at {reading.at(request.ended_at)}."
     if request.state in (S.APPROVED, S.REJECTED) and last is not None:
         who = the([last.person], reading.reader)
         words = f"{upper_first(who)} {did(last)} it at {reading.at(last.at)}."

@@ -17,6 +17,7 @@ from governance.models import Person
 from governance.vocabulary import Path, Verdict
 
 S = ActionRequest.State
+UNDECIDED = (S.WITHDRAWN, S.EXPIRED, S.DENIED)  # ended, whatever somebody had said before
 
 
 def sub_line(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> str:
@@ -40,8 +41,10 @@ def became(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> st
     """Say what became of a request that is no longer with this reader: "Controller approved it at 09:45"."""
     reading = Reading(packet, reader, now, zone)
     request = packet.request
+    if request.state in UNDECIDED and request.ended_at is not None:
+        return f"{ended_word(request)} at {reading.at(request.ended_at)}"
     if packet.decisions and (request.state in (S.APPROVED, S.REJECTED) or not packet.asked):
-        last = packet.decisions[-1]
+        last = packet.noes[-1] if request.state == S.REJECTED else packet.decisions[-1]
         who = "You" if last.person_id == reader.pk else str(last.person)
         return f"{who} {did(last)} it at {reading.at(last.at)}"
     if packet.asked:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from approvals.models import ActionRequest, Ask, Decision
+from approvals.packets import Packet
 from governance import wording
 from governance.ladder import BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
 from governance.models import ActionType, Person
@@ -20,6 +21,13 @@ def nothing_done(action: ActionType) -> str:
     return (
         "nothing is paid" if action.name.lower().endswith("payment") else "nothing is carried out"
     )
+
+
+def so_it_stands(packet: Packet) -> str:
+    """Say why a no stands that was not the last word asked for."""
+    no = packet.noes[-1]
+    yes = any(each.verdict == Verdict.APPROVE and each.at >= no.at for each in packet.decisions)
+    return "Too few said yes after that." if yes else "Nobody said otherwise."
 
 
 def begin_within(request: ActionRequest) -> timedelta:

@@ -396,7 +396,7 @@ def _one_told(notice: Notice, decision: Decision | None) -> Told:
     words = {
         "approved": f"{by}approved it" if by else "It was approved",
         "rejected": f"{by}rejected it" if by else "It was rejected",
-        "rejected_in_silence": "Nobody said otherwise, so the no stands",
+        "rejected_in_silence": "Too few said yes after the no, so it stands",
         "expired": "Nobody decided, and it was closed",
         "lapsed": "Approved, and nothing began it in time, so it was closed",
         "withdrawn": "The agent withdrew it",

@@ -202,6 +202,7 @@ def fail(
                     f"{name} failed: {said}",
                     facts={"attempt": lease.attempt, "said": said, "hopeless": hopeless},
                     retry_at=retry_at,
+                    asked=bool(asked_s),
                 )
                 _note_retry(climb, retry_at)
             elif climb.request.state == S.EXECUTING:

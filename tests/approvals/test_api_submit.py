@@ -16,8 +16,15 @@ from django.urls import reverse
 from approvals.models import ActionRequest, Alert, Ask, Notice, Resource, Step
 from governance import clock
 from governance.models import AgentCredential, AuditEvent
+from governance.tables import policy
 from tests.approvals.asking import body, make_the_first_no_final
-from tests.factories import ActionTypeFactory, AgentFactory, DepartmentFactory, PersonFactory
+from tests.factories import (
+    ActionTypeFactory,
+    AgentFactory,
+    DepartmentFactory,
+    MatrixRowFactory,
+    PersonFactory,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -130,6 +137,26 @@ def test_what_only_the_version_in_production_since_takes_is_taken(company, agent
     asked["payload"]["purpose"] = "Spare parts"
 
     assert post(agent, asked, key="key-2").status_code == 201
+
+
+def test_a_refusal_by_a_version_that_is_out_of_production_leaves_no_alert(
+    company, agent, second_version
+):
+    post(agent, body(company))
+    second = second_version()
+    second.amount_pointer = ""
+    second.save()
+    MatrixRowFactory(
+        version=company.policy, number=15, department=company.accounts_payable,
+        action=second.key, amount_from=None, amount_to=None, currency="",
+        approver_role=company.row.approver_role,
+    )  # fmt: skip
+    policy.cache_clear()
+
+    response = post(agent, body(company, invoice="INV-2", currency="EUR"), key="key-2")
+
+    assert response.status_code == 201, response.json()
+    assert not Alert.objects.filter(kind="no-route").exists()
 
 
 def test_a_department_that_was_entered_since_is_known(company, agent):

@@ -66,6 +66,12 @@ def asked(request):
     return [ask.person.username for ask in open_asks.order_by("position")]
 
 
+def told():
+    """Return who was told in the inbox how it ended, by user name."""
+    notices = Notice.objects.filter(kind="told", via="inbox")
+    return sorted(notice.person.username for notice in notices)
+
+
 # --- Where it enters ----------------------------------------------------------------------------
 
 
@@ -217,6 +223,7 @@ def test_a_yes_after_a_no_approves_it_and_whoever_said_no_is_told(company, timel
     assert approved.state == "approved"
     case = Case.objects.get(exception="rejection")
     assert (case.state, case.outcome) == ("resolved", "approved")
+    assert told() == ["finance_manager"]
 
 
 def test_a_second_no_is_final(company, timeline, rejected_once):
@@ -228,6 +235,7 @@ def test_a_second_no_is_final(company, timeline, rejected_once):
     assert steps(ended) == [(2, "answered")]
     assert Case.objects.get().outcome == "rejected"
     assert not Alert.objects.filter(kind="request.rejected").exists(), "people decided it"
+    assert told() == ["finance_manager"], "and not whose no it was"
 
 
 def test_a_no_from_management_is_not_overruled_from_below(company, timeline):

@@ -12,6 +12,7 @@ from approvals import story
 from approvals.models import ENDED, ActionRequest, Ask
 from approvals.models.request import WITH_KEY
 from approvals.packets import packet_of
+from approvals.services.close import withdraw
 from governance.tables import policy
 from tests.approvals.asking import (
     another_delegate,
@@ -23,6 +24,7 @@ from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
     AppointmentFactory,
+    ContactChannelFactory,
     NoticeFactory,
     OrderFactory,
     PersonFactory,
@@ -500,14 +502,21 @@ def test_whoever_said_no_reads_what_became_of_it(company, timeline, after_a_no):
 
 
 def test_the_choices_of_a_no_say_who_is_asked_next(company, timeline):
+    AppointmentFactory(
+        version=company.policy,
+        office="department_head",
+        scope="accounts-payable",
+        person=company.controller,
+    )
+    policy.cache_clear()
     request = ask_for_payment(company)
 
     choices = told(request, company.finance_manager, timeline.now).severities
 
     assert [then.partition(" next,")[0] for _, _, then in choices] == [
-        "An alternate approver is asked",
-        "An alternate approver is asked",
-        "The head of accounts payable is asked",
+        "The Senior Accountant is asked",
+        "The Senior Accountant is asked",
+        "The Controller is asked",
     ]
 
 
@@ -533,4 +542,68 @@ def test_the_chain_tells_the_no_before_the_case_it_opened(company, timeline, aft
         "Finance Manager rejected (L0)",
         "A rejection case was opened",
         "Senior Accountant was asked (L2)",
+    ]
+
+
+def test_where_nobody_else_can_be_asked_the_choices_say_that_the_no_is_final(company, timeline):
+    company.row.delegates.all().delete()
+    policy.cache_clear()
+    request = ask_for_payment(company)
+
+    choices = told(request, company.finance_manager, timeline.now).severities
+
+    assert all("Nobody else can be asked, so this no is final" in then for _, _, then in choices)
+
+
+def test_too_few_who_said_yes_after_a_no_are_not_taken_for_who_rejected_it(company, timeline):
+    company.row.quorum = 2
+    company.row.save()
+    second = PersonFactory(
+        username="second", name="Second", limit_amount=25_000, limit_currency="USD",
+        roles=[company.row.approver_role],
+    )  # fmt: skip
+    ContactChannelFactory(person=second)
+    another_delegate(company)
+    policy.cache_clear()
+    request = ask_for_payment(company)
+    timeline.advance(minutes=1)
+    answer(request, company.finance_manager, "reject", now=timeline.now, severity="low")
+    timeline.advance(minutes=1)
+    answer(request, company.senior_accountant, now=timeline.now)
+    timeline.advance(hours=8)
+
+    found = told(request, company.cfo, timeline.now)
+
+    assert found.state_words == "Rejected"
+    assert found.holds.lead == "The Finance Manager rejected this at 09:01:00."
+    assert found.holds.text.startswith("Too few said yes after that.")
+    assert "Too few said yes after that, so it was closed at" in found.lead
+    assert found.chain[-1].title == "Too few said yes after that: closed as rejected"
+    packet = packet_of(ActionRequest.objects.get(pk=request.pk), now=timeline.now)
+    line = story.became(packet, reader=company.cfo, now=timeline.now, zone=UTC)
+    assert plain(line) == "Finance Manager rejected it at 09:01"
+
+
+def test_what_was_withdrawn_after_a_no_was_withdrawn(company, timeline, after_a_no):
+    timeline.advance(minutes=1)
+    withdraw(ref=after_a_no.ref, agent=company.agent, now=timeline.now)
+    packet = packet_of(ActionRequest.objects.get(pk=after_a_no.pk), now=timeline.now)
+
+    line = story.became(packet, reader=company.cfo, now=timeline.now, zone=UTC)
+
+    assert plain(line) == "Withdrawn by the agent at 09:02"
+
+
+def test_the_ladder_keeps_the_rungs_that_were_silent_before_the_no(company, timeline):
+    another_delegate(company)
+    request = ask_for_payment(company)
+    timeline.advance(minutes=40)
+    answer(request, company.senior_accountant, "reject", now=timeline.now, severity="low")
+
+    found = told(request, company.cfo, timeline.now)
+
+    assert rungs(found)[:3] == [
+        ("L0", "past", "Finance Manager"),
+        ("L1", "past", "Finance Manager"),
+        ("L2", "here", "Treasury Analyst"),
     ]

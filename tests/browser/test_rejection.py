@@ -35,7 +35,7 @@ def test_a_no_goes_to_the_next_person_who_reads_it_first(
     page.goto(f"/requests/{request_.ref}/?verdict=reject")
     page.check("[name=severity][value=medium]")
     page.fill("#note", "Not a preferred vendor.")
-    assert page.locator("text=An alternate approver is asked next").first.is_visible()
+    assert page.locator("text=The Senior Accountant is asked next").first.is_visible()
     assert (sideways(page) <= 0, axe(page)) == (True, [])
 
     page.click("button:text-is('Reject the payment')")

@@ -179,6 +179,38 @@ def test_a_target_that_is_gone_for_good_is_a_finding(approved, worker, books, ti
     assert len(audited(timeline.now + 2 * H)) == 1, "one is enough to say so"
 
 
+def test_an_audit_that_itself_fails_clears_nothing_and_is_over_once_mended(
+    approved, worker, books, timeline, audited, monkeypatch
+):
+    run_all(worker.hands)
+    lost = books.done.pop(unit_of(approved, 3).key)
+    (found,) = audited(timeline.now)
+
+    def broken(action_type):
+        raise LookupError("There is no connector “soap”.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "connector_for", broken)
+        assert found in audited(timeline.now + M)
+        assert len(audited(timeline.now + 2 * M)) == 2
+
+    assert audited(timeline.now + 3 * M) == [found]
+    books.done[unit_of(approved, 3).key] = lost
+
+
+def test_a_finding_whose_unit_was_settled_in_a_round_that_was_cut_short_does_not_stay(
+    approved, worker, books, timeline, audited
+):
+    run_all(worker.hands)
+    unit = unit_of(approved, 3)
+    lost = books.done.pop(unit.key)
+    assert len(audited(timeline.now)) == 1
+    books.done[unit.key] = lost
+    Unit.objects.filter(pk=unit.pk).update(audited_at=timeline.now)  # and the task was killed
+
+    assert audited(timeline.now + M) == []
+
+
 def test_many_bad_units_do_not_keep_a_later_one_from_its_turn(
     approved, company, worker, books, timeline, audited, monkeypatch
 ):

@@ -346,7 +346,7 @@ def test_a_question_that_is_refused_settles_nothing_and_is_asked_again(odd, stat
 
     problem = failure_of(lambda: connector_of().probe("one"))
 
-    assert (type(problem), problem.said) == (NotDone, "no route")
+    assert (type(problem), problem.said) == (OutcomeUnknown, "no route")
 
 
 def test_a_record_that_may_not_be_read_now_is_read_later(odd):
@@ -354,7 +354,7 @@ def test_a_record_that_may_not_be_read_now_is_read_later(odd):
 
     problem = failure_of(lambda: connector_of().read("demo:ap-balance"))
 
-    assert type(problem) is NotDone
+    assert type(problem) is OutcomeUnknown
 
 
 def test_what_is_only_accepted_may_be_done_later_or_not(odd, send):

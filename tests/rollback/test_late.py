@@ -315,7 +315,11 @@ def test_an_undo_at_the_end_of_the_path_waits_as_long_as_the_target_asked(
 
     undone = now_(approved)
     assert (undone.state, undone.next_attempt_at) == (S.ROLLING_BACK, began + 3600 * SECOND)
-    assert undone.due_at == timeline.now + 30 * M, "its own deadline"
+    assert undone.run_deadline == undone.next_attempt_at + 30 * M, "it has its time from there on"
+    timeline.go_to(undone.next_attempt_at)
+    run_all(worker.hands)
+
+    assert now_(approved).state == S.ROLLED_BACK
 
 
 def test_what_could_not_be_read_once_more_is_in_the_record(

@@ -269,7 +269,7 @@ class HttpConnector:
         try:
             return answers.judge(answer, token=self._token)
         except Rejected as problem:
-            raise NotDone(problem.said) from problem
+            raise OutcomeUnknown(problem.said) from problem
 
     def _understood(
         self, template: Any, context: Mapping[str, Any], answer: httpx2.Response, what: str
