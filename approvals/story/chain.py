@@ -272,9 +272,8 @@ def _end_entry(reading: Reading) -> Entry | None:
             request.ended_at, "Nobody decided: closed as expired",
             f"{nothing} Silence never approves.", is_bad=True,
         )  # fmt: skip
-    if request.state == S.REJECTED and all(
-        each.at != request.ended_at for each in reading.packet.noes
-    ):
+    noes = [each.at for each in reading.packet.noes]
+    if request.state == S.REJECTED and noes and request.ended_at not in noes:
         stands = so_it_stands(reading.packet).removesuffix(".")
         return Entry(request.ended_at, f"{stands}: closed as rejected", nothing, is_bad=True)
     if request.state == S.REJECTED:
