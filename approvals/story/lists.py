@@ -44,7 +44,8 @@ def became(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> st
     if request.state in UNDECIDED and request.ended_at is not None:
         return f"{ended_word(request)} at {reading.at(request.ended_at)}"
     if packet.decisions and (request.state in (S.APPROVED, S.REJECTED) or not packet.asked):
-        last = packet.noes[-1] if request.state == S.REJECTED else packet.decisions[-1]
+        deciding = packet.noes if request.state == S.REJECTED else packet.decisions
+        last = (deciding or packet.decisions)[-1]
         who = "You" if last.person_id == reader.pk else str(last.person)
         return f"{who} {did(last)} it at {reading.at(last.at)}"
     if packet.asked:
