@@ -20,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, connections, transaction
-from django.db.models import Field, ForeignKey, Model
+from django.db.models import BigIntegerField, Expression, Field, ForeignKey, Model
 
 from governance.reads import Given, Statement
 
@@ -70,11 +70,17 @@ def inserting_missing(model: type[Model], name: str) -> Statement:
     )
 
 
-def drawing(*models: type[Model]) -> Statement:
-    """Return what draws one key for each of these models from its sequence. PostgreSQL only."""
-    return Statement(
-        lambda: "SELECT " + ", ".join(f"nextval('{_sequence(model)}')" for model in models)
-    )
+class NextKey(Expression):
+    """In a query: one key drawn from a table's sequence. NULL on SQLite, which has none."""
+
+    def __init__(self, model: type[Model]) -> None:
+        super().__init__(output_field=BigIntegerField())
+        self.model = model
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if connection.vendor != "postgresql":
+            return "NULL", ()
+        return f"nextval('{_sequence(self.model)}')", ()
 
 
 def give_keys(objs: Iterable[Model], *, drawn: Mapping[type[Model], int] = NOTHING) -> None:
@@ -85,7 +91,7 @@ def give_keys(objs: Iterable[Model], *, drawn: Mapping[type[Model], int] = NOTHI
     only writer, the next free ones.
 
     Args:
-        drawn: a key of each of some models, drawn before: see `drawing`.
+        drawn: a key of each of some models, drawn before: see `NextKey`.
     """
     new: dict[type[Model], list[Model]] = defaultdict(list)
     for obj in objs:

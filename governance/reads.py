@@ -10,6 +10,7 @@ every submission and every sweep asks is written as a query all the same, with a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,7 +130,7 @@ class _Compiled:
         return self.klass_info["model"], names, place, related
 
 
-class _Query(Generic[R]):
+class _Query(ABC, Generic[R]):
     """One query, compiled when it is first run: once for each database."""
 
     def __init__(self, rows: Callable[[], QuerySet[Any, Any]]) -> None:
@@ -155,9 +156,9 @@ class _Query(Generic[R]):
     def _compile(self) -> _Compiled:
         return _Compiled.of(self._rows())
 
+    @abstractmethod
     def made(self, rows: list[list[Any]]) -> list[R]:
         """Return what rows come to."""
-        raise NotImplementedError
 
 
 class Read(_Query[tuple[Any, ...]]):

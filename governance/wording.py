@@ -201,9 +201,12 @@ def plain(text: str, limit: int) -> str:
     surrogates and characters that mean nothing become U+FFFD; marks do not pile up. What is
     longer than `limit` characters is cut, and the cut is shown.
     """
+    text = text[: _READ_AHEAD * limit]
     kept: list[str] = []
     marks = 0
-    for character in text[: _READ_AHEAD * limit]:
+    if text.isascii() and text.isprintable():  # most of what comes: nothing in it needs a look
+        return _cut(text, limit)
+    for character in text:
         category = unicodedata.category(character)
         marks = marks + 1 if category[0] == "M" else 0
         if category in ("Cc", "Zl", "Zp"):
@@ -212,5 +215,9 @@ def plain(text: str, limit: int) -> str:
             kept.append("\ufffd")
         elif marks <= _MARKS_IN_A_ROW and (category != "Cf" or character in _JOINERS):
             kept.append(character)
-    line = " ".join("".join(kept).split())
+    return _cut("".join(kept), limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

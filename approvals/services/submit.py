@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import CharField, Model, QuerySet, Subquery
 
 from approvals import templating
@@ -36,6 +36,7 @@ from governance.wake import wake_clock
 
 Choice = TypeVar("Choice", Severity, Impact)
 VERSIONS_TRIED = 3  # of an action type that goes into production while it is asked for
+DRAWN = (ActionRequest, Step, Ask)  # what every submission adds at least one of
 ONE_LIVE_EFFECT = ("request_one_live_effect", "approvals_actionrequest.business_key")
 
 
@@ -152,7 +153,7 @@ class InProduction(NamedTuple):
 def _look_up(action: str, department: str) -> InProduction:
     """Return what is in production now. Raises UnknownAction."""
     for found in _read_in_production(action=action, department=department):
-        return InProduction(*found)
+        return InProduction(*found[:2])
     raise UnknownAction(
         f"No action {wording.plain(action, 60)} is in production. See /api/v1/actions/."
     )
@@ -258,15 +259,16 @@ def _draft(
     )  # fmt: skip
 
 
-def _in_production() -> QuerySet[ActionType, tuple[int, int | None]]:
+def _in_production() -> QuerySet[ActionType, tuple[Any, ...]]:
     department = Department.objects.filter(key=Given("department", CharField())).values("pk")
-    rows: QuerySet[ActionType, tuple[int, int | None]] = ActionType.objects.filter(
+    rows: QuerySet[ActionType, tuple[Any, ...]] = ActionType.objects.filter(
         key=Given("action", CharField()), state=ActionType.State.PRODUCTION
-    ).values_list("pk", Subquery(department))
+    ).values_list("pk", Subquery(department), *map(bulk.NextKey, DRAWN))
     return rows
 
 
-_read_in_production = Read(_in_production)  # (action, department) -> at most one pair of keys
+# (action, department) -> at most one pair of keys, and keys for new rows
+_read_in_production = Read(_in_production)
 
 
 @transaction.atomic
@@ -356,8 +358,6 @@ class Arrival(NamedTuple):
 
 
 _insert_resource = bulk.inserting_missing(Resource, "key")
-DRAWN = (ActionRequest, Step, Ask)  # what every submission adds at least one of
-_draw_keys = bulk.drawing(*DRAWN)
 
 
 def _arrive(draft: Draft, now: datetime) -> Arrival:
@@ -369,19 +369,18 @@ def _arrive(draft: Draft, now: datetime) -> Arrival:
     queries = [_read_in_production, tables.read_named[approver.kind]]
     if draft.resource_key:
         queries.append(_insert_resource)
-    if connection.vendor == "postgresql":
-        queries.append(_draw_keys)
     in_production, people, *rest = together(
         *queries, action=draft.action.key, department=draft.asked.department,
         key=draft.resource_key, now=now, named={approver.pk},
     )  # fmt: skip
-    if in_production != [(draft.action.pk, draft.department)]:
+    if [found[:2] for found in in_production] != [(draft.action.pk, draft.department)]:
         raise Outdated(f"{draft.action} is not in production any more")
-    made = rest.pop(0) if draft.resource_key else []
+    made = rest[0] if rest else []
+    keys = zip(DRAWN, in_production[0][2:], strict=True)
     return Arrival(
         tables.people_of(people, tables.one_named(approver)),
         made[0][0] if made else None,
-        dict(zip(DRAWN, rest[0][0], strict=True)) if rest else {},
+        {model: key for model, key in keys if key is not None},
     )
 
 

@@ -9,6 +9,7 @@ from governance.tables import policy
 from tests.factories import (
     MONDAY_9AM,
     AgentCredentialFactory,
+    AppointmentFactory,
     ContactChannelFactory,
     MatrixDelegateFactory,
     PersonFactory,
@@ -56,6 +57,18 @@ def answer(request, person, verdict="approve", *, now, **over):
         }
         | over
     )
+
+
+def name_the_head(company):
+    """Have the Controller head the department, and return them."""
+    AppointmentFactory(
+        version=company.policy,
+        office="department_head",
+        scope="accounts-payable",
+        person=company.controller,
+    )
+    policy.cache_clear()
+    return company.controller
 
 
 def make_the_first_no_final(company):

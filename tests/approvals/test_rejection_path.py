@@ -13,11 +13,16 @@ from governance.errors import AlreadyDecided, NotYours
 from governance.models import Appointment, AuditEvent
 from governance.tables import policy
 from governance.vocabulary import Path
-from tests.approvals.asking import another_delegate, answer, ask_for_payment, chain_kinds
+from tests.approvals.asking import (
+    another_delegate,
+    answer,
+    ask_for_payment,
+    chain_kinds,
+    name_the_head,
+)
 from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
-    AppointmentFactory,
     ContactChannelFactory,
     MatrixDelegateFactory,
     PersonFactory,
@@ -33,14 +38,7 @@ TICK = timedelta(microseconds=1)
 @pytest.fixture(autouse=True)
 def head(company):
     """The Controller heads the department."""
-    AppointmentFactory(
-        version=company.policy,
-        office=Appointment.Office.DEPARTMENT_HEAD,
-        scope="accounts-payable",
-        person=company.controller,
-    )
-    policy.cache_clear()
-    return company.controller
+    return name_the_head(company)
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from tests.approvals.asking import (
     answer,
     ask_for_payment,
     make_the_first_no_final,
+    name_the_head,
 )
 from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
-    AppointmentFactory,
     ContactChannelFactory,
     NoticeFactory,
     OrderFactory,
@@ -446,13 +446,7 @@ def test_a_stranger_to_the_request_is_told_whose_it_is(company, timeline):
 @pytest.fixture
 def after_a_no(company, timeline):
     """The Finance Manager said no at low severity; the Senior Accountant is asked."""
-    AppointmentFactory(
-        version=company.policy,
-        office="department_head",
-        scope="accounts-payable",
-        person=company.controller,
-    )
-    policy.cache_clear()
+    name_the_head(company)
     request = ask_for_payment(company)
     timeline.advance(minutes=1)
     answer(
@@ -502,13 +496,7 @@ def test_whoever_said_no_reads_what_became_of_it(company, timeline, after_a_no):
 
 
 def test_the_choices_of_a_no_say_who_is_asked_next(company, timeline):
-    AppointmentFactory(
-        version=company.policy,
-        office="department_head",
-        scope="accounts-payable",
-        person=company.controller,
-    )
-    policy.cache_clear()
+    name_the_head(company)
     request = ask_for_payment(company)
 
     choices = told(request, company.finance_manager, timeline.now).severities

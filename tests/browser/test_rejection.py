@@ -6,23 +6,15 @@ import pytest
 
 from approvals.models import Case
 from governance import clock
-from governance.tables import policy
-from tests.approvals.asking import ask_for_payment
+from tests.approvals.asking import ask_for_payment, name_the_head
 from tests.browser.test_pages import WIDTHS, sideways
-from tests.factories import AppointmentFactory
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def request_(live_server, company):
-    AppointmentFactory(
-        version=company.policy,
-        office="department_head",
-        scope="accounts-payable",
-        person=company.controller,
-    )
-    policy.cache_clear()
+    name_the_head(company)
     return ask_for_payment(company, now=clock.now())
 
 

@@ -16,6 +16,7 @@ from hypothesis.extra.django import TestCase
 from approvals.models import Resource
 from governance import bulk
 from governance.models import ChainHead
+from governance.reads import Read
 
 
 class Parcel(ConcurrentTransitionMixin, FSMModelMixin, models.Model):
@@ -333,8 +334,11 @@ class TestGiveKeys:
         assert {each.key for each in stored()} == {"a", "b"}
 
     @pytest.mark.postgresql
-    def test_what_is_drawn_is_nobody_elses(self):
-        draw = bulk.drawing(Parcel, Resource)
+    def test_what_is_drawn_in_a_query_is_nobody_elses(self):
+        ChainHead.objects.create(name="one", length=0, last_hash="")
+        draw = Read(
+            lambda: ChainHead.objects.values_list(bulk.NextKey(Parcel), bulk.NextKey(Resource))
+        )
 
         (first,), (second,) = draw(), draw()
 
