@@ -6,7 +6,6 @@ in step with it. A finding stands until its audit no longer finds it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
@@ -17,20 +16,17 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery
 from django.utils.module_loading import import_string
 from django_q.models import Failure
-from django_q.tasks import async_task
 
 from approvals.batches import PARKED_FOR
 from approvals.due import due_of
 from approvals.models import ENDED, ActionRequest, Alert, Ask, Case, Finding, Notice, Step
 from approvals.services.alerts import close_alert, raise_alert
-from governance import clock
+from governance import calls, clock
 from governance.ladder import AUTOMATIC, BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
 from governance.ledger import Act
-from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion, SealedEvent
+from governance.models import AuditEvent, ChainHead, PolicyVersion, SealedEvent
 from governance.signs import beat
 from governance.vocabulary import Chain, ExceptionType
-
-logger = logging.getLogger("recourse.audits")
 
 S = ActionRequest.State
 EVERY_S = 60.0  # real seconds between two rounds
@@ -307,24 +303,12 @@ def tell_outside(standing: list[Finding]) -> None:
 def call_for_audit(*, now: datetime) -> int:
     """Have the worker audit each minute; if no audit came back for three, audit here.
 
-    A sweep, run by the clock: an audit reads much, and must not make the clock
-    late while there is a worker. Returns 1 if one was asked for or run.
+    A sweep. Returns 1 if one was asked for or run, else 0.
     """
-    every = clock.technical(EVERY_S)
-    last = _instant_of("audit")
-    if last is not None and now - last < every:
-        return 0
-    asked = _instant_of("audit-asked")
-    if asked is not None and now - asked < every:
-        return 0
-    beat("audit-asked", now=now)
-    if last is None or now - last > 3 * every:
-        logger.warning("no audit came from the worker; auditing here")
-        run(now=now, outside=False)
-    else:
-        async_task("approvals.tasks.audit")
-    return 1
-
-
-def _instant_of(name: str) -> datetime | None:
-    return Heartbeat.objects.filter(pk=name).values_list("beat_at", flat=True).first()
+    return calls.delegate(
+        "approvals.tasks.audit",
+        sign="audit",
+        every=clock.technical(EVERY_S),
+        here=lambda now: run(now=now, outside=False),
+        now=now,
+    )

@@ -56,10 +56,12 @@ class Crowd:
     ) -> tuple[list[float], dict[str, tuple[int, int]]]:
         """Let `count` requests fall due; return how late each was moved, in s, and what was written."""
         with self._world.entered(self._url):
-            lead = timedelta(seconds=LEAD_S + count / 1500)  # while they are made
+            lead = timedelta(seconds=LEAD_S + count / 1000)  # while they are made
             first = clock.now() + lead
             rows.copies(self._climber, count, due_at=first, every=every)
-            signs.beat("audit", now=clock.now())  # as the worker does, which no clock waits for
+            # What the worker does each minute, for which no clock waits while there is one.
+            seals.seal_now(clock.now())
+            signs.beat("audit", now=clock.now())
             before = written()
             commits = side(count)
             after = written()

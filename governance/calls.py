@@ -6,6 +6,8 @@ lost the next sweep queues another.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,11 +18,14 @@ from django_q.brokers import get_broker
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from governance import clock
+from governance import clock, signs
 from governance.models import Heartbeat
+
+log = logging.getLogger("recourse")
 
 EVERY_S = 1.0
 LOST_AFTER_S = 60.0  # a task ends before; a worker that still has it by then is dead
+HERE_AFTER = 3  # times that the worker did not do what it does regularly; then the clock does it
 
 
 @transaction.atomic
@@ -50,6 +55,38 @@ def call(task: str, *, mark: str, now: datetime) -> int:
     async_task(task, broker=broker, save=False)
     Heartbeat.objects.filter(name=mark).update(beat_at=now, facts={"queued": broker.row})
     return 1
+
+
+def delegate(
+    task: str, *, sign: str, every: timedelta, here: Callable[[datetime], object], now: datetime
+) -> int:
+    """Have the worker do what is done regularly and takes long; if it does not, do it here.
+
+    For a sweep of the clock, which must not be late for what is long while
+    there is a worker.
+
+    Args:
+        task: the dotted name of a function without arguments.
+        sign: name of the heartbeat that the work itself leaves behind each time.
+        every: how often it is done.
+        here: the work, done in this process after HERE_AFTER times in vain, or if it never was.
+
+    Returns 1 if the worker was asked or the work done, else 0.
+    """
+    mark = f"{sign}-asked"
+    done, asked = _beaten(sign), _beaten(mark)
+    if any(at is not None and now - at < every for at in (done, asked)):
+        return 0
+    if done is not None and now - done <= HERE_AFTER * every:
+        return call(task, mark=mark, now=now)
+    signs.beat(mark, now=now)  # once each time, also if it fails
+    log.warning("the worker did not do %s; doing it here", task)
+    here(now)
+    return 1
+
+
+def _beaten(name: str) -> datetime | None:
+    return Heartbeat.objects.filter(name=name).values_list("beat_at", flat=True).first()
 
 
 def waits(mark: str) -> bool:

@@ -19,7 +19,7 @@ from django.db.models import F
 from django_q.models import Schedule
 from django_q.signals import pre_execute
 
-from governance import clock, signs, ticking
+from governance import clock, seals, signs, ticking
 from governance.models import Heartbeat, TaskAttempt
 
 P = ParamSpec("P")
@@ -29,6 +29,7 @@ MOST_ATTEMPTS = 5  # deliveries of one task, however they ended; then it is drop
 SCHEDULE = "Every sweep, each minute"  # its name in the queue's own table
 SWEEP_FOR_S = 40.0  # real seconds; well below the task's time-out, which would kill the worker
 SHOW_LIFE_EVERY_S = 1.0
+SEALING = "governance.seals.seal_new_events"  # key of the alert when it fails
 
 _delivery: dict[str, Any] = {}  # the task this worker process was handed, until its function begins
 _shown_at = float("-inf")
@@ -157,6 +158,13 @@ def run_sweeps() -> int:
         total += moved
     signs.beat("schedule", now=clock.now(), failing=sorted(hands.failing))
     return total
+
+
+@guarded
+def seal() -> int:
+    """Seal what is due to be sealed, and return how many events. A failure is reported like a sweep's."""
+    hands = ticking.Hands("worker", now=clock.now, sweeps={})
+    return hands.attempt(SEALING, seals.seal_new_events) or 0
 
 
 @transaction.atomic

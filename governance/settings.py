@@ -241,7 +241,7 @@ RECOURSE_SWEEPS = [
     "approvals.order_sweeps.lapse_orders",
     "approvals.sweeps.tell_of_alerts",
     "approvals.courier.call_the_courier",
-    "governance.seals.seal_new_events",
+    "governance.seals.call_for_seal",
     "approvals.audits.call_for_audit",
 ]
 RECOURSE_RUNS = "rollback.shapes.runs_of"  # (request) -> its runs and their units, for the API
