@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from approvals.notifications import due_notices
+from approvals.notifications import read_first_due
 from governance import calls
 
 TASK = "approvals.tasks.deliver_notices"
@@ -13,4 +13,4 @@ MARK = "courier"
 
 def call_the_courier(*, now: datetime) -> int:
     """Queue one delivery task, if notices are due and none is on its way. Returns 1 if it queued, else 0."""
-    return calls.call(TASK, mark=MARK, now=now) if due_notices(now).exists() else 0
+    return calls.call(TASK, mark=MARK, now=now) if read_first_due(now=now) else 0

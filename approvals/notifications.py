@@ -30,6 +30,7 @@ from governance import actors, bulk, wording
 from governance.claims import claim
 from governance.ledger import Act
 from governance.models import ContactChannel
+from governance.reads import NOW, Given, Read
 from governance.vocabulary import Chain
 
 logger = logging.getLogger("recourse.notices")
@@ -112,7 +113,7 @@ def deliver_due(
     return taken
 
 
-def due_notices(now: datetime) -> QuerySet[Notice]:
+def due_notices(now: datetime | Given) -> QuerySet[Notice]:
     """Return the notices that may be tried now.
 
     Webhooks of one request go strictly by number: a higher one waits until the
@@ -126,6 +127,9 @@ def due_notices(now: datetime) -> QuerySet[Notice]:
     )
     out_of_turn = Q(via=Notice.Via.WEBHOOK) & Exists(lower)
     return Notice.objects.filter(next_attempt_at__lte=now).exclude(out_of_turn)
+
+
+read_first_due = Read(lambda: due_notices(NOW).values_list("pk")[:1])
 
 
 def wait_s(attempt: int, *, spread: float) -> float:

@@ -16,6 +16,7 @@ from approvals.services.writes import Writes
 from governance import actors, tables
 from governance.claims import claim
 from governance.ledger import Act
+from governance.reads import NOW, Given, Read
 
 BATCH = 500
 
@@ -27,8 +28,7 @@ def lapse_orders(*, now: datetime, limit: int = BATCH) -> int:
     Returns how many requests had one, at most `limit`.
     """
     # Parked requests too: what another sweep fails on does not keep an order from its clock.
-    due = overdue(now).order_by("due_at", "pk")
-    candidates = list(dict.fromkeys(due.values_list("request", flat=True)[:limit]))
+    candidates = list(dict.fromkeys(pk for (pk,) in read_overdue(now=now)))[:limit]
 
     @transaction.atomic
     def work(pks: Sequence[int]) -> int:
@@ -45,9 +45,12 @@ def lapse_orders(*, now: datetime, limit: int = BATCH) -> int:
     return in_halves(candidates, work, sweep="lapse_orders", now=now)
 
 
-def overdue(now: datetime) -> QuerySet[Order]:
+def overdue(now: datetime | Given) -> QuerySet[Order]:
     """Return the orders whose time for a second signature is up."""
     return waiting_orders().filter(due_at__lte=now)
+
+
+read_overdue = Read(lambda: overdue(NOW).order_by("due_at", "pk").values_list("request")[:BATCH])
 
 
 def waiting_orders() -> QuerySet[Order]:

@@ -13,7 +13,7 @@ from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Order
 from governance import clock
 from governance.ledger import by_name
 from governance.models import Appointment, Department, Heartbeat, Person, PolicyVersion
-from governance.reads import NOW, Read
+from governance.reads import NOW, Read, together
 from governance.vocabulary import Duty, Path
 from governance.wording import LANES
 
@@ -116,7 +116,7 @@ def open_findings() -> int:
 
 def next_due_at(now: datetime) -> datetime | None:
     """Return when the clock has something to do next; at or before `now` if it has already."""
-    firsts = [found for read in CLOCKS for (found,) in read(now=now)]
+    firsts = [at for found in together(*CLOCKS, now=now) for (at,) in found]
     return min(firsts, default=None)
 
 

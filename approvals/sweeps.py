@@ -276,12 +276,19 @@ def ping_again(*, now: datetime, limit: int = BATCH) -> int:
     return _move(candidates, STILL_RUNNING, ping, sweep="ping_again", now=now)
 
 
-@transaction.atomic
+read_untold = Read(lambda: Alert.objects.filter(told_at__isnull=True).values_list("pk")[:1])
+
+
 def tell_of_alerts(*, now: datetime, limit: int = BATCH) -> int:
     """Tell the operators, through their channels, of alerts that nobody was told of yet. Returns how many.
 
     More than a few at once are one message: a flood must not hide itself.
     """
+    return _tell(now, limit) if read_untold() else 0
+
+
+@transaction.atomic
+def _tell(now: datetime, limit: int) -> int:
     untold = claim(Alert.objects.filter(told_at__isnull=True).order_by("pk"), limit=limit)
     if not untold:
         return 0

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import CharField, Q, QuerySet
 from django.db.models.functions import Now
 from django_q.brokers import get_broker
 from django_q.models import OrmQ
@@ -20,6 +20,7 @@ from django_q.tasks import async_task
 
 from governance import clock, signs
 from governance.models import Heartbeat
+from governance.reads import Given, Read
 
 log = logging.getLogger("recourse")
 
@@ -28,7 +29,6 @@ LOST_AFTER_S = 60.0  # a task ends before; a worker that still has it by then is
 HERE_AFTER = 3  # times that the worker did not do what it does regularly; then the clock does it
 
 
-@transaction.atomic
 def call(task: str, *, mark: str, now: datetime) -> int:
     """Queue a task, unless the last one of this mark is still on its way.
 
@@ -43,10 +43,18 @@ def call(task: str, *, mark: str, now: datetime) -> int:
 
     Returns 1 if it queued, else 0.
     """
+    for at, facts in read_mark(name=mark):
+        if _is_on_its_way(_queued(facts), since=now - at):
+            return 0
+    return _queue(task, mark, now)
+
+
+@transaction.atomic
+def _queue(task: str, mark: str, now: datetime) -> int:
     long_ago = now - clock.technical(LOST_AFTER_S)
     Heartbeat.objects.get_or_create(name=mark, defaults={"beat_at": long_ago})
     last = Heartbeat.objects.select_for_update(no_key=True).get(name=mark)
-    queued = OrmQ.objects.filter(pk=last.facts.get("queued"))
+    queued = _queued(last.facts)
     if _is_on_its_way(queued, since=now - last.beat_at):
         return 0
     queued.delete()
@@ -74,9 +82,10 @@ def delegate(
     Returns 1 if the worker was asked or the work done, else 0.
     """
     mark = f"{sign}-asked"
-    done, asked = _beaten(sign), _beaten(mark)
-    if any(at is not None and now - at < every for at in (done, asked)):
+    beats = dict(read_beats(sign=sign, mark=mark))
+    if any(now - at < every for at in beats.values()):
         return 0
+    done = beats.get(sign)
     if done is not None and now - done <= HERE_AFTER * every:
         return call(task, mark=mark, now=now)
     signs.beat(mark, now=now)  # once each time, also if it fails
@@ -85,17 +94,30 @@ def delegate(
     return 1
 
 
-def _beaten(name: str) -> datetime | None:
-    return Heartbeat.objects.filter(name=name).values_list("beat_at", flat=True).first()
+read_beats = Read(
+    lambda: Heartbeat.objects.filter(
+        Q(name=Given("sign", CharField())) | Q(name=Given("mark", CharField()))
+    ).values_list("name", "beat_at")
+)
+read_mark = Read(
+    lambda: Heartbeat.objects.filter(name=Given("name", CharField())).values_list(
+        "beat_at", "facts"
+    )
+)
 
 
 def waits(mark: str) -> bool:
     """Whether the last task of this mark is in the queue and no worker has taken it yet."""
-    facts = Heartbeat.objects.filter(name=mark).values_list("facts", flat=True).first() or {}
-    return bool(OrmQ.objects.filter(pk=facts.get("queued"), lock__lte=Now()).exists())
+    return any(_queued(facts).filter(lock__lte=Now()).exists() for _, facts in read_mark(name=mark))
 
 
-def _is_on_its_way(queued: Any, *, since: timedelta) -> bool:
+def _queued(facts: dict[str, Any]) -> QuerySet[Any]:
+    """Return the queue's row that a mark names."""
+    rows: QuerySet[Any] = OrmQ.objects.filter(pk=facts.get("queued"))
+    return rows
+
+
+def _is_on_its_way(queued: QuerySet[Any], *, since: timedelta) -> bool:
     """Whether the task queued `since` ago may still come to something."""
     second = clock.technical(EVERY_S)
     if abs(since) < second:  # a process whose clock is a little behind sees the mark ahead of it

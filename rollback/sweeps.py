@@ -6,11 +6,12 @@ orders and recoveries.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, QuerySet
 
 from approvals.batches import in_halves
 from approvals.locks import lock_request
@@ -22,6 +23,7 @@ from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import actors, calls, ladder
 from governance.ledger import Act
+from governance.reads import NOW, GivenKeys, Read, together
 from rollback import selectors
 from rollback.models import Recovery, Run
 
@@ -56,19 +58,23 @@ def take_up_orders(*, now: datetime, limit: int = BATCH) -> int:
 
     While a run holds the lease it is the runner that obeys.
     """
+    pks = [pk for (pk,) in read_to_take_up(now=now)]
+    return _one_by_one(pks, _take_up, sweep="take_up_orders", now=now, limit=limit)
+
+
+def _to_take_up() -> QuerySet[Order]:
     moves = (S.COMPLETED, S.COMPLETED_MANUALLY, S.TROUBLED, *WITHOUT_EFFECTS)
     holder = ActionRequest.objects.filter(resource=OuterRef("request__resource"), holds_key=True)
     held = Exists(holder.exclude(pk=OuterRef("request")))
     noted = Exists(Recovery.objects.filter(order=OuterRef("pk"), state=R.ORDERED))
-    standing = selectors.orders_to_undo().filter(
-        selectors.unparked(now, "request__"), ~(held & noted), request__state__in=moves
+    return selectors.orders_to_undo().filter(
+        selectors.unparked(NOW, "request__"), ~(held & noted), request__state__in=moves
     )
-    pks = list(standing.order_by("ordered_at", "pk").values_list("request", flat=True)[:limit])
-    # One at a time: each takes a Resource of its own, and there are few.
-    return sum(
-        in_halves([pk], lambda pks: _take_up(pks[0], now), sweep="take_up_orders", now=now)
-        for pk in pks
-    )
+
+
+read_to_take_up = Read(
+    lambda: _to_take_up().order_by("ordered_at", "pk").values_list("request")[:BATCH]
+)
 
 
 @transaction.atomic
@@ -109,14 +115,20 @@ def _take_up(pk: int, now: datetime) -> int:
 
 def lapse_recoveries(*, now: datetime, limit: int = BATCH) -> int:
     """Give up recoveries whose key never came free. Returns how many."""
-    late = Recovery.objects.filter(
-        selectors.unparked(now, "request__"), state=R.ORDERED, due_at__lte=now
-    ).exclude(request__state__in=(S.ROLLING_BACK, S.STRANDED))
-    pks = list(late.order_by("due_at", "pk").values_list("request", flat=True)[:limit])
-    return sum(
-        in_halves([pk], lambda pks: _lapse(pks[0], now), sweep="lapse_recoveries", now=now)
-        for pk in pks
+    pks = [pk for (pk,) in read_lapsed(now=now)]
+    return _one_by_one(pks, _lapse, sweep="lapse_recoveries", now=now, limit=limit)
+
+
+read_lapsed = Read(
+    lambda: (
+        Recovery.objects.filter(
+            selectors.unparked(NOW, "request__"), state=R.ORDERED, due_at__lte=NOW
+        )
+        .exclude(request__state__in=(S.ROLLING_BACK, S.STRANDED))
+        .order_by("due_at", "pk")
+        .values_list("request")[:BATCH]
     )
+)
 
 
 def close_what_ended(*, now: datetime, limit: int = BATCH) -> int:
@@ -124,19 +136,46 @@ def close_what_ended(*, now: datetime, limit: int = BATCH) -> int:
 
     A request may end while a worker that lost its lease is in a call, or after one died.
     """
-    running = Run.objects.filter(state=Run.State.RUNNING, request__state__in=ENDED)
-    open_ = Recovery.objects.filter(state__in=OPEN, request__state__in=ENDED)
-    # One that waits for its key stands while its order does; its request has ended long since.
-    open_ = open_.exclude(~Q(request__state=S.STRANDED), state=R.ORDERED)
-    unparked = selectors.unparked(now, "request__")
-    pks = {
-        *running.filter(unparked).order_by("pk").values_list("request", flat=True)[:limit],
-        *open_.filter(unparked).order_by("pk").values_list("request", flat=True)[:limit],
-    }
-    return sum(
-        in_halves([pk], lambda pks: _close(pks[0], now), sweep="close_what_ended", now=now)
-        for pk in sorted(pks)
+    running, unfinished, waiting = together(read_running, read_unfinished, read_waiting)
+    left = {pk for (pk,) in (*running, *unfinished)}
+    keyless = {pk for (pk,) in waiting}
+    if not left | keyless:
+        return 0
+    # What waits for its key stands while its order does; its request has ended long since.
+    ended = read_ended(among=left | keyless, now=now)
+    pks = [pk for pk, state in ended if pk in left or state == S.STRANDED]
+    return _one_by_one(pks, _close, sweep="close_what_ended", now=now, limit=limit)
+
+
+# What is open first, which is little, then its requests by key: in one query PostgreSQL, which
+# cannot know that hardly any of it belongs to what has ended, may begin with all that has ended.
+read_running = Read(lambda: Run.objects.filter(state=Run.State.RUNNING).values_list("request"))
+read_unfinished = Read(
+    lambda: Recovery.objects.filter(state__in=(R.PLANNED, R.RUNNING)).values_list("request")
+)
+read_waiting = Read(lambda: Recovery.objects.filter(state=R.ORDERED).values_list("request"))
+read_ended = Read(
+    lambda: (
+        ActionRequest.objects.filter(
+            selectors.unparked(NOW), pk__among=GivenKeys("among"), state__in=ENDED
+        )
+        .order_by("pk")
+        .values_list("pk", "state")
     )
+)
+
+
+def _one_by_one(
+    found: Iterable[int],
+    move: Callable[[int, datetime], int],
+    *,
+    sweep: str,
+    now: datetime,
+    limit: int,
+) -> int:
+    """Move each request found, in a transaction of its own: each takes a Resource, and there are few."""
+    pks = list(dict.fromkeys(found))[:limit]
+    return sum(in_halves([pk], lambda pks: move(pks[0], now), sweep=sweep, now=now) for pk in pks)
 
 
 @transaction.atomic
