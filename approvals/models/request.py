@@ -71,7 +71,8 @@ class ActionRequest(Stateful, models.Model):
     objects: ClassVar[models.Manager[ActionRequest]] = models.Manager()
 
     ref = models.CharField(max_length=16, unique=True, default=new_ref, editable=False)
-    agent = models.ForeignKey(Agent, models.PROTECT, related_name="requests")
+    # Found by `request_of_agent`.
+    agent = models.ForeignKey(Agent, models.PROTECT, db_index=False, related_name="requests")
     credential = models.ForeignKey(AgentCredential, models.PROTECT, related_name="+")
     idempotency_key = models.CharField(max_length=200)
     body_hash = models.CharField(max_length=64)  # of the body as sent, to know a replay

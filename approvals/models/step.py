@@ -38,7 +38,8 @@ class Step(Stateful, models.Model):
         LATE = "late", "when the clock ran again after an outage"
         OPENED = "opened", "when the case was opened"
 
-    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="steps")
+    # Found by `step_no_rung_twice`.
+    request = models.ForeignKey(ActionRequest, models.PROTECT, db_index=False, related_name="steps")
     case = models.ForeignKey(
         "approvals.Case", models.PROTECT, null=True, blank=True, related_name="steps"
     )
@@ -119,7 +120,8 @@ class Step(Stateful, models.Model):
 class Ask(models.Model):
     """One person on one step: asked, or passed over and why. Open while `due_at` is set."""
 
-    step = models.ForeignKey(Step, models.PROTECT, related_name="asks")
+    # Found by `ask_once_a_step`.
+    step = models.ForeignKey(Step, models.PROTECT, db_index=False, related_name="asks")
     person = models.ForeignKey(Person, models.PROTECT, related_name="asks")
     path = models.CharField(max_length=20, choices=Path.choices)  # its step's, which never changes
     why = models.CharField(max_length=300, blank=True)  # why this person
@@ -138,7 +140,7 @@ class Ask(models.Model):
     passed_over_at = models.DateTimeField(null=True, blank=True)
     passed_over_reason = models.CharField(max_length=300, blank=True)
     handed_over_from = models.ForeignKey(
-        "self", models.PROTECT, null=True, blank=True, related_name="+"
+        "self", models.PROTECT, null=True, blank=True, db_index=False, related_name="+"
     )
 
     class Meta:
