@@ -15,7 +15,7 @@ from approvals import notifying
 from approvals.batches import in_halves
 from approvals.locks import lock_resources_of
 from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Step
-from approvals.services import alerts
+from approvals.services import alerts, conflicts
 from approvals.services.escalate import Climb, subject_of
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
@@ -23,8 +23,8 @@ from governance import actors, bulk, ladder
 from governance.claims import Claim, claim
 from governance.models import Absence, ContactChannel, Person
 from governance.reads import NOW, GivenKeys, Read
-from governance.routing import Passed, Why, hindrance
-from governance.vocabulary import Duty, Path
+from governance.routing import GIVES_LEAVE, Passed, Why, hindrance
+from governance.vocabulary import Duty
 
 BATCH = 500
 LOOKED_AT = 10 * BATCH  # open asks of people who cannot answer, some of them of parked requests
@@ -114,6 +114,15 @@ def climb_underway(*, now: datetime, limit: int = BATCH) -> int:
     return _move(candidates, UNDERWAY_DUE, move, sweep="climb_underway", now=now)
 
 
+HELD_DUE = Due(lambda: _due(S.HELD))
+
+
+def end_holds(*, now: datetime, limit: int = BATCH) -> int:
+    """Likewise for what a conflict holds: climb its path, or let go of those who waited long enough."""
+    candidates = HELD_DUE.candidates(now, limit)
+    return _move(candidates, HELD_DUE, conflicts.run_out, sweep="end_holds", now=now)
+
+
 APPROVAL_DUE = Due(lambda: _due(S.APPROVED))
 
 
@@ -189,7 +198,8 @@ def _still_running() -> QuerySet[ActionRequest]:
     """Return the requests that wait and have time left. What ran out has to climb, whoever looks first."""
     waiting = Exists(_waiting().filter(due_at__gt=NOW))
     running: QuerySet[ActionRequest] = ActionRequest.objects.filter(
-        Q(state=S.PENDING, due_at__gt=NOW) | Q(waiting, state=S.ROLLING_BACK), _unparked()
+        Q(state=S.PENDING, due_at__gt=NOW) | Q(waiting, state__in=(S.HELD, S.ROLLING_BACK)),
+        _unparked(),
     )
     return running
 
@@ -324,7 +334,7 @@ def _move(
             if move(climb):
                 climb.settle()
                 moved.append(climb)
-        writes.save()
+        conflicts.save(writes, now=now)
         _report_late([climb for climb in moved if climb.late], sweep=sweep, now=now)
         return len(moved)
 
@@ -366,7 +376,7 @@ def _replace_gone(climb: Climb) -> bool:
             subject=subject_of(climb.request),
             history=climb.history,
             now=climb.now,
-            deciding=ask.path != Path.UNDO,
+            deciding=ask.path in GIVES_LEAVE,
         )
         if found is not None:
             gone.append(found)

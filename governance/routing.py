@@ -125,7 +125,8 @@ class Limit(NamedTuple):
 class History:
     """The chain so far: who decided, who was first asked, who may not be asked for this step again.
 
-    `at_least` is the limit of whoever said no: nobody below them is asked after that.
+    `at_least` is the limit of whoever said no: nobody below them is asked after that. `beside`
+    are those who may not act on another party to a conflict, so that they may not rule on any.
     """
 
     deciders: frozenset[int] = frozenset()
@@ -135,6 +136,7 @@ class History:
     spent: Mapping[int, Passed] = field(
         default_factory=dict
     )  # on this very step, already passed over
+    beside: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Offices:
 
     head: tuple[int, ...] = ()  # of the department
     on_call: tuple[int, ...] = ()  # for the target
+    owner: tuple[int, ...] = ()  # of the resource
 
 
 NOBODY_NAMED = Offices()
@@ -157,6 +160,7 @@ class Why(StrEnum):
     LIMIT = "limit"
     OWNER = "owner"
     ON_BEHALF = "on_behalf"
+    PARTY = "party"
     DECIDED = "decided"
     NOBODY = "nobody"
 
@@ -184,6 +188,10 @@ class Routing:
     @property
     def opens(self) -> bool:
         return bool(self.asked)
+
+
+# The paths whose answer lets a request act. On the others people mend or put in order what others allow.
+GIVES_LEAVE = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
 
 
 class Unroutable(LookupError):
@@ -234,7 +242,7 @@ def route(
         policy: the version's number, for the words.
         offices: those named beside the matrix; read where a path leads to them.
     """
-    deciding = path != Path.UNDO
+    deciding = path in GIVES_LEAVE
     needed = max(row.quorum - history.approvals, 1) if deciding else 1
     passed: list[Passed] = list(history.spent.values())
     eligible: list[Asked] = []
@@ -290,6 +298,10 @@ def hindrance(
         return Passed(pk, Why.OWNER, "owns the agent that asks, so may not decide")
     if pk == subject.on_behalf_of:
         return Passed(pk, Why.ON_BEHALF, "is the person the agent acts for, so may not decide")
+    if pk in history.beside:
+        return Passed(
+            pk, Why.PARTY, "stands behind another request for this record, so may not rule"
+        )
     if deciding and pk in history.deciders:
         return Passed(pk, Why.DECIDED, "has decided on this request before")
     if candidate.away_until is not None:
@@ -352,6 +364,13 @@ def _candidates(
                 (pk, f"next above {_name(people, report)}, who heads {row.department_name}")
                 for pk, report in _upwards(offices.head, people)
             ),
+        ]
+    if path == Path.CONFLICT and level == Level.L2:
+        return [(pk, f"owner of the record (policy {policy})") for pk in offices.owner]
+    if path == Path.CONFLICT and level == Level.L3:
+        return [
+            (pk, f"next above {_name(people, report)}, who owns the record")
+            for pk, report in _upwards(offices.owner, people)
         ]
     if path == Path.UNDO and level == Level.L2:
         return [(pk, f"one on call for the target of {band}") for pk in offices.on_call]

@@ -230,6 +230,7 @@ RECOURSE_SWEEPS = [
     "approvals.sweeps.climb_due_steps",
     "approvals.sweeps.pass_over_absent",
     "rollback.sweeps.call_the_worker",
+    "approvals.sweeps.end_holds",
     "approvals.sweeps.end_lapsed_approvals",
     "approvals.sweeps.trouble_overdue_runs",
     "approvals.sweeps.climb_underway",

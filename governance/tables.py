@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -58,6 +59,12 @@ class Policy:
     queue_cap: timedelta
     on_call_fallback: dict[str, int]  # by target: a person's primary key
     heads: dict[int, int]  # by department: a person's primary key
+    owners: dict[str, int]  # of resources, by a pattern of their keys: a person's primary key
+
+    def owner_of(self, resource: str) -> int | None:
+        """Return who owns a resource, by its key: of the patterns it fits, the longest names them."""
+        fitting = [pattern for pattern in self.owners if fnmatchcase(resource, pattern or "*")]
+        return self.owners[max(fitting, key=lambda each: (len(each), each))] if fitting else None
 
 
 @lru_cache(maxsize=64)
@@ -107,6 +114,7 @@ def load(version: PolicyVersion) -> Policy:
             for key, person in _appointed(version, Appointment.Office.DEPARTMENT_HEAD).items()
             if key in departments
         },
+        owners=_appointed(version, Appointment.Office.RESOURCE_OWNER),
     )
 
 

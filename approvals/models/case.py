@@ -101,6 +101,9 @@ class ConflictParty(models.Model):
     was_held = models.BooleanField(default=False)
     ruling = models.CharField(max_length=7, choices=Ruling.choices, blank=True)
     position = models.PositiveSmallIntegerField(null=True, blank=True)  # in the queue
+    # Unless it carries the case, whose steps have the clock: until when it waits for the case's end,
+    # and once queued, for those before it.
+    held_until = models.DateTimeField(null=True, blank=True)
     left_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -108,6 +111,11 @@ class ConflictParty(models.Model):
             models.UniqueConstraint(name="conflict_party_once", fields=["case", "request"]),
             models.UniqueConstraint(
                 name="conflict_one_carrier", fields=["case"], condition=Q(role="carrier")
+            ),
+            models.UniqueConstraint(
+                name="conflict_one_wait_a_request",
+                fields=["request"],
+                condition=Q(was_held=True, left_at__isnull=True),
             ),
         ]
 

@@ -210,6 +210,8 @@ class ActionRequest(Stateful, models.Model):
                 fields=["due_at"],
                 condition=Q(state__in=[S.BLOCKED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK]),
             ),
+            # approvals.conflict_sweeps.end_holds
+            models.Index(name="request_due_held", fields=["due_at"], condition=Q(state=S.HELD)),
             # rollback.selectors.runnable: leases that ran out, attempts that are due
             models.Index(
                 name="request_lease", fields=["lease_until"], condition=Q(lease_until__isnull=False)

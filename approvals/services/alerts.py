@@ -95,6 +95,21 @@ def failed(request: ActionRequest, *, now: datetime) -> Alert:
     return _of(request, "execution.failed", text, now)
 
 
+def queued_in_vain(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored: those before it in the queue for a record were not done in time."""
+    text = f"{request.ref} waited for its record in vain, so it ended. {request.title}"
+    return _of(request, "conflict.queued_in_vain", text, now)
+
+
+def basis_changed(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored: its record may have changed after people said yes to it."""
+    text = (
+        f"{request.ref} was held after its approval, and its record is not known to be as it was, "
+        f"so it ended. {request.title}"
+    )
+    return _of(request, "conflict.basis_changed", text, now)
+
+
 def undone(request: ActionRequest, *, now: datetime) -> Alert:
     """An alert, not yet stored: the target failed midway, and what was done is undone."""
     text = f"{request.ref} could not be finished. What was done is undone. {request.title}"

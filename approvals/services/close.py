@@ -10,11 +10,13 @@ from django_fsm import can_proceed
 from approvals import notifying
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Case
+from approvals.services import conflicts
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import actors
 from governance.errors import NotFound, NotNow
 from governance.models import Agent
+from governance.vocabulary import ExceptionType
 
 
 @transaction.atomic
@@ -44,9 +46,10 @@ def withdraw(*, ref: str, agent: Agent, now: datetime) -> ActionRequest:
         climb.step = None
     request.withdraw(now=now)
     climb.act.record(request, "request.withdrawn")
-    climb.resolve_case(Case.Outcome.WITHDRAWN)
+    conflict = climb.case is not None and climb.case.exception == ExceptionType.CONFLICT
+    climb.resolve_case(Case.Outcome.LEFT if conflict else Case.Outcome.WITHDRAWN)
     notifying.told(writes, climb.everybody_asked, request, climb.people, what="withdrawn", now=now)
     notifying.state_changed(writes, request, now=now)
     climb.settle()
-    writes.save()
+    conflicts.save(writes, now=now)
     return request

@@ -12,7 +12,7 @@ from django.db.models import Q
 from approvals import notifying
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Ask, Case, Decision, Order, Step
-from approvals.services import endings
+from approvals.services import conflicts, endings
 from approvals.services.escalate import Climb, subject_of
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
@@ -70,12 +70,11 @@ def decide(
     """
     if verdict not in ANSWERS:
         raise Unprocessable(f"Say {' or '.join(ANSWERS)}.")
-    if len(note) > NOTE_LENGTH:
-        raise Unprocessable(f"A note has at most {NOTE_LENGTH} characters.")
+    note = checked_note(note)
     request = lock_request(ref, and_resource=True)
     writes = Writes()
     (climb,) = climbs([request], writes, actor=actors.person(actor), now=now)
-    step = _step_of(climb, actor, now)
+    step = step_of(climb, actor, now)
     if step.path not in APPROVAL_PATHS:
         raise NotNow(
             "Nobody asks for leave on this step, so there is nothing to approve or reject. "
@@ -85,7 +84,12 @@ def decide(
         raise DigestChanged(
             "This is not what the page showed you. Open the request again and look before you decide."
         )
-    _still_may(climb, actor, verdict)
+    still_may(climb, actor)
+    if request.person_present and verdict == Verdict.APPROVE:
+        raise NotNow(
+            "This action cannot be undone, so it is approved only with a fresh log-in in person, "
+            "which is not available yet."
+        )
     decision = Decision(
         step=step,
         request=request,
@@ -111,13 +115,13 @@ def decide(
     else:
         _wait_for_more(climb, actor)
     climb.settle()
-    writes.save()
+    conflicts.save(writes, now=now)
     # What was approved is called to the worker at once, not at its deadline.
     wake_clock(now if request.state == ActionRequest.State.APPROVED else request.due_at)
     return request
 
 
-def _step_of(climb: Climb, actor: Person, now: datetime) -> Step:
+def step_of(climb: Climb, actor: Person, now: datetime) -> Step:
     """Return the step that waits on this person, or say why none does."""
     request, step = climb.request, climb.step
     open_ask = next((ask for ask in climb.asks if ask.person_id == actor.pk and ask.due_at), None)
@@ -154,21 +158,29 @@ def _step_of(climb: Climb, actor: Person, now: datetime) -> Step:
     )
 
 
-def _still_may(climb: Climb, actor: Person, verdict: str) -> None:
-    """Look again, under the lock, at what routing looked at: a limit may have been lowered since."""
+def checked_note(note: str) -> str:
+    """Return the note without space around it. Raises Unprocessable if it is too long."""
+    if len(note) > NOTE_LENGTH:
+        raise Unprocessable(f"A note has at most {NOTE_LENGTH} characters.")
+    return note.strip()
+
+
+def still_may(climb: Climb, actor: Person, *, deciding: bool = True) -> None:
+    """Look again, under the lock, at what routing looked at: a limit may have been lowered since.
+
+    Raises NotYours.
+    """
     candidate = climb.people.by_pk.get(actor.pk)
     if candidate is None:
         raise NotFound(f"There is no {actor.name} any more.")
     # Being back early from an absence is no obstacle; the one who was away is here.
     here = replace(candidate, away_until=None)
-    found = hindrance(here, subject=subject_of(climb.request), history=climb.history, now=climb.now)
+    found = hindrance(
+        here, subject=subject_of(climb.request), history=climb.history, now=climb.now,
+        deciding=deciding,
+    )  # fmt: skip
     if found is not None:
         raise NotYours(f"You {_second_person(found.why)}. Your decision was not recorded.")
-    if climb.request.person_present and verdict == Verdict.APPROVE:
-        raise NotNow(
-            "This action cannot be undone, so it is approved only with a fresh log-in in person, "
-            "which is not available yet."
-        )
 
 
 def _say_yes(climb: Climb, step: Step) -> None:

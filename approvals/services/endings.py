@@ -38,16 +38,28 @@ def end_of_path(climb: Climb, path: Path) -> None:
         expire(climb, "target")
 
 
+# Why an approval ended without anything done: how people are told, and which alert says so.
+EXPIRED_FOR = {
+    "silence": ("expired", alerts.expired),
+    "target": ("failed", alerts.failed),
+    "queue": ("queued_in_vain", alerts.queued_in_vain),
+    "basis_changed": ("basis_changed", alerts.basis_changed),
+}
+
+
 def expire(climb: Climb, reason: str) -> None:
-    """Nothing was done, and nothing will be."""
+    """Nothing was done, and nothing will be.
+
+    Args:
+        reason: a key of EXPIRED_FOR.
+    """
     request = climb.request
     request.let_go()
     request.expire(now=climb.now, reason=reason)
     climb.act.record(request, "request.expired", reason=reason)
     climb.resolve_case(Case.Outcome.EXPIRED)
-    what = "expired" if reason == "silence" else "failed"
+    what, alert = EXPIRED_FOR[reason]
     _tell(climb, what)
-    alert = alerts.expired if reason == "silence" else alerts.failed
     climb.writes.alerts.append(alert(request, now=climb.now))
 
 

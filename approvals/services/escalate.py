@@ -14,7 +14,7 @@ from typing import Any
 
 from approvals import notifying
 from approvals.due import set_due
-from approvals.models import ActionRequest, Ask, Case, Decision, Step
+from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Step
 from approvals.services import alerts, endings
 from approvals.services.writes import Writes
 from governance import ladder, wording
@@ -95,6 +95,9 @@ class Climb:
     used: frozenset[tuple[str, int]] = (
         frozenset()
     )  # (path, level) of rungs it stood on, once underway
+    party: ConflictParty | None = None  # to the conflict that holds it, or for which it is queued
+    beside: frozenset[int] = frozenset()  # who may not act on another party to that conflict
+    paused: Step | None = None  # the step it stood on when the conflict came
     offices: Offices = NOBODY_NAMED  # on call for its target only once underway
     signers: frozenset[int] = frozenset()  # of orders on it
     late: timedelta = timedelta(0)  # how late the clock was, where it mattered
@@ -125,6 +128,7 @@ class Climb:
             at_least=limit_of_noes(self.decisions, self.people),
             approvals=self.approvals,
             first_asked=self.first_asked,
+            beside=self.beside,
         )
 
     # --- What can happen to it ---
@@ -229,6 +233,47 @@ class Climb:
         if self.step is None:
             self._climb(Path.UNDO, Level.L2, since=self.now, began=Step.Began.OPENED)
 
+    def hold(self) -> None:
+        """Another request wants its record: its clock stands still until somebody ruled."""
+        if self.step is not None:
+            self.step.suspend(now=self.now)
+            self.writes.suspended_steps.append(self.step)
+            self.paused, self.step = self.step, None
+        self.request.hold()
+        self.act.record(self.request, "request.held")
+        notifying.state_changed(self.writes, self.request, now=self.now)
+
+    def disagree(self, reason: str, facts: dict[str, Any]) -> None:
+        """It came for a record that others want: open the case, and ask whoever owns the record."""
+        rung = self._open_case(ExceptionType.CONFLICT, reason, since=self.now, facts=facts)
+        self._climb(Path.CONFLICT, rung, since=self.now, began=Step.Began.OPENED)
+
+    def wait_again(self, asks: list[Ask]) -> None:
+        """What held it is over: it waits where it stood, with the time it had left, or is asked for first.
+
+        Args:
+            asks: of the step it stood on.
+        """
+        request, step = self.request, self.paused
+        request.wait_again()
+        self.act.record(request, "request.went_on")
+        notifying.state_changed(self.writes, request, now=self.now)
+        if step is None:
+            self.open_first(lambda: self.people)
+            return
+        step.resume(now=self.now)
+        self.writes.resumed_steps.append(step)
+        self.step, self.asks, self.paused = step, asks, None
+        decided = {each.person_id for each in self.decisions if each.step_id == step.pk}
+        for ask in asks:
+            if ask.asked_at and not ask.passed_over_at and ask.person_id not in decided:
+                ask.due_at = step.due_at
+                self.writes.reopened_asks.append(ask)
+                notifying.asked(self.writes, ask, request, self.people, now=self.now)
+        self.act.record(
+            request, "step.resumed", path=step.path, level=step.level, due_at=step.due_at
+        )
+
     def close_step(self, *, answered: bool) -> None:
         """The request goes on without an answer to the step that waits, or because it worked."""
         if self.step is None:
@@ -281,9 +326,15 @@ class Climb:
         return True
 
     def settle(self) -> None:
-        """Have the request's row written as it now is."""
-        set_due(self.request, waiting=self.step)
-        self.writes.move(self.request, was=self.was)
+        """Have the request's row written as it now is; a new one is inserted so."""
+        held_until = self.party.held_until if self.party is not None else None
+        set_due(self.request, waiting=self.step, held_until=held_until)
+        if self.paused is not None and not self.request.is_open:
+            self.paused.supersede(now=self.now)
+            self.writes.dropped_steps.append(self.paused)
+            self.paused = None
+        if not self.request._state.adding:
+            self.writes.move(self.request, was=self.was)
 
     # --- The way up ---
 

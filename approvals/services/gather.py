@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.db.models import Model
 
-from approvals.models import ActionRequest, Ask, Case, Decision, Order, Step
+from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Order, Step
 from approvals.services.escalate import Climb
 from approvals.services.writes import Writes
 from governance import tables
@@ -85,13 +85,18 @@ def climbs(
     offices = {
         each.pk: offices_of(each, policies[each.policy_id], on_call[each.pk]) for each in requests
     }
+    held = _held(requests)
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
         also={person for pairs in asked.values() for _, person in pairs}
         | {ask.person_id for each in asks.values() for ask in each}
         | {decision.person_id for each in decisions.values() for decision in each}
         | {person for each in signers.values() for person in each}
-        | {person for each in offices.values() for person in (*each.head, *each.on_call)},
+        | {
+            person
+            for each in offices.values()
+            for person in (*each.head, *each.on_call, *each.owner)
+        },
         now=now,
     )
     found = []
@@ -112,6 +117,9 @@ def climbs(
                 first_asked=tuple(p for path, p in asked[request.pk] if path == Path.APPROVAL),
                 everybody_asked={person for _, person in asked[request.pk]},
                 used=used[request.pk],
+                party=held[request.pk].party,
+                beside=held[request.pk].beside,
+                paused=held[request.pk].paused,
                 offices=offices[request.pk],
                 signers=signers[request.pk],
             )
@@ -136,7 +144,47 @@ def offices_of(
 ) -> Offices:
     """Return whom the request's policy names for it beside the matrix, and who is on call."""
     head = policy.heads.get(request.department_id)
-    return Offices(head=() if head is None else (head,), on_call=tuple(on_call))
+    owner = None
+    if request.state == ActionRequest.State.HELD and request.resource is not None:
+        owner = policy.owner_of(request.resource.key)
+    return Offices(
+        head=() if head is None else (head,),
+        on_call=tuple(on_call),
+        owner=() if owner is None else (owner,),
+    )
+
+
+class Held(NamedTuple):
+    """What matters of a request that a conflict holds."""
+
+    party: ConflictParty | None = None  # it, in the case that holds it
+    beside: frozenset[int] = frozenset()  # who may not act on another party
+    paused: Step | None = None
+
+
+def _held(requests: Sequence[ActionRequest]) -> dict[int, Held]:
+    """Read what matters of those that are held. Of others, none of it is read."""
+    found: dict[int, Held] = defaultdict(Held)
+    held = {each.pk for each in requests if each.state == ActionRequest.State.HELD}
+    if not held:
+        return found
+    paused = {
+        step.request_id: step
+        for step in Step.objects.filter(request__in=held, state=Step.State.SUSPENDED)
+    }
+    parties = ConflictParty.objects.filter(request__in=held, was_held=True, left_at__isnull=True)
+    for party in parties.select_related("case"):
+        found[party.request_id] = Held(party, _behind_others(party), paused.get(party.request_id))
+    return found
+
+
+def _behind_others(party: ConflictParty) -> frozenset[int]:
+    """Return the owners of the other parties' agents, and those they act for."""
+    others = ConflictParty.objects.filter(case=party.case_id, left_at__isnull=True)
+    pairs = others.exclude(pk=party.pk).values_list(
+        "request__agent__owner", "request__on_behalf_of"
+    )
+    return frozenset(person for pair in pairs for person in pair if person is not None)
 
 
 class Underway(NamedTuple):

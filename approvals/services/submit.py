@@ -14,7 +14,7 @@ from approvals import templating
 from approvals.locks import lock_resources
 from approvals.models import OPEN, ActionRequest, Ask, Resource, Step
 from approvals.models.request import WITHOUT_EFFECTS
-from approvals.services import alerts, submission
+from approvals.services import alerts, conflicts, submission
 from approvals.services.escalate import Climb
 from approvals.services.submission import Asked, Money
 from approvals.services.writes import Writes
@@ -30,7 +30,7 @@ from governance.errors import (
 from governance.ledger import Act
 from governance.models import ActionType, AgentCredential, Department, Person
 from governance.reads import Given, Read, together
-from governance.routing import People, Subject, Unroutable, match
+from governance.routing import Offices, People, Row, Subject, Unroutable, match
 from governance.vocabulary import Chain, Impact, Scope, Severity
 from governance.wake import wake_clock
 
@@ -301,17 +301,35 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     climb = Climb(
         request=request, policy=draft.policy, people=arrival.people, act=act, writes=writes
     )
-    climb.open_first(lambda: tables.people_for([row], now=now))
+    others = [] if arrival.resource is not None else _others(request)
+    if others:
+        _meet(climb, others, draft.resource_key, row)
+    else:
+        climb.open_first(lambda: tables.people_for([row], now=now))
     climb.settle()
-    writes.moved.clear()  # the row is inserted as it now is
     new = [request, *writes.cases, *writes.steps, *writes.asks]
     bulk.give_keys(new, drawn=arrival.keys)
     with bulk.in_one_go():
         bulk.insert([request])
-        writes.save()
+        conflicts.save(writes, now=now, new=request)
     if request.due_at is not None:
         wake_clock(request.due_at)
     return request
+
+
+def _others(request: ActionRequest) -> list[ActionRequest]:
+    """Return those that want the same record, locked as it is, oldest first."""
+    if request.resource_id is None:
+        return []
+    live = conflicts.wanting(request.resource_id).select_related("agent", "action_type")
+    return list(live.select_for_update(no_key=True, of=("self",)).order_by("pk"))
+
+
+def _meet(climb: Climb, others: list[ActionRequest], resource: str, row: Row) -> None:
+    owner = climb.policy.owner_of(resource)
+    climb.offices = Offices(owner=() if owner is None else (owner,))
+    climb.people = tables.people_for([row], also=climb.offices.owner, now=climb.now)
+    conflicts.meet(climb, others)
 
 
 def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -> ActionRequest:

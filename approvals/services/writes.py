@@ -15,6 +15,7 @@ from approvals.models import (
     Alert,
     Ask,
     Case,
+    ConflictParty,
     Decision,
     Notice,
     Order,
@@ -41,8 +42,11 @@ CHANGED_STATE = (
     "ended_at",
     "end_reason",
     "holds_key",
+    "held_once",
 )
 FEW = 20  # requests, up to which one trip is faster than a COPY for each table
+PAUSED = ("state", "due_at", "remaining")
+RULED = ("ruling", "position", "held_until", "left_at")
 WAITING = (ActionRequest.State.PENDING, ActionRequest.State.HELD)
 REOPENED = (
     "why",
@@ -65,6 +69,9 @@ class Writes:
         default_factory=dict
     )  # by the state they came from
     closed_steps: list[Step] = field(default_factory=list)
+    suspended_steps: list[Step] = field(default_factory=list)
+    resumed_steps: list[Step] = field(default_factory=list)
+    dropped_steps: list[Step] = field(default_factory=list)  # suspended, and never to wait again
     changed_cases: list[Case] = field(default_factory=list)
     passed_asks: list[Ask] = field(default_factory=list)
     reopened_asks: list[Ask] = field(default_factory=list)
@@ -72,6 +79,8 @@ class Writes:
     cases: list[Case] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
+    parties: list[ConflictParty] = field(default_factory=list)
+    changed_parties: list[ConflictParty] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
@@ -109,11 +118,14 @@ class Writes:
             ledger.write(self.acts)
 
     def _close(self) -> None:
-        bulk.save_alike(
-            Step, self.closed_steps, ["state", "closed_at"], expecting=("state", Step.State.WAITING)
-        )
-        if self.closed_steps:
-            closed = [step.pk for step in self.closed_steps]
+        waiting, suspended = ("state", Step.State.WAITING), ("state", Step.State.SUSPENDED)
+        bulk.save_alike(Step, self.closed_steps, ["state", "closed_at"], expecting=waiting)
+        bulk.save_differing(Step, self.suspended_steps, PAUSED, expecting=waiting)
+        bulk.save_differing(Step, self.resumed_steps, PAUSED, expecting=suspended)
+        bulk.save_differing(Step, self.dropped_steps, [*PAUSED, "closed_at"], expecting=suspended)
+        bulk.save_differing(ConflictParty, self.changed_parties, RULED)
+        if self.closed_steps or self.suspended_steps:
+            closed = [step.pk for step in (*self.closed_steps, *self.suspended_steps)]
             Ask.objects.filter(step__in=closed, due_at__isnull=False).update(
                 due_at=None, next_ping_at=None
             )
@@ -136,6 +148,9 @@ class Writes:
             for parent in parents:
                 bulk.link(rows, parent)
             bulk.insert(rows)
+        for parent in ("case", "request"):
+            bulk.link(self.parties, parent)
+        bulk.insert(self.parties)
         bulk.insert(self.decisions)
         bulk.link(self.orders, "case")
         bulk.insert(self.orders)

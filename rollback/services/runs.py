@@ -21,6 +21,7 @@ from approvals import notifying
 from approvals.due import set_due
 from approvals.locks import lock_request, lock_resources
 from approvals.models import ActionRequest, Order, Step
+from approvals.services import conflicts
 from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
@@ -193,7 +194,7 @@ def ending(lease: Lease, *, now: datetime) -> Iterator[Climb]:
         request.let_go(keep_deadline=request.state == S.ROLLING_BACK)
         yield climb
         climb.settle()
-        writes.save()
+        conflicts.save(writes, now=now)
 
 
 def finish(lease: Lease, held: Hold | Climb, *, error: str = "") -> None:

@@ -16,13 +16,16 @@ from tests.factories import (
 )
 
 
-def body(company, *, invoice="INV-88213", amount="12000.00", currency="USD", **over):
+def body(
+    company, *, invoice="INV-88213", amount="12000.00", currency="USD", instalment=None, **over
+):
     """Return a valid submission of a vendor payment; `over` replaces its outer fields."""
     example = company.vendor_payment.example
     payload = {
         **example["payload"],
         "invoice": invoice,
         "amount": {"value": amount, "currency": currency},
+        **({"instalment": instalment} if instalment else {}),
     }
     return {**example, "payload": payload, **over}
 
@@ -34,7 +37,11 @@ def credential_of(company):
 
 def ask_for_payment(company, *, now=MONDAY_9AM, key="key-1", **over):
     """Submit a vendor payment and return the request as it was stored."""
-    inner = {name: over.pop(name) for name in ("invoice", "amount", "currency") if name in over}
+    inner = {
+        name: over.pop(name)
+        for name in ("invoice", "amount", "currency", "instalment")
+        if name in over
+    }
     taken, created = submit(
         credential=credential_of(company),
         policy=company.policy.pk,
@@ -69,6 +76,14 @@ def name_the_head(company):
     )
     policy.cache_clear()
     return company.controller
+
+
+def name_the_owner(company, person=None):
+    """Have somebody, the CFO unless it is said who, own every record, and return them."""
+    owner = person or company.cfo
+    AppointmentFactory(version=company.policy, office="resource_owner", scope="", person=owner)
+    policy.cache_clear()
+    return owner
 
 
 def make_the_first_no_final(company):
