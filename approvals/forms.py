@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from django import forms
 
 from approvals.services.decide import NOTE_LENGTH
@@ -34,3 +37,52 @@ class DecisionForm(forms.Form):
         max_length=64,
         error_messages={"required": "Open the request again: this form has lost what it is about."},
     )
+
+
+class RulingForm(forms.Form):
+    """In which order the requests that are held go on, and which of them end.
+
+    With one or two of them a choice names both sides of the ruling, "order|refused";
+    with more each is given a place of its own. Who may rule is `services.ruling`'s to say.
+    """
+
+    choice = forms.CharField(required=False, max_length=1000)
+    note = forms.CharField(
+        max_length=NOTE_LENGTH,
+        error_messages={
+            "required": "Say why. Everybody asked about these requests will read it.",
+            "max_length": "Keep it under %(limit_value)d characters; this one has %(show_value)d.",
+        },
+    )
+    digest = forms.CharField(
+        max_length=64,
+        error_messages={"required": "Open the request again: this form has lost what it is about."},
+    )
+
+    def __init__(self, data: Any, *, held: Sequence[str]) -> None:
+        """Bind to what was sent about the requests with these refs, as the page showed them."""
+        super().__init__(data)
+        self._held = held
+        for ref in held if "choice" not in self.data else ():
+            self.fields[f"place-{ref}"] = forms.CharField(required=False, max_length=10)
+
+    def clean(self) -> dict[str, Any]:
+        """Turn it into an order and those refused."""
+        cleaned = super().clean() or {}
+        chosen = cleaned.pop("choice", "")
+        if chosen:
+            order, _, refuse = chosen.partition("|")
+            return cleaned | {"order": _refs(order), "refuse": _refs(refuse)}
+        places = {ref: cleaned.pop(f"place-{ref}", "") for ref in self._held}
+        if not places or "" in places.values():
+            self.add_error("choice", "Choose what becomes of each request.")
+            return cleaned
+        going = [ref for ref, place in places.items() if place.isdecimal()]
+        if len({places[ref] for ref in going}) < len(going):
+            self.add_error("choice", "Give each request a place of its own.")
+        order_ = sorted(going, key=lambda ref: int(places[ref]))
+        return cleaned | {"order": order_, "refuse": [ref for ref in places if ref not in going]}
+
+
+def _refs(text: str) -> list[str]:
+    return [ref for ref in text.split(",") if ref]

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from approvals.models import ActionRequest, Ask, Case, Decision, Notice, Order, Step
+from django.db.models import prefetch_related_objects
+
+from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Notice, Order, Step
 from approvals.services.escalate import limit_of_noes
 from approvals.services.gather import offices_of
 from governance import tables
 from governance.routing import History, People
 from governance.tables import Policy
-from governance.vocabulary import Path, Verdict
+from governance.vocabulary import ExceptionType, Path, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Packet:
     policy: Policy
     people: People
     orders: Sequence[Order] = ()  # to roll it back
+    parties: Sequence[
+        ConflictParty
+    ] = ()  # to the last conflict whose case it carries, oldest first
+    holder: ConflictParty | None = None  # itself, where it waits for another one's ruling or end
 
     @property
     def waiting(self) -> Step | None:
@@ -70,6 +76,13 @@ class Packet:
             at_least=limit_of_noes(self.decisions, self.people),
             approvals=len(approvers),
             first_asked=tuple(first),
+            beside=frozenset(
+                person
+                for each in self.parties
+                if each.request_id != self.request.pk
+                for person in (each.request.agent.owner_id, each.request.on_behalf_of_id)
+                if person is not None
+            ),
         )
 
 
@@ -79,8 +92,9 @@ def packets_of(
     """Return the packets of these requests, in their order.
 
     Nine queries and one for each policy version not read before, whatever the
-    number of requests; two more `with_sent`, what was sent to those asked, and
-    the orders to roll back.
+    number of requests, and one if a conflict holds some of them; four more
+    `with_sent`: what was sent to those asked, the orders to roll back, and the
+    parties to conflicts.
 
     Args:
         requests: with `action_type`, `agent` and `department` loaded.
@@ -117,6 +131,12 @@ def packets_of(
         ordered = Order.objects.filter(request__in=ids, kind=Order.Kind.ROLL_BACK)
         for order in ordered.select_related("ordered_by", "confirmed_by").order_by("pk"):
             orders[order.request_id].append(order)
+    carried: dict[int, list[ConflictParty]] = defaultdict(list)
+    holders: dict[int, ConflictParty] = {}
+    if with_sent:
+        carried, holders = _conflicts(ids, cases)
+    held = [each for each in requests if each.state == ActionRequest.State.HELD]
+    prefetch_related_objects(held, "resource")
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
@@ -126,7 +146,8 @@ def packets_of(
             *(
                 pk
                 for request in requests
-                for pk in offices_of(request, policies[request.policy_id]).head
+                for offices in [offices_of(request, policies[request.policy_id])]
+                for pk in (*offices.head, *offices.owner)
             ),
         },
         now=now,
@@ -142,9 +163,34 @@ def packets_of(
             policy=policies[request.policy_id],
             people=people,
             orders=orders[request.pk],
+            parties=carried[request.pk],
+            holder=holders.get(request.pk),
         )
         for request in requests
     ]
+
+
+def _conflicts(
+    ids: Sequence[int], cases: dict[int, list[Case]]
+) -> tuple[dict[int, list[ConflictParty]], dict[int, ConflictParty]]:
+    """Return the parties to the last conflict that each of these carries, and how others are held."""
+    conflicts = {
+        case.pk: case.request_id
+        for each in cases.values()
+        for case in each
+        if case.exception == ExceptionType.CONFLICT
+    }
+    last = {request: case for case, request in conflicts.items()}  # the last one opened
+    carried: dict[int, list[ConflictParty]] = defaultdict(list)
+    parties = ConflictParty.objects.filter(case__in=last.values()).select_related(
+        "request__agent", "request__action_type", "request__department"
+    )
+    for party in parties.order_by("request_id"):
+        carried[conflicts[party.case_id]].append(party)
+    holders = ConflictParty.objects.filter(request__in=ids, was_held=True, left_at__isnull=True)
+    waiting = holders.exclude(role=ConflictParty.Role.CARRIER, ruling="")  # its steps say it all
+    others = waiting.select_related("case__request")
+    return carried, {party.request_id: party for party in others}
 
 
 def packet_of(request: ActionRequest, *, now: datetime, with_sent: bool = True) -> Packet:

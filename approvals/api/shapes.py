@@ -26,6 +26,8 @@ REASONS = {
     S.EXECUTING: "target", S.TROUBLED: "target", S.ROLLING_BACK: "target",
 }  # fmt: skip
 VERDICT_FIELDS = {"verdict", "note", "digest", "severity"}
+REF_LISTS = ("order", "refuse")
+RULING_FIELDS = {"verdict", "note", "digest", *REF_LISTS}
 
 
 def accepted(request: ActionRequest, url: str) -> dict[str, Any]:
@@ -174,18 +176,27 @@ def action(action_type: ActionType) -> dict[str, Any]:
     }
 
 
-def verdict(body: object) -> dict[str, str]:
-    """Return the arguments of `decide` in a body. Raises Malformed, naming every field at fault."""
+def verdict(body: object) -> dict[str, Any]:
+    """Return the arguments of `decide`, or for the verdict "rule" those of `rule`, in a body.
+
+    Raises Malformed, naming every field at fault.
+    """
     if not isinstance(body, dict):
         raise Malformed("The body is not a JSON object.")
-    errors = {str(name)[:60]: "Unknown field." for name in body.keys() - VERDICT_FIELDS}
+    known = RULING_FIELDS if body.get("verdict") == Verdicts.RULE else VERDICT_FIELDS
+    errors = {str(name)[:60]: "Unknown field." for name in body.keys() - known}
     given = {name: value for name, value in body.items() if value is not None}
-    errors |= {
-        name: "Text." for name in VERDICT_FIELDS & given.keys() if not isinstance(given[name], str)
-    }
+    for name in known & given.keys():
+        if name in REF_LISTS:
+            fits = isinstance(given[name], list) and all(isinstance(e, str) for e in given[name])
+            errors |= {} if fits else {name: "A list of refs."}
+        elif not isinstance(given[name], str):
+            errors[name] = "Text."
     errors |= {name: "Required." for name in ("verdict", "digest") if not given.get(name)}
     if errors:
         raise Malformed("Mend these fields and send it again.", errors=errors)
+    if known is RULING_FIELDS:
+        return {name: given.get(name, []) for name in REF_LISTS} | given
     return given
 
 
@@ -382,10 +393,14 @@ class RequestForPeople(serializers.Serializer[Any]):
 
 
 class Verdict(serializers.Serializer[Any]):
-    verdict = serializers.ChoiceField(["approve", "reject"])
+    verdict = serializers.ChoiceField(["approve", "reject", "rule"])
     digest = serializers.CharField()
     note = serializers.CharField(required=False, allow_blank=True, max_length=4000)
     severity = serializers.ChoiceField(Severity.choices, required=False)
+    order = serializers.ListField(
+        child=serializers.CharField(), required=False
+    )  # refs, of a ruling
+    refuse = serializers.ListField(child=serializers.CharField(), required=False)
 
 
 class Reason(serializers.Serializer[Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.cache import cache
@@ -22,12 +23,13 @@ from approvals.models import ActionRequest, Decision
 from approvals.services.close import withdraw
 from approvals.services.decide import decide
 from approvals.services.orders import order_rollback
+from approvals.services.ruling import rule
 from approvals.services.submission import Malformed
 from approvals.services.submit import NotAllowed, record_refusal, submit
 from governance import actors, clock, wording
 from governance.errors import NotFound, NotYours, Refused
 from governance.models import ActionType, Person
-from governance.vocabulary import Scope
+from governance.vocabulary import Scope, Verdict
 
 REFUSED_CALLS_A_MINUTE = 60  # kept in the record, from one address without a credential
 
@@ -213,13 +215,12 @@ class RequestDecisions(Api):
     def post(self, request: Request, ref: str) -> Response:
         """Answer the step that waits on the caller, naming the digest they saw."""
         person = _person(request)
-        decide(
-            ref=ref,
-            actor=person,
-            now=clock.now(),
-            via=Decision.Via.API,
-            **shapes.verdict(request.data),
-        )
+        given = shapes.verdict(request.data)
+        call: Callable[..., ActionRequest] = decide
+        if given["verdict"] == Verdict.RULE:
+            del given["verdict"]
+            call = rule
+        call(ref=ref, actor=person, now=clock.now(), via=Decision.Via.API, **given)
         decided = selectors.visible_to(person).get(ref=ref)
         return Response(shapes.for_people(decided))
 

@@ -16,12 +16,14 @@ from approvals.story.lists import (
 )
 from approvals.story.page import tell
 from approvals.story.payload import REASON_LENGTH, said, title_of
+from approvals.story.shapes import Story
 from approvals.story.states import state_pill
 from approvals.story.words import DID
 
 __all__ = [
     "DID",
     "REASON_LENGTH",
+    "Story",
     "became",
     "passed_words",
     "said",

@@ -20,8 +20,13 @@ from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, 
 ASKING_LEAVE = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
 
 
+DRAWN = (*ASKING_LEAVE, Path.CONFLICT)
+
+
 def drawn_path(packet: Packet) -> Path:
-    """Return the ladder that is drawn above the first ask: after a no, the one of rejections."""
+    """Return the ladder that is drawn: a conflict's while it waits for a ruling, after a no the one of rejections."""
+    if packet.waiting is not None and packet.waiting.path == Path.CONFLICT:
+        return Path.CONFLICT
     noes = any(step.path == Path.REJECTION for step in packet.steps)
     return Path.REJECTION if noes else Path.TIMEOUT
 
@@ -32,7 +37,7 @@ def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | 
     Nothing for a request on which no step of the drawn ladder waits.
     """
     request, step = packet.request, packet.waiting
-    if step is None or step.due_at is None or step.path not in ASKING_LEAVE:
+    if step is None or step.due_at is None or step.path not in DRAWN:
         return [], None
     path = Path.TIMEOUT if step.path == Path.APPROVAL else Path(step.path)
     enters, response = Level(step.level), _response(packet)

@@ -8,6 +8,7 @@ from approvals.models import ActionRequest, Decision, Step
 from approvals.services.decide import is_final
 from approvals.services.escalate import subject_of
 from approvals.story.ahead import after_a_no
+from approvals.story.lead import held_words
 from approvals.story.reading import Reading
 from approvals.story.shapes import Holds
 from approvals.story.silence import passed_on
@@ -37,6 +38,9 @@ def clock_of(reading: Reading) -> tuple[datetime | None, datetime | None]:
         return reading.step.due_at, reading.step.opened_at
     if reading.request.state == S.APPROVED and reading.request.approved_at is not None:
         return reading.request.due_at, reading.request.approved_at
+    holder = reading.packet.holder
+    if reading.request.state == S.HELD and holder is not None:
+        return reading.request.due_at, holder.joined_at
     return None, None
 
 
@@ -47,6 +51,8 @@ def started(reading: Reading) -> str:
         if reading.request.state == S.APPROVED and reading.request.approved_at:
             within = wording.span(begin_within(reading.request))
             return f"It has {within} to begin, from {reading.at(reading.request.approved_at)}."
+        if reading.request.state == S.HELD and reading.request.due_at:
+            return f"It is held until {reading.at(reading.request.due_at)} at the latest."
         return ""
     if reading.is_automatic:
         window = wording.span(step.due_at - step.opened_at)
@@ -167,6 +173,8 @@ def holds(reading: Reading) -> Holds:
     )
     if request.state == S.PENDING:
         return _holds_pending(reading, own)
+    if request.state == S.HELD:
+        return Holds("warn", "It is held.", held_words(reading))
     last = reading.packet.decisions[-1] if reading.packet.decisions else None
     no = reading.packet.noes[-1] if reading.packet.noes else None
     if request.state == S.APPROVED and last is not None:
@@ -184,15 +192,23 @@ def holds(reading: Reading) -> Holds:
             f"{upper_first(the([no.person], reading.reader))} rejected this at {reading.at_seconds(no.at)}.",
             f"{stands}It has ended, and {reading.nothing_done}. The agent may ask again with a new request.",
         )
+    if request.state == S.REJECTED:
+        return Holds(
+            "bad",
+            "The owner of its record let another request go on instead.",
+            f"It has ended, and {reading.nothing_done}. The agent may ask again with a new request.",
+        )
     if request.state == S.EXPIRED and request.ended_at:
         ended = reading.at_seconds(request.ended_at)
         if request.end_reason == "lapsed":
             words = f"It was approved, and nothing began it by {ended}."
         elif request.end_reason == "basis_changed":
-            words = f"The record changed after it was asked for, so it ended at {ended}."
+            words = f"Its record may have changed since its approval, so it ended at {ended}."
             return Holds(
                 "bad", words, f"{upper_first(reading.nothing_done)}. The agent may ask again."
             )
+        elif request.end_reason == "queue":
+            words = f"It waited for its record in vain until {ended}."
         else:
             words = f"Nobody decided by {ended}."
         return Holds(

@@ -210,6 +210,8 @@ def _decision_entry(reading: Reading, decision: Decision) -> Entry:
     you = decision.person_id == reading.reader.pk
     level = f" (L{step.level})" if step is not None else ""
     words = ""
+    if decision.verdict == Verdict.RULE:
+        words = _ruling(decision)
     if decision.verdict == Verdict.REJECT and decision.severity:
         words = f"A {decision.severity} objection."
     if decision.via == Decision.Via.API:
@@ -221,6 +223,13 @@ def _decision_entry(reading: Reading, decision: Decision) -> Entry:
         quote=wording.plain(decision.note, REASON_LENGTH),
         is_bad=decision.verdict == Verdict.REJECT,
     )
+
+
+def _ruling(decision: Decision) -> str:
+    order = [wording.plain(str(ref), 20) for ref in decision.details.get("order", [])]
+    refused = [wording.plain(str(ref), 20) for ref in decision.details.get("refuse", [])]
+    said = f"In this order: {', '.join(order)}." if order else ""
+    return f"{said} Rejected: {', '.join(refused)}.".strip() if refused else said
 
 
 def _order_entries(reading: Reading, order: Order) -> Iterable[Entry]:

@@ -22,7 +22,9 @@ def rungs(reading: Reading) -> tuple[Rung, ...]:
     path = drawn_path(reading.packet)
     # Oldest first: of two paths that came to a level, the later one stands there.
     by_level = {
-        Level(step.level): step for step in reading.packet.steps if step.path in ASKING_LEAVE
+        Level(step.level): step
+        for step in reading.packet.steps
+        if (step.path == path if path == Path.CONFLICT else step.path in ASKING_LEAVE)
     }
     ahead = {rung.level: rung for rung in reading.ahead}
     found = []
@@ -32,6 +34,8 @@ def rungs(reading: Reading) -> tuple[Rung, ...]:
             found.append(_rung_of(reading, step))
         elif level in ahead:
             found.append(_rung_not_reached(reading, ahead[level]))
+        elif path == Path.CONFLICT and level < Level.L2:
+            found.append(_shut(level, "Left out", "A conflict goes to the owner of the record"))
         elif path == Path.REJECTION and level == Level.L1:
             found.append(_shut(level, "Left out", "After a no the same people are not asked again"))
         elif path == Path.REJECTION and level == Level.L2:
@@ -122,6 +126,9 @@ def _end_rung(reading: Reading) -> Rung:
     request = reading.request
     nothing = upper_first(reading.nothing_done)
     after_a_no = drawn_path(reading.packet) == Path.REJECTION
+    if request.state == S.HELD and reading.step is not None:
+        words = f"{nothing}; whoever was first goes on"
+        return Rung("end", "End", "circle-dashed", "Closed as expired", words, reading.ends_at)
     if request.state == S.PENDING:
         return Rung(
             "end",

@@ -35,6 +35,8 @@ def _how_it_went(reading: Reading) -> str:
     carried_out = _how_it_is_carried_out(reading)
     if carried_out:
         return carried_out
+    if request.state == S.HELD:
+        return held_words(reading)
     silence = _silence(reading)
     if reading.step is not None:
         who = reading.who_is_asked
@@ -66,8 +68,13 @@ def _how_it_went(reading: Reading) -> str:
         return f"{upper_first(who)} approved it at {reading.at(last.at)}, and nothing began it in time."
     if request.state == S.EXPIRED and request.end_reason == "basis_changed" and request.ended_at:
         return (
-            "The record changed after this was asked, so what was approved is no longer what would"
-            f" be done. It was closed at {reading.at(request.ended_at)}."
+            "It was held after its approval, and its record may have changed since, so what was"
+            f" approved may no longer be what would be done. It was closed at {reading.at(request.ended_at)}."
+        )
+    if request.state == S.EXPIRED and request.end_reason == "queue" and request.ended_at:
+        return (
+            "It was let wait for its record, and those before it were not done in time. It was"
+            f" closed at {reading.at(request.ended_at)}."
         )
     if request.state == S.EXPIRED and request.ended_at:
         return f"Nobody decided, so it was closed at {reading.at(request.ended_at)}."
@@ -107,6 +114,35 @@ def _how_it_is_carried_out(reading: Reading) -> str:
                 f" closed at {reading.at(ended)}."
             ).strip()
     return ""
+
+
+def held_words(reading: Reading) -> str:
+    """Say why it is held, and what it waits for."""
+    holder, step = reading.packet.holder, reading.step
+    if step is not None:
+        others = listed(
+            [
+                each.request.ref
+                for each in reading.packet.parties
+                if each.request_id != reading.request.pk
+            ]
+        )
+        who = reading.who_is_asked
+        are = "are" if who.startswith("you") or " and " in who else "is"
+        asked = f" {upper_first(who)} {are} asked which of them goes on." if who else ""
+        return f"It came while {others} wanted the same record.{asked}"
+    if holder is None:
+        return "It waits for its record."
+    if holder.ruling:
+        place = holder.position or 0
+        before = "the request" if place == 1 else f"the {place} requests"
+        ahead = f"{before} before it {'have' if place > 1 else 'has'} ended"
+        ahead = ahead if place else "what has its record now has ended"
+        return f"The owner of its record lets it go on when {ahead}."
+    return (
+        f"{holder.case.request.ref} wants the same record, so neither goes on until the owner of the"
+        " record rules on them."
+    )
 
 
 def _approved(reading: Reading) -> str:

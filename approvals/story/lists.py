@@ -82,6 +82,8 @@ def where_due_comes_from(packet: Packet, *, now: datetime, zone: tzinfo) -> str:
             f"L{step.level} of the {path} path: {window} from {at(step.opened_at)},"
             f" policy {packet.policy.number}"
         )
+    if request.state == S.HELD:
+        return "Held by a conflict over its record, until this at the latest"
     if request.state == S.EXECUTING:
         return "Its worker’s lease, or the end of its time to run"  # noqa: RUF001
     if request.state == S.TROUBLED and request.next_try_at is not None:

@@ -8,6 +8,7 @@ from approvals.models import Step
 from approvals.packets import Packet
 from approvals.story import aside, silence
 from approvals.story.chain import chain
+from approvals.story.conflict import conflict_of
 from approvals.story.ladder import rungs, rungs_words
 from approvals.story.lead import lead
 from approvals.story.payload import facts_of, paragraphs, safe_url, source_words, title_of
@@ -31,6 +32,7 @@ LEVEL_WORDS = {
 OTHERWISE = {
     (Path.SYSTEM_FAILURE, Level.L2): "On call",
     (Path.UNDO, Level.L2): "On call",
+    (Path.CONFLICT, Level.L2): "Owner of the record",
     (Path.REJECTION, Level.L2): "Alternate approver",
     (Path.REJECTION, Level.L3): "Department head",
 }
@@ -80,6 +82,7 @@ def tell(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> Stor
         nothing_head=silence.nothing_head(reading),
         nothing=silence.nothing(reading),
         can_decide=aside.can_decide(reading),
+        conflict=conflict_of(reading),
         has_execution=has_execution(request),
         holds=aside.holds(reading),
         thing=f"the {action.name.lower().split()[-1]}" if action.name.split() else "it",

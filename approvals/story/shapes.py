@@ -88,6 +88,56 @@ class Holds:
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """One party to a conflict."""
+
+    letter: str
+    ref: str
+    title: str
+    agent: str
+    asked_at: datetime
+    stands: str  # what became of it so far
+    is_held: bool
+    if_on: str  # what going on means for it
+    digest_short: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What each party to a conflict says of one field. `differs`: they do not all say the same."""
+
+    label: str
+    values: tuple[str, ...]
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One ruling on a conflict, as a form sends it."""
+
+    value: str
+    words: str
+    then: str
+    button: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The requests that want the same record, side by side, and the rulings offered.
+
+    `choices` for one or two that are held; with more of them each is given its place.
+    """
+
+    record: str
+    sides: tuple[Side, ...]
+    fields: tuple[Compared, ...]
+    choices: tuple[Choice, ...]
+    places: tuple[tuple[str, str], ...]  # values and words of the places
+    is_open: bool
+    can_rule: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """One request, told to one reader at one instant."""
 
@@ -120,6 +170,7 @@ class Story:
     nothing_head: str
     nothing: tuple[str, ...]
     can_decide: bool
+    conflict: Conflict | None
     has_execution: bool  # something is, was or is about to be done in the target
     holds: Holds
     thing: str  # "the payment"

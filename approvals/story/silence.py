@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, ConflictParty
 from approvals.story.reading import Reading
 from approvals.story.shapes import Ahead
 from approvals.story.words import listed, upper_first
@@ -10,6 +10,7 @@ from governance import ladder
 from governance.vocabulary import Path
 
 S = ActionRequest.State
+EARLIER = ConflictParty.Role.EARLIER
 
 
 def nothing_head(reading: Reading) -> str:
@@ -18,6 +19,8 @@ def nothing_head(reading: Reading) -> str:
         return "If nothing begins it,"
     if reading.is_automatic:
         return "If no attempt succeeds,"
+    if reading.request.state == S.HELD and reading.mine is None:
+        return "Then" if reading.step is None else "If nobody rules,"
     return "If you do nothing," if reading.mine else "If nobody answers,"
 
 
@@ -27,10 +30,19 @@ def nothing(reading: Reading) -> tuple[str, ...]:
     if step is None or step.due_at is None or reading.ends_at is None:
         if request.state == S.APPROVED and request.due_at:
             return (_not_begun(reading),)
+        if request.state == S.HELD and reading.packet.holder is not None:
+            goes_on = not reading.packet.holder.ruling and reading.packet.holder.role == EARLIER
+            return (
+                ("it goes on where it stood.",)
+                if goes_on
+                else (f"it ends, and {reading.nothing_done}.",)
+            )
         return _how_it_ends(reading)
     opening = [rung for rung in reading.ahead if rung.opens]
     end = reading.at(reading.ends_at)
     closes = "the no stands" if step.path == Path.REJECTION else "it closes"
+    if step.path == Path.CONFLICT:
+        closes = "it closes, whoever was first goes on,"
     if not opening:
         return (f"{closes} at {end} and {reading.nothing_done}.",)
     said = []
@@ -72,6 +84,8 @@ def passed_on(reading: Reading) -> str:
         return "Lapsed" if reading.request.person_present else "Not begun in time"
     if reading.is_automatic:
         return "Out of tries"
+    if reading.request.state == S.HELD and reading.step is None:
+        return "Held no longer"
     rung = reading.next_rung
     if rung is None:
         return f"Closed, {reading.nothing_done}" if reading.ends_at else "Passed on"

@@ -20,7 +20,12 @@ PILLS = {
     S.HELD: ("warn", "pause"),
 }
 # What an expired request is called, by the reason it ended for.
-EXPIRED = {"lapsed": "Lapsed", "target": "Not carried out", "basis_changed": "Basis changed"}
+EXPIRED = {
+    "lapsed": "Lapsed",
+    "target": "Not carried out",
+    "basis_changed": "Basis changed",
+    "queue": "Waited in vain",
+}
 # States in which something is, was or is about to be done in the target.
 CARRIED_OUT = (
     S.APPROVED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK, S.COMPLETED, S.COMPLETED_MANUALLY,

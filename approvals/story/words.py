@@ -13,7 +13,7 @@ from governance.models import ActionType, Person
 from governance.vocabulary import Verdict
 
 NAMES_SHOWN = 4
-DID = {Verdict.APPROVE: "approved", Verdict.REJECT: "rejected"}
+DID = {Verdict.APPROVE: "approved", Verdict.REJECT: "rejected", Verdict.RULE: "ruled on"}
 
 
 def nothing_done(action: ActionType) -> str:

@@ -13,10 +13,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import selectors, story
 from approvals.channels.words import zone_of
-from approvals.forms import DecisionForm
+from approvals.forms import DecisionForm, RulingForm
 from approvals.models import ActionRequest, Ask, Notice
 from approvals.packets import packet_of
 from approvals.services.decide import decide
+from approvals.services.ruling import rule
 from approvals.services.seen import see_request
 from approvals.views.edge import HtmxRequest, rail_of, visible_or_404
 from governance import clock, wording
@@ -49,16 +50,39 @@ def request_decide(request: HtmxRequest, ref: str) -> HttpResponse:
         decide(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
     except Refused as refusal:
         return _answer(request, found, form=form, refusal=refusal, status=refusal.status)
+    did = story.DID[form.cleaned_data["verdict"]]
+    return _stored(request, found, own, f"You {did} {found.ref}: {story.title_of(found)}.")
+
+
+def _stored(
+    request: HtmxRequest, found: ActionRequest, own: Ask | None, words: str
+) -> HttpResponse:
+    """Answer a verdict that was stored: with what comes next, or the page anew."""
     following = selectors.next_ask(request.user, after=own)
     if not request.htmx:
-        did = story.DID[form.cleaned_data["verdict"]]
-        messages.success(request, f"You {did} {found.ref}: {story.title_of(found)}.")
-        return redirect("approvals:request", ref=ref)
+        messages.success(request, words)
+        return redirect("approvals:request", ref=found.ref)
     title = story.title_of(following.step.request) if following is not None else ""
     rail = rail_of(request.user, clock.now())
     return _answer(
         request, found, stored=True, following=following, following_title=title, rail=rail
     )
+
+
+@require_POST
+def request_rule(request: HtmxRequest, ref: str) -> HttpResponse:
+    """Take a ruling on a conflict. 422 for a form to mend, 403 or 409 for a refusal."""
+    found = visible_or_404(request.user, ref)
+    own = _open_ask(found, request.user)
+    shown = [name.removeprefix("place-") for name in request.POST if name.startswith("place-")]
+    form = RulingForm(request.POST, held=shown[:PLACES])
+    if not form.is_valid():
+        return _answer(request, found, form=form, status=422)
+    try:
+        rule(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
+    except Refused as refusal:
+        return _answer(request, found, form=form, refusal=refusal, status=refusal.status)
+    return _stored(request, found, own, f"You ruled on {found.ref} and what wants the same record.")
 
 
 @require_POST
@@ -88,7 +112,7 @@ def _answer(
     request: HtmxRequest,
     found: ActionRequest,
     *,
-    form: DecisionForm | None = None,
+    form: DecisionForm | RulingForm | None = None,
     refusal: Refused | None = None,
     status: int = 200,
     **more: Any,
@@ -105,7 +129,7 @@ def _answer(
         "form": form,
         "refusal": refusal,
         "typed": typed,
-        "offer_form": context["story"].can_decide and not changed,
+        "offer_form": _may_answer(context["story"]) and not changed,
         "mend": isinstance(refusal, Unprocessable),
         "reload": changed,
         "in_place": not whole,
@@ -125,11 +149,15 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "request_": found,
         "story": told,
         "now": now,
-        "offer_form": told.can_decide,
+        "offer_form": _may_answer(told),
         "chosen": (request.POST or request.GET).get("verdict", ""),
         "in_place": bool(request.htmx),
         "here": "inbox",
     }
+
+
+def _may_answer(told: story.Story) -> bool:
+    return told.can_decide or (told.conflict is not None and told.conflict.can_rule)
 
 
 def _page(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""Requests that want the same record, side by side, and what each ruling would lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+
+from approvals.models import ActionRequest, Case, ConflictParty
+from approvals.story.payload import facts_of, paragraphs, title_of
+from approvals.story.reading import Reading
+from approvals.story.shapes import Choice, Compared, Conflict, Side
+from approvals.story.words import listed, upper_first
+from governance import wording
+from governance.vocabulary import ExceptionType, Path
+
+S = ActionRequest.State
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+BY_CHOICE = 2  # held requests up to which every ruling is offered in words
+ORDINALS = ("First", "Second", "Third")
+REFUSED = "refuse"
+
+
+def conflict_of(reading: Reading) -> Conflict | None:
+    """Return the conflict that a request carries, or carried; None where it is not about that."""
+    packet = reading.packet
+    cases = [each for each in packet.cases if each.exception == ExceptionType.CONFLICT]
+    if not packet.parties or not cases:
+        return None
+    is_open = cases[-1].state == Case.State.OPEN
+    parties = packet.parties[: len(LETTERS)]
+    sides = tuple(
+        _side(reading, party, letter) for party, letter in zip(parties, LETTERS, strict=False)
+    )
+    step = reading.step
+    can_rule = (
+        reading.mine is not None
+        and step is not None
+        and step.path == Path.CONFLICT
+        and not reading.over
+    )
+    held = [side for side in sides if side.is_held]
+    resource = reading.request.resource
+    return Conflict(
+        record=wording.plain(resource.key, 120) if resource is not None else "",
+        sides=sides,
+        fields=_compared([party.request for party in parties]),
+        choices=_choices(held, sides) if can_rule and len(held) <= BY_CHOICE else (),
+        places=_places(len(held)) if can_rule and len(held) > BY_CHOICE else (),
+        is_open=is_open,
+        can_rule=can_rule,
+    )
+
+
+def _side(reading: Reading, party: ConflictParty, letter: str) -> Side:
+    request = party.request
+    is_held = request.state == S.HELD and party.was_held and party.left_at is None
+    return Side(
+        letter=letter,
+        ref=request.ref,
+        title=title_of(request),
+        agent=wording.plain(request.agent.name, 80),
+        asked_at=request.submitted_at,
+        stands=_stands(reading, party),
+        is_held=is_held,
+        if_on=_if_on(request),
+        digest_short=f"{request.digest[:4]} … {request.digest[-4:]}",
+    )
+
+
+def _stands(reading: Reading, party: ConflictParty) -> str:
+    request = party.request
+    if party.ruling == ConflictParty.Ruling.QUEUED and request.state == S.HELD:
+        return "waits for the one before it"
+    if request.state == S.HELD and request.approved_at is not None:
+        return f"approved at {reading.at(request.approved_at)}, held before it began"
+    if request.state == S.HELD:
+        return "held, not decided yet"
+    return str(request.get_state_display()).lower()
+
+
+def _if_on(request: ActionRequest) -> str:
+    if request.approved_at is not None:
+        return "ends, as its record may have changed since its approval, and may be asked for anew"
+    return "goes to its own approver"
+
+
+def _compared(requests: Sequence[ActionRequest]) -> tuple[Compared, ...]:
+    """Return every fact that one of them shows, in the order in which they come, then why each is wanted."""
+    told = [
+        {fact.label: "" if fact.missing else fact.value for fact in facts_of(each)}
+        for each in requests
+    ]
+    amounts = [
+        wording.money(each.amount, each.currency) if each.amount is not None else ""
+        for each in requests
+    ]
+    found = [("What", [title_of(each) for each in requests])]
+    if any(amounts):
+        found.append(("Amount", amounts))
+    for label in dict.fromkeys(label for each in told for label in each):
+        found.append((label, [each.get(label, "") for each in told]))
+    compared = [Compared(label, tuple(values), len(set(values)) > 1) for label, values in found]
+    why = tuple(" ".join(paragraphs(each.justification)) for each in requests)
+    return (*compared, Compared("Why", why, False))
+
+
+def _choices(held: Sequence[Side], sides: Sequence[Side]) -> tuple[Choice, ...]:
+    """Return every ruling on one or two requests, each with what it leads to."""
+    others = [side.letter for side in sides if not side.is_held]
+    after = f"{listed(others)} ends" if others else ""
+    found = []
+    for count in range(len(held), -1, -1):
+        for order in permutations(held, count):
+            found.append(_choice(order, [each for each in held if each not in order], after))
+    # What lets one of them go on, then both in order, then none.
+    return tuple(sorted(found, key=lambda each: (each.value.startswith("|"), "," in each.value)))
+
+
+def _choice(order: Sequence[Side], refused: Sequence[Side], after: str) -> Choice:
+    value = f"{','.join(each.ref for each in order)}|{','.join(each.ref for each in refused)}"
+    names = [each.letter for each in refused]
+    are = "are" if len(names) > 1 else "is"
+    if not order:
+        words = "Neither" if len(names) > 1 else f"{names[0]} is rejected"
+        both = "Both are" if len(names) > 1 else "It is"
+        return Choice(
+            value, words, f"{both} rejected; the record stays as it is", "Reject " + listed(names)
+        )
+    first, *later = order
+    when = f"As soon as {after}, {first.letter}" if after else first.letter
+    then = f"{when} {first.if_on}"
+    if later:
+        words = f"{first.letter} goes on, then {later[0].letter}"
+        then += f"; {later[0].letter} when {first.letter} has ended"
+        button = f"Let {first.letter} go on, then {later[0].letter}"
+    elif refused:
+        words = f"{first.letter} goes on, {listed(names)} {are} rejected"
+        button = f"Let {first.letter} go on, reject {listed(names)}"
+    else:
+        words = f"{first.letter} goes on"
+        button = f"Let {first.letter} go on"
+    return Choice(value, words, upper_first(then), button)
+
+
+def _places(count: int) -> tuple[tuple[str, str], ...]:
+    words = [ORDINALS[n] if n < len(ORDINALS) else f"{n + 1}th" for n in range(count)]
+    return (*((str(n), word) for n, word in enumerate(words, start=1)), (REFUSED, "Rejected"))
