@@ -38,7 +38,7 @@ class Packet:
     parties: Sequence[
         ConflictParty
     ] = ()  # to the last conflict whose case it carries, oldest first
-    holder: ConflictParty | None = None  # itself, where it waits for another one's ruling or end
+    held: Sequence[ConflictParty] = ()  # itself in conflicts that held it, oldest first
 
     @property
     def waiting(self) -> Step | None:
@@ -50,6 +50,13 @@ class Packet:
         """Those asked on the step that waits who have not answered, in their order."""
         step = self.waiting
         return [ask for ask in self.asks.get(step.pk, ()) if ask.due_at] if step else []
+
+    @property
+    def holder(self) -> ConflictParty | None:
+        """Itself in the conflict that holds it, unless it carries that and waits for the ruling."""
+        waiting = [each for each in self.held if each.left_at is None]
+        carries = waiting and waiting[-1].role == ConflictParty.Role.CARRIER
+        return None if not waiting or (carries and not waiting[-1].ruling) else waiting[-1]
 
     @property
     def noes(self) -> list[Decision]:
@@ -132,11 +139,11 @@ def packets_of(
         for order in ordered.select_related("ordered_by", "confirmed_by").order_by("pk"):
             orders[order.request_id].append(order)
     carried: dict[int, list[ConflictParty]] = defaultdict(list)
-    holders: dict[int, ConflictParty] = {}
+    held: dict[int, list[ConflictParty]] = defaultdict(list)
     if with_sent:
-        carried, holders = _conflicts(ids, cases)
-    held = [each for each in requests if each.state == ActionRequest.State.HELD]
-    prefetch_related_objects(held, "resource")
+        carried, held = _conflicts(ids, cases)
+    now_held = [each for each in requests if each.state == ActionRequest.State.HELD]
+    prefetch_related_objects(now_held, "resource")
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
@@ -164,7 +171,7 @@ def packets_of(
             people=people,
             orders=orders[request.pk],
             parties=carried[request.pk],
-            holder=holders.get(request.pk),
+            held=held[request.pk],
         )
         for request in requests
     ]
@@ -172,8 +179,8 @@ def packets_of(
 
 def _conflicts(
     ids: Sequence[int], cases: dict[int, list[Case]]
-) -> tuple[dict[int, list[ConflictParty]], dict[int, ConflictParty]]:
-    """Return the parties to the last conflict that each of these carries, and how others are held."""
+) -> tuple[dict[int, list[ConflictParty]], dict[int, list[ConflictParty]]]:
+    """Return the parties to the last conflict that each of these carries, and each as a party that was held."""
     conflicts = {
         case.pk: case.request_id
         for each in cases.values()
@@ -187,10 +194,11 @@ def _conflicts(
     )
     for party in parties.order_by("request_id"):
         carried[conflicts[party.case_id]].append(party)
-    holders = ConflictParty.objects.filter(request__in=ids, was_held=True, left_at__isnull=True)
-    waiting = holders.exclude(role=ConflictParty.Role.CARRIER, ruling="")  # its steps say it all
-    others = waiting.select_related("case__request")
-    return carried, {party.request_id: party for party in others}
+    held: dict[int, list[ConflictParty]] = defaultdict(list)
+    itself = ConflictParty.objects.filter(request__in=ids, was_held=True)
+    for party in itself.select_related("case__request").order_by("joined_at", "pk"):
+        held[party.request_id].append(party)
+    return carried, held
 
 
 def packet_of(request: ActionRequest, *, now: datetime, with_sent: bool = True) -> Packet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from approvals.models import ActionRequest, Ask, Case, Decision, Notice, Order, Step
+from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Notice, Order, Step
 from approvals.story.payload import REASON_LENGTH
 from approvals.story.reading import Reading
 from approvals.story.shapes import Entry, Reached, Sent
@@ -78,6 +78,9 @@ def chain(reading: Reading) -> tuple[Entry, ...]:
             add(rank + 1, entry)
     for decision in reading.packet.decisions:
         add(60, _decision_entry(reading, decision))
+    for party in reading.packet.held:
+        for entry in _held_entries(reading, party):
+            add(80, entry)
     for order in reading.packet.orders:
         for entry in _order_entries(reading, order):
             add(70, entry)
@@ -209,8 +212,9 @@ def _decision_entry(reading: Reading, decision: Decision) -> Entry:
     step = next((each for each in reading.packet.steps if each.pk == decision.step_id), None)
     you = decision.person_id == reading.reader.pk
     level = f" (L{step.level})" if step is not None else ""
-    words = ""
+    words, verb = "", did(decision)
     if decision.verdict == Verdict.RULE:
+        verb = "ruled"
         words = _ruling(decision)
     if decision.verdict == Verdict.REJECT and decision.severity:
         words = f"A {decision.severity} objection."
@@ -218,11 +222,21 @@ def _decision_entry(reading: Reading, decision: Decision) -> Entry:
         words = f"{words} Through the API.".strip()
     return Entry(
         decision.at,
-        f"{'You' if you else decision.person} {did(decision)}{level}",
+        f"{'You' if you else decision.person} {verb}{level}",
         words,
         quote=wording.plain(decision.note, REASON_LENGTH),
         is_bad=decision.verdict == Verdict.REJECT,
     )
+
+
+def _held_entries(reading: Reading, party: ConflictParty) -> Iterable[Entry]:
+    """Say since when a conflict held it, and when it went on."""
+    if party.role != ConflictParty.Role.CARRIER:
+        other = party.case.request.ref
+        yield Entry(party.joined_at, f"It was held: {other} wants the same record")
+    went_on = party.left_at is not None and party.left_at != reading.request.ended_at
+    if went_on and party.left_at is not None:
+        yield Entry(party.left_at, "It was held no longer")
 
 
 def _ruling(decision: Decision) -> str:

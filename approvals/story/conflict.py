@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import permutations
+from urllib.parse import unquote
 
 from approvals.models import ActionRequest, Case, ConflictParty
 from approvals.story.payload import facts_of, paragraphs, title_of
@@ -41,7 +42,7 @@ def conflict_of(reading: Reading) -> Conflict | None:
     held = [side for side in sides if side.is_held]
     resource = reading.request.resource
     return Conflict(
-        record=wording.plain(resource.key, 120) if resource is not None else "",
+        record=wording.plain(unquote(resource.key), 120) if resource is not None else "",
         sides=sides,
         fields=_compared([party.request for party in parties]),
         choices=_choices(held, sides) if can_rule and len(held) <= BY_CHOICE else (),
@@ -94,14 +95,13 @@ def _compared(requests: Sequence[ActionRequest]) -> tuple[Compared, ...]:
         wording.money(each.amount, each.currency) if each.amount is not None else ""
         for each in requests
     ]
-    found = [("What", [title_of(each) for each in requests])]
-    if any(amounts):
-        found.append(("Amount", amounts))
+    found = [("Amount", amounts)] if any(amounts) else []
     for label in dict.fromkeys(label for each in told for label in each):
         found.append((label, [each.get(label, "") for each in told]))
     compared = [Compared(label, tuple(values), len(set(values)) > 1) for label, values in found]
+    what = tuple(title_of(each) for each in requests)
     why = tuple(" ".join(paragraphs(each.justification)) for each in requests)
-    return (*compared, Compared("Why", why, False))
+    return (Compared("What", what, False), *compared, Compared("Why", why, False))
 
 
 def _choices(held: Sequence[Side], sides: Sequence[Side]) -> tuple[Choice, ...]:

@@ -150,6 +150,11 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "story": told,
         "now": now,
         "offer_form": _may_answer(told),
+        "placing": [
+            (side, request.POST.get(f"place-{side.ref}", ""))
+            for side in (told.conflict.sides if told.conflict is not None else ())
+            if side.is_held
+        ],
         "chosen": (request.POST or request.GET).get("verdict", ""),
         "in_place": bool(request.htmx),
         "here": "inbox",

@@ -97,6 +97,24 @@ def test_a_queued_one_says_what_it_waits_for(company, timeline, owner, first, se
     assert "lets it go on when the request before it has ended" in lead
 
 
+def test_the_chain_says_since_when_it_was_held_and_that_it_went_on(
+    company, timeline, owner, first, second
+):
+    held_at = timeline.now
+    timeline.now += M
+    rule(
+        ref=second.ref, actor=owner, order=[first.ref], refuse=[second.ref], note="One is enough.",
+        digest=second.digest, now=timeline.now,
+    )  # fmt: skip
+
+    told_first = [(each.at, each.title) for each in told(first, owner, timeline.now).chain]
+    assert (held_at, f"It was held: {second.ref} wants the same record") in told_first
+    assert (timeline.now, "It was held no longer") in told_first
+    titles = [each.title for each in told(second, owner, timeline.now).chain]
+    assert "You ruled (L2)" in titles
+    assert "It was held no longer" not in titles
+
+
 class TestPage:
     def test_it_is_shown_and_ruled_on(self, client, company, timeline, owner, first, second):
         client.force_login(owner)

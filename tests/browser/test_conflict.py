@@ -7,7 +7,7 @@ import pytest
 from approvals.models import ActionRequest, Case
 from governance import clock
 from tests.approvals.asking import ask_for_payment, name_the_owner
-from tests.browser.test_pages import WIDTHS, sideways
+from tests.browser.test_pages import REFUSAL, WIDTHS, sideways
 
 pytestmark = pytest.mark.browser
 
@@ -53,7 +53,8 @@ def test_the_owner_sees_them_side_by_side_and_rules(new_page, company, owner, ax
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_three_are_each_given_a_place(new_page, company, owner, axe, width):
+def test_three_are_each_given_a_place(new_page, company, owner, complaints, axe, width):
+    complaints.expect(REFUSAL)
     parts = [ask(company, number) for number in (1, 2, 3)]
     page = new_page(width=width, person=owner)
     page.goto(f"/requests/{parts[1].ref}/")
@@ -65,6 +66,7 @@ def test_three_are_each_given_a_place(new_page, company, owner, axe, width):
     page.fill("#note", "The third is a mistake.")
     page.click("button:text-is('Rule on the conflict')")
     page.wait_for_selector("text=a place of its own")
+    assert page.locator("#place-C").input_value() == "refuse"
     assert axe(page) == []
 
     page.select_option("#place-A", "2")
