@@ -19,7 +19,17 @@ from django_q.models import Failure
 
 from approvals.batches import PARKED_FOR
 from approvals.due import due_of
-from approvals.models import ENDED, ActionRequest, Alert, Ask, Case, Finding, Notice, Step
+from approvals.models import (
+    ENDED,
+    ActionRequest,
+    Alert,
+    Ask,
+    Case,
+    ConflictParty,
+    Finding,
+    Notice,
+    Step,
+)
 from approvals.services.alerts import close_alert, raise_alert
 from governance import calls, clock
 from governance.ladder import AUTOMATIC, BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
@@ -74,6 +84,11 @@ def due_at_differs(now: datetime) -> Iterator[Found]:
     approved = ActionRequest.objects.filter(~right, state=S.APPROVED).order_by("due_at")
     for pk, ref in approved.values_list("pk", "ref")[:SHOWN]:
         yield Found(ref, f"{ref} is approved, and its clock is another one.", pk)
+    for request in ActionRequest.objects.filter(state=S.HELD).order_by("pk")[:UNDERWAY_CHECKED]:
+        if request.due_at != _due_of_held(request):
+            yield Found(
+                request.ref, f"{request.ref} is held, and its clock is another one.", request.pk
+            )
     # Few are underway at a time, and their clocks have several sources each.
     steps = Prefetch(
         "steps", Step.objects.filter(state=Step.State.WAITING), to_attr="waiting_steps"
@@ -93,6 +108,24 @@ def _due_or_none(request: ActionRequest, waiting: Step | None) -> datetime | Non
         return due_of(request, waiting=waiting)
     except LookupError:
         return None  # a row without any source for its clock: it differs
+
+
+def _due_of_held(request: ActionRequest) -> datetime | None:
+    party = ConflictParty.objects.filter(request=request, was_held=True, left_at=None).first()
+    waiting = Step.objects.filter(request=request, state=Step.State.WAITING).first()
+    held_until = party.held_until if party is not None else None
+    try:
+        return due_of(request, waiting=waiting, held_until=held_until)
+    except LookupError:
+        return None
+
+
+def held_by_nothing(now: datetime) -> Iterator[Found]:
+    """A request that is held, and no conflict holds it."""
+    party = ConflictParty.objects.filter(request=OuterRef("pk"), was_held=True, left_at=None)
+    held = ActionRequest.objects.filter(~Exists(party), state=S.HELD).order_by("pk")
+    for pk, ref in held.values_list("pk", "ref")[:SHOWN]:
+        yield Found(ref, f"{ref} is held, and no conflict holds it.", pk)
 
 
 def failures_without_a_case(now: datetime) -> Iterator[Found]:
@@ -205,6 +238,7 @@ def no_policy(now: datetime) -> Iterator[Found]:
 AUDITS: dict[str, Audit] = {
     "clock_overdue": clock_overdue,
     "due_at_differs": due_at_differs,
+    "held_by_nothing": held_by_nothing,
     "failures_without_a_case": failures_without_a_case,
     "asks_out_of_step": asks_out_of_step,
     "ended_with_open_parts": ended_with_open_parts,

@@ -51,6 +51,14 @@ def movers() -> tuple[Mover, ...]:
             "the step expires; the request climbs to the next rung that can be asked, or ends `expired`",
         ),
         Mover(
+            state.HELD,
+            "the newcomer that carries the case: its waiting step's clock; other parties: the sum of"
+            " the conflict's windows; queued: the queue's cap",
+            ("approvals.sweeps.end_holds",),
+            "the conflict's path climbs, or ends: newcomers `expired`, the earlier goes on where it"
+            " stood; queued: `expired`, reason `queue`, with an alert",
+        ),
+        Mover(
             state.APPROVED,
             f"approval + {begin}; a person present: + {present}",
             (worker, "approvals.sweeps.end_lapsed_approvals"),

@@ -278,7 +278,7 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     The request goes in first, so that the unique keys find a replay or a
     duplicate before anything else is written.
 
-    Raises IntegrityError for those.
+    Raises IntegrityError or DuplicateEffect for those.
     """
     request = _row(draft, idempotency_key=idempotency_key, body_hash=body_hash, now=now)
     row, arrival = draft.policy.rows[draft.row], _arrive(draft, now)
@@ -318,11 +318,18 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
 
 
 def _others(request: ActionRequest) -> list[ActionRequest]:
-    """Return those that want the same record, locked as it is, oldest first."""
+    """Return those that want the same record, locked as it is, oldest first.
+
+    Raises DuplicateEffect.
+    """
     if request.resource_id is None:
         return []
     live = conflicts.wanting(request.resource_id).select_related("agent", "action_type")
-    return list(live.select_for_update(no_key=True, of=("self",)).order_by("pk"))
+    others = list(live.select_for_update(no_key=True, of=("self",)).order_by("pk"))
+    for each in others:
+        if each.business_key == request.business_key:
+            raise _duplicate_of(each)  # no conflict, but the same thing asked for twice
+    return others
 
 
 def _meet(climb: Climb, others: list[ActionRequest], resource: str, row: Row) -> None:
@@ -477,13 +484,16 @@ def _refuse_duplicate(problem: IntegrityError, draft: Draft) -> None:
         .first()
     )
     if live is not None:
-        raise DuplicateEffect(
-            f"{live.ref} already asks for this and is {live.get_state_display().lower()}.",
-            ref=live.ref,
-        ) from problem
+        raise _duplicate_of(live) from problem
     raise DuplicateEffect(
         "A request for this ended at this very moment. Send yours again."
     ) from problem
+
+
+def _duplicate_of(live: ActionRequest) -> DuplicateEffect:
+    return DuplicateEffect(
+        f"{live.ref} already asks for this and is {live.get_state_display().lower()}.", ref=live.ref
+    )
 
 
 def record_refusal(*, actor: str, refusal: Refused, facts: dict[str, Any], now: datetime) -> None:

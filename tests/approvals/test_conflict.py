@@ -13,6 +13,7 @@ from approvals.services.submit import submit
 from governance.errors import (
     AlreadyDecided,
     DigestChanged,
+    DuplicateEffect,
     NotNow,
     NotYours,
     TooLate,
@@ -117,6 +118,19 @@ def test_a_request_for_another_record_is_no_party(company, timeline, first):
     other = ask_for_payment(company, key="other", invoice="INV-2", now=timeline.now)
 
     assert state(first, other) == ["pending", "pending"]
+
+
+def test_the_same_thing_asked_for_twice_is_a_duplicate_and_no_conflict(
+    company, timeline, first, owner
+):
+    owner.is_active = False  # so that a conflict would end at once
+    owner.save()
+
+    with pytest.raises(DuplicateEffect) as refused:
+        ask_for_payment(company, key="again", instalment=1, now=timeline.now)
+
+    assert refused.value.extra["ref"] == first.ref
+    assert state(first) == ["pending"]
 
 
 def test_what_has_ended_is_no_party(company, timeline, first):

@@ -9,10 +9,11 @@ from functools import partial
 import pytest
 from django.db import connection, transaction
 
-from approvals.models import ActionRequest, Ask, Decision, Step
+from approvals.models import ActionRequest, Ask, Case, Decision, Step
 from approvals.services.close import withdraw
+from approvals.services.ruling import rule
 from approvals.services.submit import submit
-from approvals.sweeps import climb_due_steps, end_lapsed_approvals, pass_over_absent
+from approvals.sweeps import climb_due_steps, end_holds, end_lapsed_approvals, pass_over_absent
 from governance.errors import AlreadyDecided, DuplicateEffect, NotNow, Refused, TooLate
 from governance.models import AuditEvent
 from governance.tables import policy
@@ -23,6 +24,7 @@ from tests.approvals.asking import (
     body,
     credential_of,
     make_the_first_no_final,
+    name_the_owner,
 )
 from tests.factories import (
     MONDAY_9AM,
@@ -108,11 +110,115 @@ def test_eight_submissions_of_one_effect_are_one_request_and_seven_are_told(comp
 def test_eight_submissions_for_one_record_all_get_their_own_chain(company, race):
     company.vendor_payment.resource_key = "demo:vendor:{/vendor}"
     company.vendor_payment.save()
+    name_the_owner(company)
 
     outcomes = race(*[submission(company, f"k{n}", invoice=f"INV-{n}") for n in range(8)])
 
     assert not [each for each in outcomes if isinstance(each, Exception)]
     assert ActionRequest.objects.values("resource").distinct().count() == 1
+    assert_record_is_whole()
+
+
+# --- Conflicts ---
+
+
+def parts(company, *numbers):
+    """Return submissions that want the same bill, for payments of their own."""
+    return [submission(company, f"part-{number}", instalment=number) for number in numbers]
+
+
+def states(*requests):
+    found = ActionRequest.objects.in_bulk([each.pk for each in requests])
+    return [found[each.pk].state for each in requests]
+
+
+def test_control_two_newcomers_without_the_lock_see_nobody(company, race):
+    both_looked = threading.Barrier(2)
+
+    def look_first():
+        others = ActionRequest.objects.filter(resource__key__startswith="demo:vendor-bill").count()
+        both_looked.wait(timeout=10)
+        return others
+
+    assert race(look_first, look_first) == [0, 0]
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_of_two_first_submissions_for_a_record_one_meets_the_other(company, race, _round):
+    name_the_owner(company)
+
+    outcomes = race(*parts(company, 1, 2))
+
+    assert not [each for each in outcomes if isinstance(each, Exception)]
+    assert list(ActionRequest.objects.values_list("state", flat=True)) == ["held", "held"]
+    (case,) = Case.objects.filter(exception="conflict")
+    assert sorted(case.parties.values_list("role", flat=True)) == ["carrier", "earlier"]
+    assert_record_is_whole()
+
+
+@pytest.mark.parametrize("_round", range(3))
+def test_three_newcomers_against_one_payment_are_one_conflict(company, race, _round):
+    name_the_owner(company)
+    first = ask_for_payment(company, key="part-1", instalment=1)
+
+    outcomes = race(*parts(company, 2, 3, 4))
+
+    assert not [each for each in outcomes if isinstance(each, Exception)]
+    (case,) = Case.objects.filter(exception="conflict", state="open")
+    roles = sorted(case.parties.values_list("role", flat=True))
+    assert roles == ["carrier", "earlier", "newcomer", "newcomer"]
+    assert states(first) == ["held"]
+    assert_record_is_whole()
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_a_ruling_against_a_withdrawal(company, race, _round):
+    owner = name_the_owner(company)
+    first = ask_for_payment(company, key="part-1", instalment=1)
+    second = ask_for_payment(company, key="part-2", instalment=2)
+    now = MONDAY_9AM + M
+
+    ruled, withdrawn = race(
+        partial(
+            rule, ref=second.ref, actor=owner, order=[first.ref], refuse=[second.ref],
+            digest=second.digest, note="One is enough.", now=now,
+        ),
+        partial(withdraw, ref=second.ref, agent=company.agent, now=now),
+    )  # fmt: skip
+
+    # Whoever was faster, the first goes on, once, and the second has ended, once.
+    failed = [each for each in (ruled, withdrawn) if isinstance(each, Exception)]
+    assert len(failed) == 1
+    assert isinstance(failed[0], Refused)
+    assert states(first)[0] == "pending"
+    assert states(second)[0] in ("rejected", "withdrawn")
+    resumed = AuditEvent.objects.filter(chain=first.ref, kind="step.resumed")
+    assert resumed.count() == 1
+    assert_record_is_whole()
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_a_queued_one_is_woken_once_while_the_one_before_it_ends(company, race, _round):
+    owner = name_the_owner(company)
+    first = ask_for_payment(company, key="part-1", instalment=1)
+    second = ask_for_payment(company, key="part-2", instalment=2)
+    now = MONDAY_9AM + M
+    rule(
+        ref=second.ref, actor=owner, order=[first.ref, second.ref], refuse=[],
+        digest=second.digest, note="In turn.", now=now,
+    )  # fmt: skip
+
+    outcomes = race(
+        partial(withdraw, ref=first.ref, agent=company.agent, now=now),
+        partial(end_holds, now=now + 8 * 60 * M - M),
+        submission(company, "part-3", instalment=3),
+    )
+
+    assert not [each for each in outcomes if isinstance(each, Exception)]
+    late = ActionRequest.objects.get(idempotency_key="part-3")
+    assert states(first, second, late) == ["withdrawn", "pending", "held"]
+    opened = AuditEvent.objects.filter(chain=second.ref, kind="request.went_on")
+    assert opened.count() == 1
     assert_record_is_whole()
 
 

@@ -11,10 +11,10 @@ import django
 import httpx2
 
 from tools.demo import Demo, DemoError
-from tools.story import payment
+from tools.story import conflict, payment, rejection
 from tools.story.telling import Telling
 
-STORIES = {"payment": payment.tell}
+STORIES = {"payment": payment.tell, "rejection": rejection.tell, "conflict": conflict.tell}
 SPEED = 60.0  # an hour is a minute: the payment takes three quarters of one
 
 

@@ -21,9 +21,13 @@ from tools.story.telling import (
     Callback,
     Target,
     Telling,
+    all_is_well,
     instant,
+    log_in,
     minutes,
+    rung,
     wait_for,
+    window,
 )
 
 NOTE = "Receipt and invoice agree. The Finance Manager did not answer."
@@ -40,9 +44,9 @@ def tell(demo: Demo, telling: Telling) -> None:
 
 def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     agent = Agent(demo.url, demo.agents["ap-agent"]["token"])
-    senior = _log_in(demo, "senior_accountant")
-    manager = _log_in(demo, "finance_manager")
-    operator = _log_in(demo, "operator")
+    senior = log_in(demo, "senior_accountant")
+    manager = log_in(demo, "finance_manager")
+    operator = log_in(demo, "operator")
     target = Target(demo.target["url"], demo.target["token"])
     vendor = target.get("/vendors/Northwind%20Paper")
     payables = target.get("/books")["payables"]
@@ -67,10 +71,10 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     telling.equal(
         "T+0",
         "the Finance Manager is asked (L0)",
-        _rung(first),
+        rung(first),
         ("approval", 0, ["finance_manager"]),
     )
-    telling.equal("T+0", "for 5 minutes", _window(first), 5 * MINUTE)
+    telling.equal("T+0", "for 5 minutes", window(first), 5 * MINUTE)
 
     def seconds_to(at: timedelta) -> float:
         return at.total_seconds() / demo.speed + 30
@@ -99,7 +103,7 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     telling.equal(
         "T+5 min",
         "the same person is asked again (L1), for 30 minutes",
-        (_rung(story["steps"][1]), _window(story["steps"][1])),
+        (rung(story["steps"][1]), window(story["steps"][1])),
         (("timeout", 1, ["finance_manager"]), 30 * MINUTE),
     )
 
@@ -115,7 +119,7 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     telling.equal(
         "T+35 min",
         "the Senior Accountant is asked (L2), for 2 hours",
-        (_rung(story["steps"][2]), _window(story["steps"][2])),
+        (rung(story["steps"][2]), window(story["steps"][2])),
         (("timeout", 2, ["senior_accountant"]), 120 * MINUTE),
     )
     pings = [each - start for each in _pings(demo, ref)]
@@ -235,15 +239,7 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
         (signed["actor"], signed["facts"]["note"]),
         ("person:senior_accountant", NOTE),
     )
-    for command in ("verify_ledger", "audit"):
-        code, words = demo.manage(command)
-        telling.row(
-            "after", f"manage.py {command} is clean", code == 0, otherwise=words.strip()[-300:]
-        )
-    status = demo.status()
-    telling.row(
-        "after", "/status is ok", status.get("ok") is True, otherwise=json.dumps(status)[:300]
-    )
+    all_is_well(demo, telling)
 
 
 def _execution(
@@ -332,7 +328,7 @@ def _rollback(
     vendor: dict[str, Any],
 ) -> None:
     """Later: the Controller orders, a second person confirms, the memo is issued."""
-    controller = _log_in(demo, "controller")
+    controller = log_in(demo, "controller")
     page = controller.page(f"/requests/{ref}/execution/")
     ordered = controller.send(page, f"/requests/{ref}/rollback/", {"reason": WRONG})
     telling.row(
@@ -348,7 +344,7 @@ def _rollback(
         (again.status_code < 500, operator.story(ref)["state"], len(target.operations())),
         (True, "completed", 1),
     )
-    second = _log_in(demo, "head_of_compliance")
+    second = log_in(demo, "head_of_compliance")
     confirmed = second.send(
         second.page(f"/requests/{ref}/execution/"),
         f"/requests/{ref}/rollback/",
@@ -385,18 +381,6 @@ def _rollback(
     telling.equal(
         "later", "and the agent is told", numbers[3:], [(4, "rolling_back"), (5, "rolled_back")]
     )
-
-
-def _log_in(demo: Demo, username: str) -> Browser:
-    return Browser(demo.url, username, demo.users[username]["password"])
-
-
-def _rung(step: dict[str, Any]) -> tuple[str, int, list[str]]:
-    return step["path"], step["level"], [asked["person"] for asked in step["asked"]]
-
-
-def _window(step: dict[str, Any]) -> timedelta:
-    return instant(step["due_at"]) - instant(step["opened_at"])
 
 
 def _since(at: str, start: datetime) -> timedelta:

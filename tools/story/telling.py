@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import re
 import threading
 import time
@@ -11,6 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 import httpx2
+
+from tools.demo import Demo
 
 POLL_S = 0.1
 CSRF = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
@@ -58,6 +61,32 @@ def minutes(span: timedelta) -> float:
     return span.total_seconds() / 60
 
 
+def rung(step: dict[str, Any]) -> tuple[str, int, list[str]]:
+    """Return path and level of a step, and who is asked on it."""
+    return step["path"], step["level"], [asked["person"] for asked in step["asked"]]
+
+
+def window(step: dict[str, Any]) -> timedelta:
+    return instant(step["due_at"]) - instant(step["opened_at"])
+
+
+def log_in(demo: Demo, username: str) -> Browser:
+    return Browser(demo.url, username, demo.users[username]["password"])
+
+
+def all_is_well(demo: Demo, telling: Telling) -> None:
+    """Tell whether the record is whole and nothing is there that should not be."""
+    for command in ("verify_ledger", "audit"):
+        code, words = demo.manage(command)
+        telling.row(
+            "after", f"manage.py {command} is clean", code == 0, otherwise=words.strip()[-300:]
+        )
+    status = demo.status()
+    telling.row(
+        "after", "/status is ok", status.get("ok") is True, otherwise=json.dumps(status)[:300]
+    )
+
+
 class Agent:
     """An agent's client of the public API."""
 
@@ -68,6 +97,9 @@ class Agent:
 
     def submit(self, body: dict[str, Any], key: str) -> httpx2.Response:
         return self._http.post("/api/v1/requests/", json=body, headers={"Idempotency-Key": key})
+
+    def withdraw(self, ref: str) -> httpx2.Response:
+        return self._http.post(f"/api/v1/requests/{ref}/withdraw/")
 
     def get(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = self._http.get(path).raise_for_status().json()
