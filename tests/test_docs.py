@@ -53,7 +53,7 @@ def test_every_model_with_transitions_is_drawn():
 def test_the_page_lists_the_open_states_that_something_enters():
     entered = {each.state for each in state_machines.movers()}
 
-    assert set(OPEN) - entered == {ActionRequest.State.HELD, ActionRequest.State.BLOCKED}
+    assert set(OPEN) - entered == {ActionRequest.State.BLOCKED}
 
 
 @pytest.mark.django_db
@@ -64,12 +64,15 @@ def test_the_clock_of_each_state_is_the_one_the_page_names():
     step = StepFactory(request=pending)
     approved = RequestFactory(state=states.APPROVED)
     present = RequestFactory(state=states.APPROVED, person_present=True)
+    held = RequestFactory.build(state=states.HELD)
     run = RequestFactory.build(state=states.EXECUTING)
     run.lease_until, run.run_deadline = now + minute, now + 2 * minute
 
     assert due_of(pending, waiting=step) == step.due_at
     assert due_of(approved, waiting=None) == approved.approved_at + 30 * minute
     assert due_of(present, waiting=None) == present.approved_at + 15 * minute
+    assert due_of(held, waiting=step) == step.due_at
+    assert due_of(held, waiting=None, held_until=now + minute) == now + minute
     assert due_of(run, waiting=None) == run.lease_until
     run.lease_until = now + 3 * minute
     assert due_of(run, waiting=None) == run.run_deadline

@@ -661,6 +661,16 @@ def test_one_newcomer_carries_a_conflict():
         ConflictPartyFactory(case=party.case, role=ConflictParty.Role.CARRIER)
 
 
+def test_a_request_waits_for_one_conflict_at_a_time():
+    party = ConflictPartyFactory(was_held=True)
+
+    with broken("conflict_one_wait_a_request"):
+        ConflictPartyFactory(request=party.request, was_held=True)
+    ConflictPartyFactory(request=party.request, was_held=False)
+    update(party, left_at=LATER)
+    ConflictPartyFactory(request=party.request, was_held=True)
+
+
 def test_a_person_waives_a_check_of_one_revision_once():
     waiver = WaiverFactory()
 

@@ -604,8 +604,37 @@ def test_whoever_was_not_needed_when_the_rung_opened_is_not_passed_over_ahead_of
 
 
 def test_a_rung_whose_people_nobody_names_yet_is_a_defect_and_not_an_empty_answer():
-    with pytest.raises(LookupError, match="conflict"):
-        ask(Path.CONFLICT, Level.L2)
+    with pytest.raises(LookupError, match="policy_violation"):
+        ask(Path.POLICY_VIOLATION, Level.L2)
+
+
+# --- A conflict -------------------------------------------------------------------------------
+
+
+def rule(level, **given):
+    return ask(Path.CONFLICT, level, offices=Offices(owner=(CONTROLLER,)), **given)
+
+
+def test_the_owner_of_the_record_rules_whatever_their_limit():
+    found = rule(Level.L2, at_least=Limit(Decimal(10**9), "USD"))
+
+    assert asked(found) == [CONTROLLER]
+    assert found.asked[0].why == "owner of the record (policy 7)"
+    assert found.needed == 1
+
+
+def test_above_the_owner_is_whoever_they_report_to():
+    found = rule(Level.L3)
+
+    assert asked(found) == [CFO]
+    assert found.asked[0].why == "next above the Controller, who owns the record"
+
+
+def test_whoever_stands_behind_another_party_does_not_rule():
+    found = rule(Level.L2, beside=frozenset({CONTROLLER}))
+
+    assert asked(found) == []
+    assert [(each.person, each.code) for each in found.passed_over] == [(CONTROLLER, Why.PARTY)]
 
 
 # --- After a no -------------------------------------------------------------------------------

@@ -38,8 +38,17 @@ def _ask(agent: Agent, invoice: str) -> dict[str, Any]:
     return taken
 
 
-def _decide(person: Browser, taken: dict[str, Any], verdict: str, note: str, severity: str) -> int:
+def _decide(
+    person: Browser,
+    taken: dict[str, Any],
+    verdict: str,
+    note: str,
+    severity: str,
+    page: str | None = None,
+) -> int:
+    """Send a decision from a page, opened now or kept open; return the status."""
     ref = taken["ref"]
+    page = page or person.page(f"/requests/{ref}/")
     fields = {
         "verdict": verdict, "note": note, "severity": severity, "digest": taken["digest"],
     }  # fmt: skip
@@ -54,6 +63,7 @@ def _overruled(
     manager, senior = log_in(demo, "finance_manager"), log_in(demo, "senior_accountant")
     taken = _ask(agent, "INV-31001")
     ref = taken["ref"]
+    left_open = manager.page(f"/requests/{ref}/")
     said = _decide(manager, taken, "reject", NOT_NOW, "low")
     telling.equal("first", "the Finance Manager says no, mildly", said, 302)
     story = operator.story(ref)
@@ -72,7 +82,7 @@ def _overruled(
     telling.row(
         "first", "who reads the no first, in its own words", NOT_NOW in page, otherwise="not there"
     )
-    again = _decide(manager, taken, "approve", "Changed my mind.", "")
+    again = _decide(manager, taken, "approve", "Changed my mind.", "", left_open)
     telling.equal("first", "the Finance Manager cannot take it back", again, 409)
     said = _decide(senior, taken, "approve", FOUND, "")
     telling.equal("first", "the Senior Accountant says yes", said, 302)
