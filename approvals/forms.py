@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 
 from approvals.services.decide import NOTE_LENGTH
+from approvals.story.conflict import REFUSED
 from governance.vocabulary import Severity, Verdict
 
 
@@ -77,7 +78,10 @@ class RulingForm(forms.Form):
         if not places or "" in places.values():
             self.add_error("choice", "Choose what becomes of each request.")
             return cleaned
-        going = [ref for ref, place in places.items() if place.isdecimal()]
+        if not all(place == REFUSED or place.isdecimal() for place in places.values()):
+            self.add_error("choice", "Choose one of the places offered.")
+            return cleaned
+        going = [ref for ref, place in places.items() if place != REFUSED]
         if len({places[ref] for ref in going}) < len(going):
             self.add_error("choice", "Give each request a place of its own.")
         order_ = sorted(going, key=lambda ref: int(places[ref]))

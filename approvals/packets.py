@@ -39,6 +39,7 @@ class Packet:
         ConflictParty
     ] = ()  # to the last conflict whose case it carries, oldest first
     held: Sequence[ConflictParty] = ()  # itself in conflicts that held it, oldest first
+    rulings: Sequence[Decision] = ()  # on those of these conflicts that another one carries
 
     @property
     def waiting(self) -> Step | None:
@@ -50,6 +51,10 @@ class Packet:
         """Those asked on the step that waits who have not answered, in their order."""
         step = self.waiting
         return [ask for ask in self.asks.get(step.pk, ()) if ask.due_at] if step else []
+
+    @property
+    def _asks_for_a_ruling(self) -> bool:
+        return self.waiting is not None and self.waiting.path == Path.CONFLICT
 
     @property
     def holder(self) -> ConflictParty | None:
@@ -85,7 +90,7 @@ class Packet:
             first_asked=tuple(first),
             beside=frozenset(
                 person
-                for each in self.parties
+                for each in (self.parties if self._asks_for_a_ruling else ())
                 if each.request_id != self.request.pk
                 for person in (each.request.agent.owner_id, each.request.on_behalf_of_id)
                 if person is not None
@@ -99,9 +104,9 @@ def packets_of(
     """Return the packets of these requests, in their order.
 
     Nine queries and one for each policy version not read before, whatever the
-    number of requests, and one if a conflict holds some of them; four more
-    `with_sent`: what was sent to those asked, the orders to roll back, and the
-    parties to conflicts.
+    number of requests, and one if a conflict holds some of them; four or
+    five more `with_sent`: what was sent to those asked, the orders to roll back, the
+    parties to conflicts and the rulings on them.
 
     Args:
         requests: with `action_type`, `agent` and `department` loaded.
@@ -140,8 +145,13 @@ def packets_of(
             orders[order.request_id].append(order)
     carried: dict[int, list[ConflictParty]] = defaultdict(list)
     held: dict[int, list[ConflictParty]] = defaultdict(list)
+    rulings: list[Decision] = []
     if with_sent:
         carried, held = _conflicts(ids, cases)
+        theirs = {party.case_id for parties in held.values() for party in parties}
+        if theirs:
+            given = Decision.objects.filter(step__case__in=theirs, verdict=Verdict.RULE)
+            rulings = list(given.select_related("person", "step").order_by("at", "pk"))
     now_held = [each for each in requests if each.state == ActionRequest.State.HELD]
     prefetch_related_objects(now_held, "resource")
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
@@ -172,6 +182,11 @@ def packets_of(
             orders=orders[request.pk],
             parties=carried[request.pk],
             held=held[request.pk],
+            rulings=[
+                each
+                for each in rulings
+                if each.step.case_id in {party.case_id for party in held[request.pk]}
+            ],
         )
         for request in requests
     ]

@@ -114,13 +114,18 @@ def climb_underway(*, now: datetime, limit: int = BATCH) -> int:
     return _move(candidates, UNDERWAY_DUE, move, sweep="climb_underway", now=now)
 
 
-HELD_DUE = Due(lambda: _due(S.HELD))
+# First the paths of the conflicts, then those who wait for them: they may have to wait on.
+CARRIERS_DUE = Due(lambda: _due(S.HELD).filter(Exists(_waiting())))
+HELD_DUE = Due(lambda: _due(S.HELD).filter(~Exists(_waiting())))
 
 
 def end_holds(*, now: datetime, limit: int = BATCH) -> int:
     """Likewise for what a conflict holds: climb its path, or let go of those who waited long enough."""
-    candidates = HELD_DUE.candidates(now, limit)
-    return _move(candidates, HELD_DUE, conflicts.run_out, sweep="end_holds", now=now)
+    moved = 0
+    for due in (CARRIERS_DUE, HELD_DUE):
+        candidates = due.candidates(now, limit)
+        moved += _move(candidates, due, conflicts.run_out, sweep="end_holds", now=now)
+    return moved
 
 
 APPROVAL_DUE = Due(lambda: _due(S.APPROVED))

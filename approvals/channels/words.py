@@ -36,7 +36,7 @@ TOLD = {
     "failed": "The target did not take it in time, so it ended. Nothing was done.",
     "held": "Another request wants the same record, so it is held until whoever owns the record rules on it.",
     "joined": "Another request joined the conflict that you were asked to rule on. Look at it before you rule.",
-    "refused": "Whoever owns its record let another request go on instead, so it ended. Nothing is carried out.",
+    "refused": "Whoever owns its record ruled against it, so it ended. Nothing is carried out.",
     "queued_in_vain": "Those before it in the queue for its record took too long, so it ended. Nothing is carried out.",
     "basis_changed": "It was held after its approval, and its record may have changed. It ended; nothing is done.",
     "recovered": "It failed at first, was tried again, and is done.",

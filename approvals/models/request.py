@@ -122,7 +122,7 @@ class ActionRequest(Stateful, models.Model):
     submitted_at = models.DateTimeField()
     approved_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    end_reason = models.CharField(max_length=40, blank=True)  # "silence", "lapsed", "basis_changed"
+    end_reason = models.CharField(max_length=40, blank=True)  # "silence", "refused", "queue"
     has_effects = models.BooleanField(default=False)
     had_effects = models.BooleanField(default=False)  # ever; never taken back
     holds_key = models.BooleanField(default=False)
@@ -210,7 +210,7 @@ class ActionRequest(Stateful, models.Model):
                 fields=["due_at"],
                 condition=Q(state__in=[S.BLOCKED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK]),
             ),
-            # approvals.conflict_sweeps.end_holds
+            # approvals.sweeps.end_holds
             models.Index(name="request_due_held", fields=["due_at"], condition=Q(state=S.HELD)),
             # rollback.selectors.runnable: leases that ran out, attempts that are due
             models.Index(
@@ -282,9 +282,9 @@ class ActionRequest(Stateful, models.Model):
         self.state_seq += 1
 
     @transition(state, source=[S.PENDING, S.HELD], target=S.REJECTED)
-    def reject(self, *, now: datetime) -> None:
+    def reject(self, *, now: datetime, reason: str = "rejected") -> None:
         """A no that is final, or a ruling against it."""
-        self._end(now, "rejected")
+        self._end(now, reason)
 
     @transition(state, source=[S.PENDING, S.HELD, S.APPROVED, S.TROUBLED], target=S.EXPIRED)
     def expire(self, *, now: datetime, reason: str) -> None:
@@ -304,7 +304,6 @@ class ActionRequest(Stateful, models.Model):
     def hold(self) -> None:
         """Another live request wants the same record; its owner is asked."""
         self.holds_key = False
-        self.held_once = True
         self.state_seq += 1
 
     @transition(state, source=[S.HELD, S.BLOCKED], target=S.PENDING)

@@ -37,6 +37,7 @@ class Step(Stateful, models.Model):
         PASSED_OVER = "passed_over", "at once, as nobody could be asked before"
         LATE = "late", "when the clock ran again after an outage"
         OPENED = "opened", "when the case was opened"
+        RELEASED = "released", "when it was held no longer"
 
     # Found by `step_no_rung_twice`.
     request = models.ForeignKey(ActionRequest, models.PROTECT, db_index=False, related_name="steps")

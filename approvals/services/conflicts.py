@@ -14,15 +14,16 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 
 from approvals import notifying
-from approvals.models import OPEN, ActionRequest, Ask, Case, ConflictParty
+from approvals.models import OPEN, ActionRequest, Ask, Case, ConflictParty, Step
 from approvals.services import endings
 from approvals.services.escalate import Climb, subject_of
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
-from governance import actors, ladder
+from governance import ladder, tables
+from governance.ledger import Act
 from governance.routing import hindrance
 from governance.tables import Policy
-from governance.vocabulary import ExceptionType, Path
+from governance.vocabulary import ExceptionType, Level, Path
 
 S = ActionRequest.State
 P = ConflictParty.Role
@@ -54,10 +55,10 @@ def meet(newcomer: Climb, others: Sequence[ActionRequest]) -> None:
 
     Args:
         newcomer: nobody was asked about it yet.
-        others: locked, oldest first; at least one.
+        others: locked, with agent and action type, oldest first; at least one.
     """
     if newcomer.request.state != S.HELD:
-        newcomer.hold()
+        newcomer.hold(by=newcomer.request.ref)
     joined = Case.objects.filter(
         request__in=[each.pk for each in others],
         exception=ExceptionType.CONFLICT,
@@ -65,61 +66,63 @@ def meet(newcomer: Climb, others: Sequence[ActionRequest]) -> None:
     ).first()
     if joined is None:
         _carry(newcomer, others)
-    else:
-        carrier = next(each for each in others if each.pk == joined.request_id)
-        _join(newcomer, joined, carrier)
+        return
+    carrying = [each for each in others if each.pk == joined.request_id]
+    (carrier,) = climbs(carrying, newcomer.writes, now=newcomer.now, after=newcomer.act)
+    _join(newcomer, joined, carrier)
+    carrier.settle()
 
 
 def _carry(newcomer: Climb, others: Sequence[ActionRequest]) -> None:
-    now, writes = newcomer.now, newcomer.writes
+    now, writes, ref = newcomer.now, newcomer.writes, newcomer.request.ref
     stopped = climbs(
-        [each for each in others if _may_be_held(each)], writes, actor=newcomer.act.actor, now=now
+        [each for each in others if _may_be_held(each)], writes, now=now, after=newcomer.act
     )
     newcomer.beside = frozenset(_behind(others))
-    first = others[0]
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""
     newcomer.disagree(
-        f"{first.ref}{more} wants the same record.",
+        f"{others[0].ref}{more} wants the same record.",
         facts={"others": [each.ref for each in others]},
     )
     case = newcomer.case
     if case is None:
-        raise ValueError(f"{newcomer.request.ref} came into a conflict that has no case")
-    newcomer.party = _party(writes, newcomer, case, P.CARRIER, held=True)
-    until = now + wait_of(newcomer.policy)
+        raise ValueError(f"{ref} came into a conflict that has no case")
+    newcomer.party = _party(newcomer, case, P.CARRIER)
     for climb in stopped:
-        climb.hold()
-        climb.party = _party(writes, climb, case, P.EARLIER, held=True, until=until)
+        climb.request.held_once = True  # by a newcomer: it is not stopped a second time
+        climb.hold(by=ref)
+        climb.party = _party(climb, case, P.EARLIER, until=now + wait_of(newcomer.policy))
         climb.settle()
         _tell(climb, "held")
-    for each in others:
-        if not any(climb.request is each for climb in stopped):
-            _go_by(writes, case, each, now)
+    held = {climb.request.pk for climb in stopped}
+    writes.parties += [  # further on, or stopped before: nothing stops them
+        ConflictParty(case=case, request=each, role=P.EARLIER, joined_at=now)
+        for each in others
+        if each.pk not in held
+    ]
 
 
-def _join(newcomer: Climb, case: Case, carrier: ActionRequest) -> None:
-    now, writes = newcomer.now, newcomer.writes
-    newcomer.party = _party(
-        writes, newcomer, case, P.NEWCOMER, held=True, until=now + wait_of(newcomer.policy)
-    )
-    newcomer.act.record(newcomer.request, "conflict.joined", carrier=carrier.ref)
-    (climb,) = climbs([carrier], writes, actor=newcomer.act.actor, now=now)
-    climb.act.record(carrier, "conflict.joined", by=newcomer.request.ref)
-    climb.beside |= frozenset(_behind([newcomer.request]))
-    asked = [ask for ask in climb.asks if ask.due_at]
-    found = [
+def _join(newcomer: Climb, case: Case, carrier: Climb) -> None:
+    """It joins the case that another one carries; whoever was asked is told, or passed over if it is theirs."""
+    now = newcomer.now
+    until = now + wait_of(newcomer.policy)
+    newcomer.party = _party(newcomer, case, P.NEWCOMER, until=until)
+    newcomer.act.record(newcomer.request, "conflict.joined", carrier=carrier.request.ref)
+    carrier.act.record(carrier.request, "conflict.joined", by=newcomer.request.ref)
+    carrier.beside |= frozenset(_behind([newcomer.request]))
+    asked = {ask.person_id for ask in carrier.asks if ask.due_at}
+    subject, history = subject_of(carrier.request), carrier.history
+    found = (
         hindrance(
-            climb.people.by_pk[ask.person_id],
-            subject=subject_of(climb.request), history=climb.history, now=now, deciding=False,
+            carrier.people.by_pk[pk], subject=subject, history=history, now=now, deciding=False
         )
-        for ask in asked
-    ]  # fmt: skip
+        for pk in sorted(asked)
+    )
     gone = [each for each in found if each is not None]
     if gone:
-        climb.pass_over(gone)
-    staying = {ask.person_id for ask in asked} - {each.person for each in gone}
-    notifying.told(writes, staying, carrier, climb.people, what="joined", now=now)
-    climb.settle()
+        carrier.pass_over(gone)
+    staying = asked - {each.person for each in gone}
+    notifying.told(carrier.writes, staying, carrier.request, carrier.people, what="joined", now=now)
 
 
 def _may_be_held(request: ActionRequest) -> bool:
@@ -135,23 +138,17 @@ def _behind(requests: Iterable[ActionRequest]) -> set[int]:
 
 
 def _party(
-    writes: Writes,
-    climb: Climb,
-    case: Case,
-    role: ConflictParty.Role,
-    *,
-    held: bool,
-    until: datetime | None = None,
+    climb: Climb, case: Case, role: ConflictParty.Role, *, until: datetime | None = None
 ) -> ConflictParty:
     party = ConflictParty(
         case=case,
         request=climb.request,
         role=role,
         joined_at=climb.now,
-        was_held=held,
+        was_held=True,
         held_until=until,
     )
-    writes.parties.append(party)
+    climb.writes.parties.append(party)
     return party
 
 
@@ -162,11 +159,6 @@ def _tell(climb: Climb, what: str) -> None:
     )
 
 
-def _go_by(writes: Writes, case: Case, request: ActionRequest, now: datetime) -> None:
-    """It is further on, or was held before: a party that nothing stops."""
-    writes.parties.append(ConflictParty(case=case, request=request, role=P.EARLIER, joined_at=now))
-
-
 # --- Waiting long enough ---
 
 
@@ -175,11 +167,15 @@ def run_out(climb: Climb) -> bool:
     if climb.step is not None:
         climb.run_out()
         return True
-    party = climb.party
-    if party is None:
-        raise ValueError(f"{climb.request.ref} is held, and no conflict holds it")
-    if party.ruling == R.QUEUED:
+    party = _party_of(climb)
+    until = _until(party.case) if party.case.state == Case.State.OPEN else None
+    if party.ruling:
         endings.expire(climb, "queue")
+    elif until is not None and until > climb.now:
+        # The path began a rung late: whoever is asked has their time, and nobody goes past them.
+        party.held_until = until
+        climb.writes.changed_parties.append(party)
+        return True
     elif party.role == P.EARLIER:
         go_on(climb)
     else:
@@ -188,86 +184,218 @@ def run_out(climb: Climb) -> bool:
     return True
 
 
+def _until(case: Case) -> datetime | None:
+    """Return when the path of an open case is over, if nobody answers; None if nothing waits."""
+    step = Step.objects.filter(case=case, state=Step.State.WAITING).first()
+    if step is None or step.due_at is None:
+        return None
+    windows = tables.policy(case.request.policy_id).windows
+    above = [rung for rung in ladder.rungs(Path.CONFLICT) if rung > Level(step.level)]
+    ahead = sum((windows[Path.CONFLICT, rung] for rung in above), timedelta(0))
+    due_at: datetime = step.due_at
+    return due_at + ahead
+
+
 # --- Ruling ---
 
 
-def rule(parties: Sequence[Climb], *, order: Sequence[str], queue_cap: timedelta) -> None:
+def rule(
+    parties: Sequence[Climb], *, order: Sequence[str], queue_cap: timedelta, by: int, note: str
+) -> None:
     """Put the requests that are held in order; those not in it are refused. The case is resolved.
 
     The first goes on as soon as nobody has the record, which may be at once; the
     others each after the one before.
 
     Args:
-        parties: all that the case holds.
+        parties: all that the case holds, the one that carries it first.
         order: refs.
+        by: primary key of whoever rules.
     """
+    carrier = parties[0].request.ref
     for climb in parties:
-        party = climb.party
-        if party is None:
-            raise ValueError(f"{climb.request.ref} is in no conflict")
-        ref = climb.request.ref
+        party, ref = _party_of(climb), climb.request.ref
         if ref not in order:
             party.ruling = R.REFUSED
-            endings.reject(climb, "refused")
+            endings.reject(climb, "refused", by=by, carrier=carrier, note=note)
             leave(climb, party)
         else:
             place = order.index(ref)
             party.ruling = R.QUEUED if place else R.FIRST
             party.position, party.held_until = place, climb.now + queue_cap
             climb.writes.changed_parties.append(party)
-            climb.act.record(climb.request, "conflict.ordered", place=place)
+            climb.act.record(
+                climb.request, "conflict.ordered", place=place, carrier=carrier, note=note
+            )
 
 
 # --- Writing, and what follows ---
 
 
-def save(writes: Writes, *, now: datetime, new: ActionRequest | None = None) -> None:
-    """Write what was moved, and see to those who waited for what ended by it: one transaction.
+def save(writes: Writes, *, now: datetime) -> None:
+    """Write what was moved, and see to those who waited for what ended by it: one transaction."""
+    writes.save()
+    follow(writes, now=now)
+
+
+def follow(writes: Writes, *, now: datetime, new: ActionRequest | None = None) -> bool:
+    """See to those who waited for what ended by these writes, which are in the database.
 
     Args:
-        new: a request that is inserted by it.
+        new: a request that was inserted with them.
+
+    Returns whether anybody moved. Objects of requests that did are as they were.
     """
+    moved = [(was, each) for was, requests in writes.moved.items() for each in requests]
+    if new is not None:
+        moved.append(("", new))
     ended = {
-        request.resource_id
-        for was, requests in writes.moved.items()
-        if was in OPEN
-        for request in requests
-        if request.resource_id is not None and not request.is_open
+        each.resource_id
+        for was, each in moved
+        if each.resource_id is not None and not each.is_open and each.state != was
     }
-    if new is not None and new.resource_id is not None and not new.is_open:
-        ended.add(new.resource_id)
-    writes.save()
     if not ended:
-        return
+        return False
     held = ActionRequest.objects.filter(state=S.HELD, resource__in=ended)
-    for resource in sorted(set(held.values_list("resource_id", flat=True))):
-        see_to(resource, now=now)
+    found = sorted(set(held.values_list("resource_id", flat=True)))
+    # Of a sweep's batch no one act is the cause of it all.
+    after = writes.acts[0]
+    if len(moved) > 1 and len({act.cause for act in writes.acts}) > 1:
+        after = Act(now=now, actor=after.actor)
+    return sum(see_to(resource, now=now, after=after) for resource in found) > 0
 
 
-def see_to(resource: int, *, now: datetime) -> int:
-    """Have everyone whom a conflict over this record need not hold any longer go on or end. Returns how many."""
+def see_to(resource: int, *, now: datetime, after: Act) -> int:
+    """Have everyone whom a conflict over this record need not hold any longer go on or end.
+
+    Args:
+        after: the act by which that came.
+
+    Returns how many moved.
+    """
     moved = 0
-    while changed := _see_to_once(resource, now):
-        moved += changed
+    while count := _see_to_once(resource, now, after):
+        moved += count
     return moved
 
 
-def _see_to_once(resource: int, now: datetime) -> int:
-    held = ActionRequest.objects.select_for_update(no_key=True, of=("self",)).filter(
-        resource=resource, state=S.HELD
-    )
+def _see_to_once(resource: int, now: datetime, after: Act) -> int:
+    """Move those who move whatever the others do; if there are none, whoever is next."""
+    held = ActionRequest.objects.filter(resource=resource, state=S.HELD).order_by("pk")
     writes = Writes()
-    waiting = climbs(list(held.order_by("pk")), writes, actor=actors.CLOCK, now=now)
+    locked = held.select_for_update(no_key=True, of=("self",))
+    waiting = climbs(list(locked), writes, now=now, after=after)
+    moved = [climb for climb in waiting if _is_let_go(climb)] or _next(waiting, resource)
+    for climb in moved:
+        climb.settle()
+    writes.save()
+    return len(moved)
+
+
+def _is_let_go(climb: Climb) -> bool:
+    """Let go of it if its conflict ended without a ruling and it has nothing to wait for. Returns whether it did."""
+    party = _party_of(climb)
+    case = party.case
+    if case.state == Case.State.OPEN or case.outcome == Case.Outcome.RULED:
+        return False
+    if party.role == P.EARLIER:
+        go_on(climb)
+    elif case.outcome == Case.Outcome.EXPIRED:
+        endings.expire(climb, "silence")
+    else:
+        return False
+    leave(climb, party)
+    return True
+
+
+def _next(waiting: Sequence[Climb], resource: int) -> list[Climb]:
+    """Move those who may move as things stand, and return them."""
+    # Newcomers whose carrier has left are treated as if they had come just now, oldest first.
+    again = [climb for climb in waiting if _has_lost_its_carrier(climb)]
+    carrier = next((each for each in waiting if each.case is not None and _carries(each)), None)
+    if again and carrier is not None:
+        return _join_again(again, carrier)
+    if again:
+        return [_arrive_again(again, resource)]
     for climb in waiting:
-        party = climb.party
-        if party is None:
-            raise ValueError(f"{climb.request.ref} is held, and no conflict holds it")
-        if _move(climb, party):
-            leave(climb, party)
-            climb.settle()
-            writes.save()
-            return 1
-    return 0
+        party = _party_of(climb)
+        if party.case.state == Case.State.OPEN:
+            if party.role != P.CARRIER or _others_of(party).exists():
+                continue
+            climb.close_step(answered=False)
+            climb.resolve_case(Case.Outcome.LEFT)
+            climb.case = None
+        elif party.case.outcome != Case.Outcome.RULED or _is_preceded(party, resource):
+            continue
+        go_on(climb)
+        leave(climb, party)
+        return [climb]
+    return []
+
+
+def _carries(climb: Climb) -> bool:
+    party = _party_of(climb)
+    return party.role == P.CARRIER and party.case.state == Case.State.OPEN
+
+
+def _has_lost_its_carrier(climb: Climb) -> bool:
+    party = _party_of(climb)
+    over = party.case.state != Case.State.OPEN and party.case.outcome != Case.Outcome.RULED
+    return over and party.role != P.EARLIER
+
+
+def _join_again(again: Sequence[Climb], carrier: Climb) -> list[Climb]:
+    moved = [carrier]
+    case = _party_of(carrier).case
+    for climb in again:
+        if carrier.step is None:
+            break  # nobody is left who may rule on them all; those left are looked at again
+        leave(climb, _party_of(climb))
+        _join(climb, case, carrier)
+        moved.append(climb)
+    return moved
+
+
+def _arrive_again(again: Sequence[Climb], resource: int) -> Climb:
+    first = again[0]
+    others = wanting(resource).exclude(pk__in=[each.request.pk for each in again])
+    locked = others.select_for_update(no_key=True, of=("self",)).select_related(
+        "agent", "action_type"
+    )
+    before = list(locked.order_by("pk"))
+    leave(first, _party_of(first))
+    if before:
+        _carry(first, before)
+    else:
+        go_on(first)
+    return first
+
+
+def _others_of(party: ConflictParty) -> QuerySet[ConflictParty]:
+    """Return the other parties that still want the record."""
+    wants = Q(request__state__in=OPEN) | Q(request__holds_key=True)
+    parties = ConflictParty.objects.filter(wants, case=party.case_id, left_at__isnull=True)
+    return parties.exclude(pk=party.pk)
+
+
+def _is_preceded(party: ConflictParty, resource: int) -> bool:
+    """Whether somebody is before it in the queue, or has the key."""
+    wants = Q(request__state__in=OPEN) | Q(request__holds_key=True)
+    ahead = Q(ruling="") | Q(ruling=R.FIRST) | Q(ruling=R.QUEUED, position__lt=party.position or 0)
+    others = ConflictParty.objects.filter(wants, ahead, case=party.case_id).exclude(pk=party.pk)
+    holders = ActionRequest.objects.filter(resource=resource, holds_key=True)
+    return bool(others.exists() or holders.exists())
+
+
+def go_on(climb: Climb) -> None:
+    """It is held no longer: it waits where it stood, or ends if what was approved may have changed."""
+    if climb.request.approved_at is not None:
+        # Its record is not known to be as it was when people said yes to it.
+        endings.expire(climb, "basis_changed")
+        return
+    stood = climb.paused
+    asks = [] if stood is None else list(Ask.objects.filter(step=stood).order_by("pk"))
+    climb.wait_again(asks)
 
 
 def leave(climb: Climb, party: ConflictParty) -> None:
@@ -278,77 +406,7 @@ def leave(climb: Climb, party: ConflictParty) -> None:
         climb.party = None
 
 
-def _move(climb: Climb, party: ConflictParty) -> bool:
-    """Have one held request go on or end, if nothing keeps it. Returns whether it did."""
-    case = party.case
-    if case.state == Case.State.OPEN:
-        return party.role == P.CARRIER and _is_alone(climb, party)
-    if case.outcome == Case.Outcome.RULED:
-        return not _before(party) and go_on(climb)
-    if party.role == P.EARLIER:
-        return go_on(climb)
-    if case.outcome == Case.Outcome.EXPIRED:
-        endings.expire(climb, "silence")
-        return True
-    return _arrive_again(climb, party)
-
-
-def _is_alone(climb: Climb, party: ConflictParty) -> bool:
-    """The others have ended or left before anybody ruled: nothing is left to rule on."""
-    if _live(party.case_id, but=party).exists():
-        return False
-    climb.close_step(answered=False)
-    climb.resolve_case(Case.Outcome.LEFT)
-    climb.case = None
-    return go_on(climb)
-
-
-def _live(case: int, *, but: ConflictParty) -> QuerySet[ConflictParty]:
-    """Return the other parties that still want the record."""
-    wants = Q(request__state__in=OPEN) | Q(request__holds_key=True)
-    return ConflictParty.objects.filter(wants, case=case, left_at__isnull=True).exclude(pk=but.pk)
-
-
-def _before(party: ConflictParty) -> bool:
-    """Whether somebody is before it in the queue, or has the key."""
-    wants = Q(request__state__in=OPEN) | Q(request__holds_key=True)
-    ahead = Q(ruling="") | Q(ruling=R.FIRST) | Q(ruling=R.QUEUED, position__lt=party.position or 0)
-    others = ConflictParty.objects.filter(wants, ahead, case=party.case_id).exclude(pk=party.pk)
-    holders = ActionRequest.objects.filter(resource=party.request.resource_id, holds_key=True)
-    return bool(others.exists() or holders.exists())
-
-
-def go_on(climb: Climb) -> bool:
-    """It is held no longer: it waits where it stood, or ends if what was approved may have changed."""
-    request = climb.request
-    if request.approved_at is not None:
-        # Its record is not known to be as it was when people said yes to it.
-        endings.expire(climb, "basis_changed")
-    else:
-        asks = (
-            []
-            if climb.paused is None
-            else list(Ask.objects.filter(step=climb.paused).order_by("pk"))
-        )
-        climb.wait_again(asks)
-    return True
-
-
-def _arrive_again(climb: Climb, party: ConflictParty) -> bool:
-    """The newcomer that carried the case has left: this one is treated as if it had come just now."""
-    request = climb.request
-    if request.resource_id is None:
-        raise ValueError(f"{request.ref} is in a conflict over no record")
-    others = list(
-        wanting(request.resource_id).exclude(pk=request.pk).select_related("agent").order_by("pk")
-    )
-    newcomers = ConflictParty.objects.filter(
-        case=party.case_id, role=P.NEWCOMER, left_at__isnull=True
-    )
-    fellows = set(newcomers.values_list("request_id", flat=True))
-    # The other newcomers of that case come after it.
-    before = [each for each in others if each.pk not in fellows]
-    if not before:
-        return go_on(climb)
-    meet(climb, before)
-    return True
+def _party_of(climb: Climb) -> ConflictParty:
+    if climb.party is None:
+        raise ValueError(f"{climb.request.ref} is held, and no conflict holds it")
+    return climb.party

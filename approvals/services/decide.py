@@ -304,7 +304,7 @@ def _after(climb: Climb) -> str:
 
 def _faster(decision: Decision, actor: Person, now: datetime) -> AlreadyDecided:
     clock = wording.at(decision.at, now=now, zone=actor.zone, seconds=True)
-    did = {"approve": "approved", "reject": "rejected"}[decision.verdict]
+    did = {"approve": "approved", "reject": "rejected", "rule": "ruled on"}[decision.verdict]
     return AlreadyDecided(
         f"The {decision.person.name} {did} this at {clock}. Your decision was not recorded.",
         decided_at=decision.at.isoformat(),
@@ -318,6 +318,7 @@ def _second_person(reason: str) -> str:
         ("has ", "have "),
         ("owns ", "own "),
         ("could ", "could "),
+        ("stands ", "stand "),
     ):
         if reason.startswith(third):
             return second + reason.removeprefix(third)

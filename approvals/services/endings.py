@@ -7,7 +7,7 @@ rows with its `Writes`; the caller settles and saves.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from approvals import notifying
 from approvals.models import Case, Order, Review
@@ -63,15 +63,16 @@ def expire(climb: Climb, reason: str) -> None:
     climb.writes.alerts.append(alert(request, now=climb.now))
 
 
-def reject(climb: Climb, what: str, *, by: int | None = None) -> None:
-    """Somebody said no, and nobody may say otherwise any more.
+def reject(climb: Climb, what: str, *, by: int | None = None, **facts: Any) -> None:
+    """Somebody said no, and nobody may say otherwise any more; or a ruling went against it.
 
     Args:
         what: how people are told, a key of `approvals.channels.words.TOLD`.
-        by: whose no ends it, if one does; they know.
+        by: whose no or ruling ends it, if one does; they know.
+        facts: JSON, for the record.
     """
-    climb.request.reject(now=climb.now)
-    climb.act.record(climb.request, "request.rejected", how=what)
+    climb.request.reject(now=climb.now, reason="refused" if what == "refused" else "rejected")
+    climb.act.record(climb.request, "request.rejected", how=what, **facts)
     climb.resolve_case(Case.Outcome.REJECTED)
     _tell(climb, what, but=by)
 

@@ -128,20 +128,26 @@ class Climb:
             at_least=limit_of_noes(self.decisions, self.people),
             approvals=self.approvals,
             first_asked=self.first_asked,
-            beside=self.beside,
+            beside=self.beside if self._asks_for_a_ruling else frozenset(),
         )
+
+    @property
+    def _asks_for_a_ruling(self) -> bool:
+        return self.step is not None and self.step.path == Path.CONFLICT
 
     # --- What can happen to it ---
 
-    def open_first(self, everybody: Callable[[], People]) -> None:
-        """Ask for the first time, at submission.
+    def open_first(
+        self, everybody: Callable[[], People], *, began: Step.Began = Step.Began.SUBMITTED
+    ) -> None:
+        """Ask for the first time: at submission, or when what held it from its beginning is over.
 
         Args:
             everybody: reads all whom the matrix row may lead to. Asked only where
                 none of those first named, who are all that is known, can decide.
         """
         window = self.request.action_type.sla
-        if not self._open(Path.APPROVAL, Level.L0, Step.Began.SUBMITTED, self.now, window):
+        if not self._open(Path.APPROVAL, Level.L0, began, self.now, window):
             self.people = everybody()
             self._leave(Path.APPROVAL, Level.L0, since=self.now, absent=True)
 
@@ -233,14 +239,18 @@ class Climb:
         if self.step is None:
             self._climb(Path.UNDO, Level.L2, since=self.now, began=Step.Began.OPENED)
 
-    def hold(self) -> None:
-        """Another request wants its record: its clock stands still until somebody ruled."""
+    def hold(self, *, by: str) -> None:
+        """Several requests want its record: its clock stands still until somebody ruled.
+
+        Args:
+            by: ref of the newcomer that found the others.
+        """
         if self.step is not None:
             self.step.suspend(now=self.now)
             self.writes.suspended_steps.append(self.step)
             self.paused, self.step = self.step, None
         self.request.hold()
-        self.act.record(self.request, "request.held")
+        self.act.record(self.request, "request.held", by=by)
         notifying.state_changed(self.writes, self.request, now=self.now)
 
     def disagree(self, reason: str, facts: dict[str, Any]) -> None:
@@ -259,7 +269,7 @@ class Climb:
         self.act.record(request, "request.went_on")
         notifying.state_changed(self.writes, request, now=self.now)
         if step is None:
-            self.open_first(lambda: self.people)
+            self.open_first(lambda: self.people, began=Step.Began.RELEASED)
             return
         step.resume(now=self.now)
         self.writes.resumed_steps.append(step)
@@ -268,6 +278,7 @@ class Climb:
         for ask in asks:
             if ask.asked_at and not ask.passed_over_at and ask.person_id not in decided:
                 ask.due_at = step.due_at
+                ask.next_ping_at = self._first_ping(step, ask)
                 self.writes.reopened_asks.append(ask)
                 notifying.asked(self.writes, ask, request, self.people, now=self.now)
         self.act.record(
@@ -468,7 +479,12 @@ class Climb:
     def _route(
         self, path: Path, level: Level, *, spent: dict[int, Passed] | None = None, have: int = 0
     ) -> Routing:
-        history = replace(self.history, approvals=self.approvals + have, spent=spent or {})
+        history = replace(
+            self.history,
+            approvals=self.approvals + have,
+            spent=spent or {},
+            beside=self.beside if path == Path.CONFLICT else frozenset(),
+        )
         return route(
             path,
             level,
@@ -505,19 +521,23 @@ class Climb:
         else:
             ask.passed_over_at, ask.passed_over_reason = None, ""
             self.writes.reopened_asks.append(ask)
-        # Who takes a place while the rung is open has the first wait of their own.
-        begins = step.opened_at if step.pk is None else self.now
-        first_ping = begins + ladder.ping_wait(step.window, 0)
-        pings = step.level == Level.L1 and step.due_at is not None and first_ping < step.due_at
         ask.why, ask.position = asked.why, place
         ask.asked_at, ask.due_at = self.now, step.due_at
-        ask.next_ping_at = first_ping if pings else None
+        ask.next_ping_at = self._first_ping(step, ask)
         ask.unreachable_at = None if asked.reachable else self.now
         self.everybody_asked.add(asked.person)
         notifying.asked(self.writes, ask, self.request, self.people, now=self.now)
         if not asked.reachable:
             name = self.people.by_pk[asked.person].name
             self.writes.alerts.append(alerts.unreachable(self.request, name, now=self.now))
+
+    def _first_ping(self, step: Step, ask: Ask) -> datetime | None:
+        """Return when somebody is pinged next on a rung that pings, counted from the rung's opening or from now."""
+        # Who takes a place while the rung is open has the first wait of their own.
+        begins = step.opened_at if step.pk is None else self.now
+        at = begins + ladder.ping_wait(step.window, ask.pings)
+        pings = step.level == Level.L1 and step.due_at is not None and at < step.due_at
+        return at if pings else None
 
     def _pass_ask(self, ask: Ask, passed: Passed) -> None:
         ask.due_at = ask.next_ping_at = None

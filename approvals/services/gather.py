@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import Model
+from django.db.models import Model, Q, prefetch_related_objects
 
-from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Order, Step
+from approvals.models import OPEN, ActionRequest, Ask, Case, ConflictParty, Decision, Order, Step
 from approvals.services.escalate import Climb
 from approvals.services.writes import Writes
 from governance import tables
@@ -19,6 +19,7 @@ from governance.reads import GivenKeys, Read, ReadObjects, together
 from governance.routing import Offices
 from governance.vocabulary import Path
 
+HELD = ActionRequest.State.HELD
 REQUESTS = GivenKeys("requests")
 read_waiting: ReadObjects[Step] = ReadObjects(
     lambda: Step.objects.filter(request__among=REQUESTS, state=Step.State.WAITING)
@@ -50,12 +51,21 @@ read_agents: ReadObjects[Agent] = ReadObjects(
 
 
 def climbs(
-    requests: Sequence[ActionRequest], writes: Writes, *, actor: str, now: datetime
+    requests: Sequence[ActionRequest],
+    writes: Writes,
+    *,
+    now: datetime,
+    actor: str = "",
+    after: Act | None = None,
 ) -> list[Climb]:
     """Return a climb for each of these requests, in their order, each with an act of its own.
 
     The requests are locked. Their action types and agents are loaded if they are
     not. Their acts are already with `writes`.
+
+    Args:
+        actor: who moves them.
+        after: or the act by which others move them: its actor and its cause are theirs.
     """
     waiting, asks_now, asked_ever, open_cases, decided, types, agents = together(
         read_waiting, read_asks, read_asked, read_open_cases, read_decisions,
@@ -82,6 +92,7 @@ def climbs(
         decisions[decision.request_id].append(decision)
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
     used, on_call, signers = _underway(requests, policies, now)
+    prefetch_related_objects([each for each in requests if each.state == HELD], "resource")
     offices = {
         each.pk: offices_of(each, policies[each.policy_id], on_call[each.pk]) for each in requests
     }
@@ -102,6 +113,10 @@ def climbs(
     found = []
     for request in requests:
         act = Act(now=now, actor=actor)
+        if after is not None:
+            act = Act(
+                now=now, actor=after.actor, on_behalf_of=after.on_behalf_of, cause=after.cause
+            )
         writes.acts.append(act)
         found.append(
             Climb(
@@ -145,7 +160,7 @@ def offices_of(
     """Return whom the request's policy names for it beside the matrix, and who is on call."""
     head = policy.heads.get(request.department_id)
     owner = None
-    if request.state == ActionRequest.State.HELD and request.resource is not None:
+    if request.state == HELD and request.resource is not None:
         owner = policy.owner_of(request.resource.key)
     return Offices(
         head=() if head is None else (head,),
@@ -165,26 +180,36 @@ class Held(NamedTuple):
 def _held(requests: Sequence[ActionRequest]) -> dict[int, Held]:
     """Read what matters of those that are held. Of others, none of it is read."""
     found: dict[int, Held] = defaultdict(Held)
-    held = {each.pk for each in requests if each.state == ActionRequest.State.HELD}
+    held = {each.pk for each in requests if each.state == HELD}
     if not held:
         return found
     paused = {
         step.request_id: step
         for step in Step.objects.filter(request__in=held, state=Step.State.SUSPENDED)
     }
-    parties = ConflictParty.objects.filter(request__in=held, was_held=True, left_at__isnull=True)
-    for party in parties.select_related("case"):
-        found[party.request_id] = Held(party, _behind_others(party), paused.get(party.request_id))
+    waiting = ConflictParty.objects.filter(request__in=held, was_held=True, left_at__isnull=True)
+    parties = list(waiting.select_related("case__request"))
+    behind = _behind({party.case_id for party in parties})
+    for party in parties:
+        others = (people for pk, people in behind[party.case_id].items() if pk != party.request_id)
+        beside = frozenset(person for people in others for person in people)
+        found[party.request_id] = Held(party, beside, paused.get(party.request_id))
     return found
 
 
-def _behind_others(party: ConflictParty) -> frozenset[int]:
-    """Return the owners of the other parties' agents, and those they act for."""
-    others = ConflictParty.objects.filter(case=party.case_id, left_at__isnull=True)
-    pairs = others.exclude(pk=party.pk).values_list(
-        "request__agent__owner", "request__on_behalf_of"
-    )
-    return frozenset(person for pair in pairs for person in pair if person is not None)
+def _behind(cases: set[int]) -> dict[int, dict[int, set[int]]]:
+    """Return by case and party, of those that still want the record, who stands behind it.
+
+    That is: the owner of the agent that asks, and whom it acts for.
+    """
+    found: dict[int, dict[int, set[int]]] = {case: {} for case in cases}
+    wants = Q(request__state__in=OPEN) | Q(request__holds_key=True)
+    parties = ConflictParty.objects.filter(wants, case__in=cases, left_at__isnull=True)
+    for case, request, *people in parties.values_list(
+        "case", "request", "request__agent__owner", "request__on_behalf_of"
+    ):
+        found[case][request] = {person for person in people if person is not None}
+    return found
 
 
 class Underway(NamedTuple):

@@ -51,7 +51,9 @@ def rule(
     """
     note = decide.checked_note(note)
     if not note:
-        raise Unprocessable(f"Say why. All who asked will read it. {NOTHING_STORED}")
+        raise Unprocessable(
+            f"Say why. Everybody asked about these requests will read it. {NOTHING_STORED}"
+        )
     request = lock_request(ref, and_resource=True)
     writes = Writes()
     (carrier,) = climbs([request], writes, actor=actors.person(actor), now=now)
@@ -59,7 +61,7 @@ def rule(
     if step.path != Path.CONFLICT or carrier.case is None:
         raise NotNow(f"Nobody asks for a ruling on this step. {NOTHING_STORED}")
     decide.still_may(carrier, actor, deciding=False)
-    held = _held(carrier.case, request, writes, actor, now)
+    held = _held(carrier)
     by_ref = {climb.request.ref: climb for climb in (carrier, *held)}
     _check(order, refuse, list(by_ref), digest, request.digest)
     decision = Decision(
@@ -83,28 +85,27 @@ def rule(
     carrier.close_step(answered=True)
     carrier.resolve_case(Case.Outcome.RULED)
     carrier.case = None
-    conflicts.rule(list(by_ref.values()), order=order, queue_cap=carrier.policy.queue_cap)
+    conflicts.rule(
+        list(by_ref.values()),
+        order=order, queue_cap=carrier.policy.queue_cap, by=actor.pk, note=note,
+    )  # fmt: skip
     for climb in by_ref.values():
         climb.settle()
-    conflicts.save(writes, now=now)
+    writes.save()
     if request.resource_id is not None:
-        conflicts.see_to(request.resource_id, now=now)
+        conflicts.see_to(request.resource_id, now=now, after=carrier.act)
     wake_clock(now)
     return request
 
 
-def _held(
-    case: Case, carrier: ActionRequest, writes: Writes, actor: Person, now: datetime
-) -> list[Climb]:
+def _held(carrier: Climb) -> list[Climb]:
     """Return the other requests that the case holds, locked, oldest first."""
-    parties = ConflictParty.objects.filter(case=case, was_held=True, left_at__isnull=True)
+    parties = ConflictParty.objects.filter(case=carrier.case, was_held=True, left_at__isnull=True)
     rows = ActionRequest.objects.filter(
         pk__in=parties.values("request"), state=ActionRequest.State.HELD
-    ).exclude(pk=carrier.pk)
-    locked = rows.select_for_update(no_key=True, of=("self",)).select_related(
-        "action_type", "agent"
-    )
-    return climbs(list(locked.order_by("pk")), writes, actor=actors.person(actor), now=now)
+    ).exclude(pk=carrier.request.pk)
+    locked = rows.select_for_update(no_key=True, of=("self",)).order_by("pk")
+    return climbs(list(locked), carrier.writes, now=carrier.now, after=carrier.act)
 
 
 def _check(

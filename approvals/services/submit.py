@@ -311,7 +311,11 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     bulk.give_keys(new, drawn=arrival.keys)
     with bulk.in_one_go():
         bulk.insert([request])
-        conflicts.save(writes, now=now, new=request)
+        writes.save()
+    if conflicts.follow(writes, now=now, new=request):
+        request = ActionRequest.objects.select_related("action_type", "agent", "department").get(
+            pk=request.pk
+        )
     if request.due_at is not None:
         wake_clock(request.due_at)
     return request

@@ -57,6 +57,12 @@ def started(reading: Reading) -> str:
     if reading.is_automatic:
         window = wording.span(step.due_at - step.opened_at)
         return f"It is tried again for {window}, from {reading.at(step.opened_at)}."
+    if (
+        step.path != Path.CONFLICT
+        and reading.packet.held
+        and step.due_at - step.opened_at > step.window
+    ):
+        return f"The clock stood still while it was held. It runs out at {reading.at(step.due_at)}."
     whose = "Your" if reading.mine else "Their"
     return f"{whose} {wording.span(step.due_at - step.opened_at)} started at {reading.at(step.opened_at)}."
 
@@ -68,6 +74,9 @@ def derivation(reading: Reading) -> str:
         return ""
     window = wording.span(step.window)
     began = Step.Began(step.began).label
+    longer = step.due_at - step.opened_at - step.window
+    held = reading.packet.held and step.path != Path.CONFLICT and longer.total_seconds() > 0
+    stood = f", stood still for {wording.span(longer)} while it was held" if held else ""
     if step.path == Path.APPROVAL:
         names = f"the SLA of {plural_of(reading.request.action_type.name).lower()}"
     else:
@@ -79,7 +88,7 @@ def derivation(reading: Reading) -> str:
         if plain is not None and step.window != plain:
             names += f", {wording.span(plain)}, twice, as the decision tree says"
     return (
-        f"{window} is {names}. It began at {reading.at_seconds(step.opened_at)}, {began}, and ends at"
+        f"{window} is {names}. It began at {reading.at_seconds(step.opened_at)}, {began}{stood}, and ends at"
         f" {reading.at_seconds(step.due_at)}. Windows run day and night."
     )
 
@@ -185,18 +194,18 @@ def holds(reading: Reading) -> Holds:
         )
     if request.state in CARRIED_OUT or request.end_reason == "target":
         return _holds_underway(reading)
+    if request.state == S.REJECTED and request.end_reason == "refused":
+        return Holds(
+            "bad",
+            "The ruling on the conflict refused this.",
+            f"It has ended, and {reading.nothing_done}. The agent may ask again with a new request.",
+        )
     if request.state == S.REJECTED and no is not None:
         stands = f"{so_it_stands(reading.packet)} " if request.ended_at != no.at else ""
         return Holds(
             "bad",
             f"{upper_first(the([no.person], reading.reader))} rejected this at {reading.at_seconds(no.at)}.",
             f"{stands}It has ended, and {reading.nothing_done}. The agent may ask again with a new request.",
-        )
-    if request.state == S.REJECTED:
-        return Holds(
-            "bad",
-            "The owner of its record let another request go on instead.",
-            f"It has ended, and {reading.nothing_done}. The agent may ask again with a new request.",
         )
     if request.state == S.EXPIRED and request.ended_at:
         ended = reading.at_seconds(request.ended_at)
@@ -288,7 +297,7 @@ def _holds_pending(reading: Reading, own: Decision | None) -> Holds:
             f"You rejected this at {reading.at_seconds(own.at)}.",
             f"Your no stands unless somebody with your authority says yes. {waits}",
         )
-    if own is not None:
+    if own is not None and own.verdict != Verdict.RULE:
         missing = reading.request.quorum - reading.packet.history.approvals
         more = (
             f"{wording.plural(missing, 'more approval')} {'is' if missing == 1 else 'are'} needed. "

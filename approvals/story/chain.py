@@ -64,7 +64,8 @@ def chain(reading: Reading) -> tuple[Entry, ...]:
         entries.append((entry.at, rank, entry))
 
     first = reading.first_step
-    if first is None:
+    if first is None or first.began == Step.Began.RELEASED:
+        first = None  # it was held from its beginning
         add(0, Entry(request.submitted_at, f"{request.agent.name} asked for this"))
     # At one instant: what failed, and who is asked after a no, comes after what it followed.
     for case in reading.packet.cases:
@@ -234,6 +235,11 @@ def _held_entries(reading: Reading, party: ConflictParty) -> Iterable[Entry]:
     if party.role != ConflictParty.Role.CARRIER:
         other = party.case.request.ref
         yield Entry(party.joined_at, f"It was held: {other} wants the same record")
+        for ruling in reading.packet.rulings:
+            if ruling.step.case_id == party.case_id:
+                who = upper_first(the([ruling.person], reading.reader))
+                quote = wording.plain(ruling.note, REASON_LENGTH)
+                yield Entry(ruling.at, f"{who} ruled on the conflict", _ruling(ruling), quote=quote)
     went_on = party.left_at is not None and party.left_at != reading.request.ended_at
     if went_on and party.left_at is not None:
         yield Entry(party.left_at, "It was held no longer")
@@ -287,9 +293,15 @@ def _end_entry(reading: Reading) -> Entry | None:
         )
     if request.state == S.EXPIRED and request.end_reason == "basis_changed":
         return Entry(
-            request.ended_at, "The record had changed since it was asked for: closed", nothing,
+            request.ended_at, "The record may have changed since its approval: closed", nothing,
             is_bad=True,
         )  # fmt: skip
+    if request.state == S.EXPIRED and request.end_reason == "queue":
+        return Entry(
+            request.ended_at, "It waited for its record in vain: closed", nothing, is_bad=True
+        )
+    if request.state == S.REJECTED and request.end_reason == "refused":
+        return Entry(request.ended_at, "Refused by that ruling: closed", nothing, is_bad=True)
     if request.state == S.EXPIRED:
         return Entry(
             request.ended_at, "Nobody decided: closed as expired",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import permutations
 from urllib.parse import unquote
 
@@ -21,16 +21,32 @@ ORDINALS = ("First", "Second", "Third")
 REFUSED = "refuse"
 
 
-def conflict_of(reading: Reading) -> Conflict | None:
-    """Return the conflict that a request carries, or carried; None where it is not about that."""
+def conflict_of(reading: Reading, visible: Collection[int]) -> Conflict | None:
+    """Return the conflict that a request carries, or carried; None where it is not about that.
+
+    Only for whoever was asked to rule on it, or may see every party anyway: it
+    shows what the others ask for.
+    """
     packet = reading.packet
     cases = [each for each in packet.cases if each.exception == ExceptionType.CONFLICT]
     if not packet.parties or not cases:
         return None
+    rulers = {
+        ask.person_id
+        for step in packet.steps
+        if step.path == Path.CONFLICT
+        for ask in packet.asks.get(step.pk, ())
+        if ask.asked_at
+    }
+    others = {party.request_id for party in packet.parties} - {reading.request.pk}
+    if reading.reader.pk not in rulers and not others <= set(visible):
+        return None
     is_open = cases[-1].state == Case.State.OPEN
-    parties = packet.parties[: len(LETTERS)]
+    parties = packet.parties
+    seen = {*visible, reading.request.pk}
     sides = tuple(
-        _side(reading, party, letter) for party, letter in zip(parties, LETTERS, strict=False)
+        _side(reading, party, _letter(place), is_visible=party.request_id in seen)
+        for place, party in enumerate(parties)
     )
     step = reading.step
     can_rule = (
@@ -52,7 +68,13 @@ def conflict_of(reading: Reading) -> Conflict | None:
     )
 
 
-def _side(reading: Reading, party: ConflictParty, letter: str) -> Side:
+def _letter(place: int) -> str:
+    """Return A to Z, then AA and on."""
+    more, last = divmod(place, len(LETTERS))
+    return (_letter(more - 1) if more else "") + LETTERS[last]
+
+
+def _side(reading: Reading, party: ConflictParty, letter: str, *, is_visible: bool) -> Side:
     request = party.request
     is_held = request.state == S.HELD and party.was_held and party.left_at is None
     return Side(
@@ -63,6 +85,8 @@ def _side(reading: Reading, party: ConflictParty, letter: str) -> Side:
         asked_at=request.submitted_at,
         stands=_stands(reading, party),
         is_held=is_held,
+        is_ahead=not is_held and (request.is_open or request.holds_key),
+        is_visible=is_visible,
         if_on=_if_on(request),
         digest_short=f"{request.digest[:4]} … {request.digest[-4:]}",
     )
@@ -106,8 +130,9 @@ def _compared(requests: Sequence[ActionRequest]) -> tuple[Compared, ...]:
 
 def _choices(held: Sequence[Side], sides: Sequence[Side]) -> tuple[Choice, ...]:
     """Return every ruling on one or two requests, each with what it leads to."""
-    others = [side.letter for side in sides if not side.is_held]
-    after = f"{listed(others)} ends" if others else ""
+    others = [side.letter for side in sides if side.is_ahead]
+    end = "end" if len(others) > 1 else "ends"
+    after = f"{listed(others)} {end}" if others else ""
     found = []
     for count in range(len(held), -1, -1):
         for order in permutations(held, count):
@@ -131,7 +156,7 @@ def _choice(order: Sequence[Side], refused: Sequence[Side], after: str) -> Choic
     then = f"{when} {first.if_on}"
     if later:
         words = f"{first.letter} goes on, then {later[0].letter}"
-        then += f"; {later[0].letter} when {first.letter} has ended"
+        then += f"; {later[0].letter} {later[0].if_on} when {first.letter} has ended"
         button = f"Let {first.letter} go on, then {later[0].letter}"
     elif refused:
         words = f"{first.letter} goes on, {listed(names)} {are} rejected"
@@ -143,5 +168,5 @@ def _choice(order: Sequence[Side], refused: Sequence[Side], after: str) -> Choic
 
 
 def _places(count: int) -> tuple[tuple[str, str], ...]:
-    words = [ORDINALS[n] if n < len(ORDINALS) else f"{n + 1}th" for n in range(count)]
+    words = [ORDINALS[n] if n < len(ORDINALS) else f"Number {n + 1}" for n in range(count)]
     return (*((str(n), word) for n, word in enumerate(words, start=1)), (REFUSED, "Rejected"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from approvals.models import ActionRequest, Step
+from approvals.models import ActionRequest, ConflictParty, Step
 from approvals.story.reading import Reading
 from approvals.story.states import ended_word
 from approvals.story.words import did, listed, passed_over_because, so_it_stands, the, upper_first
@@ -56,6 +56,11 @@ def _how_it_went(reading: Reading) -> str:
         return f"{silence}, so {who} {are} asked{role}."
     last = reading.packet.decisions[-1] if reading.packet.decisions else None
     no = reading.packet.noes[-1] if reading.packet.noes else None
+    if request.state == S.REJECTED and request.end_reason == "refused" and request.ended_at:
+        return (
+            "Several requests wanted its record, and the ruling on them refused this one. It was"
+            f" closed at {reading.at(request.ended_at)}."
+        )
     if request.state == S.REJECTED and no is not None and request.ended_at not in (None, no.at):
         stands = so_it_stands(reading.packet).removesuffix(".")
         return f"{_noes(reading)} {stands}, so it was closed at {reading.at(request.ended_at)}."
@@ -124,7 +129,7 @@ def held_words(reading: Reading) -> str:
             [
                 each.request.ref
                 for each in reading.packet.parties
-                if each.request_id != reading.request.pk
+                if each.role == ConflictParty.Role.EARLIER
             ]
         )
         who = reading.who_is_asked

@@ -52,7 +52,7 @@ def became(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> st
         own = next((each for each in packet.decisions if each.person_id == reader.pk), None)
         if own is not None and own.verdict == Verdict.REJECT:
             return f"You rejected it at {reading.at(own.at)}; {waits_for(packet, reader=reader)} is asked"
-        if own is not None:
+        if own is not None and own.verdict != Verdict.RULE:
             return f"You {did(own)} it at {reading.at(own.at)}; more signatures are needed"
         return f"Passed on to {waits_for(packet, reader=reader)}"
     if request.ended_at is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, tzinfo
 
 from approvals.models import Step
@@ -38,12 +39,20 @@ OTHERWISE = {
 }
 
 
-def tell(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> Story:
+def tell(
+    packet: Packet,
+    *,
+    reader: Person,
+    now: datetime,
+    zone: tzinfo,
+    visible: Collection[int] = (),
+) -> Story:
     """Return the story of a request for one reader, in their zone.
 
     Args:
         packet: with what was sent, if the chain is to say it.
         now: business time, UTC.
+        visible: primary keys of other parties to its conflict that the reader may see.
     """
     reading = Reading(packet, reader, now, zone)
     request = packet.request
@@ -82,7 +91,7 @@ def tell(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> Stor
         nothing_head=silence.nothing_head(reading),
         nothing=silence.nothing(reading),
         can_decide=aside.can_decide(reading),
-        conflict=conflict_of(reading),
+        conflict=conflict_of(reading, visible),
         has_execution=has_execution(request),
         holds=aside.holds(reading),
         thing=f"the {action.name.lower().split()[-1]}" if action.name.split() else "it",

@@ -98,6 +98,8 @@ class Side:
     asked_at: datetime
     stands: str  # what became of it so far
     is_held: bool
+    is_ahead: bool  # not held, and still to end before a held one may go on
+    is_visible: bool  # the reader may open its page
     if_on: str  # what going on means for it
     digest_short: str
 

@@ -31,7 +31,8 @@ def nothing(reading: Reading) -> tuple[str, ...]:
         if request.state == S.APPROVED and request.due_at:
             return (_not_begun(reading),)
         if request.state == S.HELD and reading.packet.holder is not None:
-            goes_on = not reading.packet.holder.ruling and reading.packet.holder.role == EARLIER
+            earlier = not reading.packet.holder.ruling and reading.packet.holder.role == EARLIER
+            goes_on = earlier and request.approved_at is None
             return (
                 ("it goes on where it stood.",)
                 if goes_on

@@ -76,7 +76,12 @@ def passed_over_because(ask: Ask, reader: Person) -> str:
 
 def to_you(reason: str) -> str:
     """Turn a reason said of somebody to that person: "is away" is "are away"."""
-    for third, second in (("is ", "are "), ("has ", "have "), ("owns ", "own ")):
+    for third, second in (
+        ("is ", "are "),
+        ("has ", "have "),
+        ("owns ", "own "),
+        ("stands ", "stand "),
+    ):
         if reason.startswith(third):
             return second + reason.removeprefix(third)
     return reason

@@ -403,7 +403,7 @@ def _one_told(notice: Notice, decision: Decision | None) -> Told:
         "passed_over": "You were passed over, and somebody else was asked",
         "held": "Another request wants the same record, so it is held",
         "joined": "Another request joined the conflict you are asked about",
-        "refused": "The owner of its record let another request go on instead",
+        "refused": "The owner of its record ruled against it",
         "queued_in_vain": "It waited for its record in vain, and was closed",
         "basis_changed": "Its record may have changed since its approval, so it was closed",
         "failed": "The target did not take it in time, so it was closed",

@@ -75,7 +75,7 @@ def request_rule(request: HtmxRequest, ref: str) -> HttpResponse:
     found = visible_or_404(request.user, ref)
     own = _open_ask(found, request.user)
     shown = [name.removeprefix("place-") for name in request.POST if name.startswith("place-")]
-    form = RulingForm(request.POST, held=shown[:PLACES])
+    form = RulingForm(request.POST, held=shown)
     if not form.is_valid():
         return _answer(request, found, form=form, status=422)
     try:
@@ -144,7 +144,15 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
     """Return what the page and each of its parts draw from."""
     now = clock.now()
     packet = packet_of(found, now=now)
-    told = story.tell(packet, reader=request.user, now=now, zone=zone_of(request.user))
+    parties = [party.request_id for party in packet.parties]
+    visible = selectors.visible_to(request.user).filter(pk__in=parties) if parties else None
+    told = story.tell(
+        packet,
+        reader=request.user,
+        now=now,
+        zone=zone_of(request.user),
+        visible=() if visible is None else set(visible.values_list("pk", flat=True)),
+    )
     return {
         "request_": found,
         "story": told,

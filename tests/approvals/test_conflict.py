@@ -19,6 +19,7 @@ from governance.errors import (
     TooLate,
     Unprocessable,
 )
+from governance.models import AuditEvent
 from governance.vocabulary import Path
 from tests.approvals.asking import answer, ask_for_payment, body, chain_kinds, name_the_owner
 from tests.factories import MONDAY_9AM, AgentCredentialFactory, AgentFactory
@@ -320,6 +321,87 @@ def test_a_request_is_held_once_in_its_life(company, timeline, first, second, ow
     assert state(first, late) == ["pending", "held"]
 
 
+def test_the_first_of_the_order_ends_at_the_cap_too(company, timeline, first, owner):
+    ActionRequest.objects.filter(pk=first.pk).update(
+        state="stranded", holds_key=True, due_at=None, ended_at=MONDAY_9AM, had_effects=True
+    )
+    second = ask_for_payment(company, key="second", instalment=2, now=timeline.now)
+    ruled(second, timeline, order=[second], actor=owner)
+    start = timeline.now
+
+    timeline.go_to(start + 8 * H)
+
+    assert (state(second), again(second).end_reason) == (["expired"], "queue")
+
+
+def test_a_newcomer_that_went_on_may_be_held_by_the_next_one(
+    company, timeline, first, second, owner
+):
+    ruled(second, timeline, order=[second], refuse=[first], actor=owner)
+
+    late = third(company, timeline)
+
+    assert state(second, late) == ["held", "held"]
+
+
+def test_who_stands_behind_one_party_still_decides_on_the_other(company, timeline, owner):
+    theirs = AgentCredentialFactory(agent=AgentFactory(owner=company.finance_manager))
+    first, _ = submit(
+        credential=theirs,
+        policy=company.policy.pk,
+        idempotency_key="theirs",
+        body=body(company, instalment=1),
+        now=timeline.now,
+    )
+    second = ask_for_payment(company, key="second", instalment=2, now=timeline.now)
+
+    withdraw(ref=first.ref, agent=first.agent, now=timeline.now)
+
+    assert asked(second) == ["finance_manager"]
+    answer(second, company.finance_manager, now=timeline.now)
+    assert state(second) == ["approved"]
+
+
+def test_who_was_pinged_before_is_pinged_again_when_it_goes_on(company, timeline, owner):
+    first = ask_for_payment(company, key="first", instalment=1)
+    timeline.advance(minutes=6)  # it stands on L1 since 09:05
+    second = ask_for_payment(company, key="second", instalment=2, now=timeline.now)
+    timeline.now += M
+    ruled(second, timeline, order=[first], refuse=[second], actor=owner)
+
+    ask = Ask.objects.get(step__request=first, due_at__isnull=False)
+    assert ask.next_ping_at == timeline.now + 5 * M
+    assert ask.due_at == timeline.now + 29 * M
+
+
+def test_the_record_of_each_party_says_who_ruled_and_why(company, timeline, first, second, owner):
+    ruled(second, timeline, order=[second], refuse=[first], actor=owner)
+
+    events = AuditEvent.objects.filter(chain__in=[first.ref, second.ref], at=timeline.now)
+    by_kind = {(each.chain, each.kind): each for each in events}
+    refused = by_kind[first.ref, "request.rejected"]
+    assert refused.actor == "person:cfo"
+    assert refused.facts["carrier"] == second.ref
+    assert refused.facts["note"] == "The first is due earlier."
+    of_one_act = {
+        by_kind[key].cause
+        for key in (
+            (first.ref, "request.rejected"),
+            (second.ref, "step.decided"),
+            (second.ref, "request.went_on"),
+        )
+    }
+    assert len(of_one_act) == 1
+    assert by_kind[second.ref, "request.went_on"].actor == "person:cfo"
+    assert by_kind[first.ref, "request.held"].facts["by"] == second.ref
+
+
+def test_the_ruler_is_not_told_their_own_ruling(company, timeline, first, second, owner):
+    ruled(second, timeline, order=[first], refuse=[second], actor=owner)
+
+    assert not Notice.objects.filter(kind="told", person=owner, facts__what="refused").exists()
+
+
 class TestRefusals:
     def test_the_ruling_names_every_party(self, company, timeline, first, second, owner):
         with pytest.raises(DigestChanged, match="not the requests that are held now"):
@@ -388,6 +470,66 @@ def test_all_silent_the_newcomers_end_and_the_earlier_goes_on(company, timeline,
     assert Step.objects.get(request=first, state="waiting").due_at == timeline.now + 4 * M
     assert Alert.objects.filter(kind="request.expired").count() == 2
     assert case_of(second).outcome == "expired"
+
+
+def test_with_the_clock_late_nobody_goes_past_whoever_is_asked(company, timeline, first, second):
+    """L3 begins when the clock runs again, and the earlier waits as long."""
+    timeline._set(timeline.now + 7 * H)  # an outage: past both windows
+    timeline.sweep()
+
+    assert asked(second) == ["ceo"]
+    assert state(first, second) == ["held", "held"]
+    assert again(first).due_at == timeline.now + 4 * H
+    timeline.go_to(timeline.now + 4 * H)
+    assert state(first, second) == ["pending", "expired"]
+
+
+def test_who_joins_a_case_that_nobody_is_left_to_rule_on_ends_with_it(
+    company, timeline, first, second, owner
+):
+    company.ceo.is_active = False
+    company.ceo.save()
+
+    joined, created = submit(
+        credential=AgentCredentialFactory(agent=AgentFactory(owner=owner)),
+        policy=company.policy.pk,
+        idempotency_key="theirs",
+        body=body(company, instalment=3),
+        now=timeline.now,
+    )
+
+    assert created
+    assert (joined.state, joined.due_at) == ("expired", None)
+    assert state(first, second, joined) == ["pending", "expired", "expired"]
+
+
+def test_a_replay_is_answered_where_nobody_may_rule(company, timeline, first, owner):
+    for person in (owner, company.ceo):
+        person.is_active = False
+        person.save()
+
+    again_, created = submit(
+        credential=company.agent.credentials.get(),
+        policy=company.policy.pk,
+        idempotency_key="first",
+        body=body(company, instalment=1),
+        now=timeline.now,
+    )
+
+    assert (again_.pk, created) == (first.pk, False)
+
+
+@pytest.mark.parametrize("count", [3, 9])
+def test_letting_many_go_takes_as_many_queries_as_letting_few(
+    company, timeline, first, second, django_assert_max_num_queries, count
+):
+    for number in range(3, 3 + count):
+        ask_for_payment(company, key=f"part-{number}", instalment=number, now=timeline.now)
+
+    with django_assert_max_num_queries(170):
+        withdraw(ref=second.ref, agent=company.agent, now=timeline.now)
+
+    assert ActionRequest.objects.filter(state="held").count() == count
 
 
 def test_when_the_first_leaves_the_newcomer_goes_on(company, timeline, first, second):

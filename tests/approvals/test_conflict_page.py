@@ -10,7 +10,7 @@ from approvals import story
 from approvals.models import ActionRequest
 from approvals.packets import packet_of
 from approvals.services.ruling import rule
-from tests.approvals.asking import ask_for_payment, name_the_owner
+from tests.approvals.asking import answer, ask_for_payment, name_the_owner
 
 pytestmark = pytest.mark.django_db
 
@@ -33,11 +33,13 @@ def second(company, timeline, first):
     return ask_for_payment(company, key="second", instalment=2, amount="9000.00", now=timeline.now)
 
 
-def told(request, reader, now):
+def told(request, reader, now, visible=()):
     found = ActionRequest.objects.select_related(
         "action_type", "agent", "department", "on_behalf_of", "supersedes"
     ).get(pk=request.pk)
-    return story.tell(packet_of(found, now=now), reader=reader, now=now, zone=reader.zone)
+    return story.tell(
+        packet_of(found, now=now), reader=reader, now=now, zone=reader.zone, visible=visible
+    )
 
 
 def test_the_owner_reads_where_they_differ(company, timeline, owner, first, second):
@@ -65,10 +67,68 @@ def test_every_ruling_on_two_is_offered(company, timeline, owner, first, second)
     assert choices[0].value == f"{first.ref}|{second.ref}"
 
 
-def test_who_is_not_asked_is_offered_none(company, timeline, owner, first, second):
-    conflict = told(second, company.ceo, timeline.now).conflict
+def test_who_may_not_see_the_others_is_not_shown_them(company, timeline, owner, first, second):
+    assert told(second, company.ceo, timeline.now).conflict is None
+
+
+def test_who_sees_everything_anyway_is_shown_them_and_offered_nothing(
+    company, timeline, owner, first, second
+):
+    conflict = told(second, company.ceo, timeline.now, visible={first.pk}).conflict
 
     assert (conflict.can_rule, conflict.choices) == (False, ())
+    assert [side.is_visible for side in conflict.sides] == [True, True]
+    assert [side.is_visible for side in told(second, owner, timeline.now).conflict.sides] == [
+        False,
+        True,
+    ]
+
+
+def test_of_thirty_each_has_a_letter_of_its_own(company, timeline, owner, first, second):
+    for number in range(3, 31):
+        ask_for_payment(company, key=f"part-{number}", instalment=number, now=timeline.now)
+
+    conflict = told(second, owner, timeline.now).conflict
+
+    letters = [side.letter for side in conflict.sides]
+    assert (letters[0], letters[25], letters[26], letters[29]) == ("A", "Z", "AA", "AD")
+    assert len(conflict.places) == 31
+
+
+def test_a_party_reads_the_ruling_on_its_own_page(company, timeline, owner, first, second):
+    rule(
+        ref=second.ref, actor=owner, order=[second.ref], refuse=[first.ref], note="The later one.",
+        digest=second.digest, now=timeline.now,
+    )  # fmt: skip
+
+    shown = told(first, company.finance_manager, timeline.now)
+
+    ruled = next(each for each in shown.chain if "ruled on the conflict" in each.title)
+    assert (ruled.title, ruled.quote) == ("The CFO ruled on the conflict", "The later one.")
+    assert shown.holds.lead == "The ruling on the conflict refused this."
+    assert "the ruling on them refused this one" in shown.lead
+
+
+def test_what_was_approved_is_not_promised_to_go_on(company, timeline, owner, first):
+    answer(first, company.finance_manager, now=timeline.now)
+    ask_for_payment(company, key="second", instalment=2, now=timeline.now)
+
+    assert told(first, company.finance_manager, timeline.now).nothing == (
+        "it ends, and nothing is paid.",
+    )
+
+
+def test_a_clock_that_stood_still_is_told_as_such(company, timeline, owner, first, second):
+    timeline.now += 60 * M
+    rule(
+        ref=second.ref, actor=owner, order=[first.ref], refuse=[second.ref], note="One.",
+        digest=second.digest, now=timeline.now,
+    )  # fmt: skip
+
+    shown = told(first, company.finance_manager, timeline.now)
+
+    assert shown.started.startswith("The clock stood still while it was held.")
+    assert "stood still for 1" in shown.derivation
 
 
 def test_the_ladder_is_that_of_the_conflict(company, timeline, owner, first, second):
@@ -139,6 +199,7 @@ class TestPage:
         ("sent", "said"),
         [
             ({"choice": "", "note": "Why not."}, "Choose what becomes of each request."),
+            ({"place-{first}": "1", "place-{second}": "-2", "note": "x"}, "one of the places"),
             ({"choice": "{first}|{second}", "note": ""}, "Say why."),
             ({"choice": "{first}|{second}", "note": "x", "digest": ""}, "Open the request again"),
         ],
@@ -147,9 +208,8 @@ class TestPage:
         self, client, company, timeline, owner, first, second, sent, said
     ):
         client.force_login(owner)
-        sent = {
-            key: value.format(first=first.ref, second=second.ref) for key, value in sent.items()
-        }
+        refs = {"first": first.ref, "second": second.ref}
+        sent = {key.format(**refs): value.format(**refs) for key, value in sent.items()}
 
         answer = client.post(f"/requests/{second.ref}/rule/", {"digest": second.digest, **sent})
 

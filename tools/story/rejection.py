@@ -52,9 +52,7 @@ def _decide(
     fields = {
         "verdict": verdict, "note": note, "severity": severity, "digest": taken["digest"],
     }  # fmt: skip
-    return person.send(
-        person.page(f"/requests/{ref}/"), f"/requests/{ref}/decide/", fields
-    ).status_code
+    return person.send(page, f"/requests/{ref}/decide/", fields).status_code
 
 
 def _overruled(
