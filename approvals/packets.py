@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db.models import prefetch_related_objects
 
 from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Notice, Order, Step
-from approvals.services.escalate import limit_of_noes
+from approvals.services.escalate import deciders_of, limit_of_noes
 from approvals.services.gather import offices_of
 from governance import tables
 from governance.routing import History, People
@@ -84,7 +84,7 @@ class Packet:
             if ask.asked_at
         ]
         return History(
-            deciders=frozenset(each.person_id for each in self.decisions),
+            deciders=deciders_of(self.decisions),
             at_least=limit_of_noes(self.decisions, self.people),
             approvals=len(approvers),
             first_asked=tuple(first),

@@ -372,10 +372,9 @@ def _arrive_again(again: Sequence[Climb], resource: int) -> Climb:
 
 
 def _others_of(party: ConflictParty) -> QuerySet[ConflictParty]:
-    """Return the other parties that still want the record."""
+    """Return the other parties that still want the record, whether or not they wait for the case."""
     wants = Q(request__state__in=OPEN) | Q(request__holds_key=True)
-    parties = ConflictParty.objects.filter(wants, case=party.case_id, left_at__isnull=True)
-    return parties.exclude(pk=party.pk)
+    return ConflictParty.objects.filter(wants, case=party.case_id).exclude(pk=party.pk)
 
 
 def _is_preceded(party: ConflictParty, resource: int) -> bool:
@@ -389,6 +388,9 @@ def _is_preceded(party: ConflictParty, resource: int) -> bool:
 
 def go_on(climb: Climb) -> None:
     """It is held no longer: it waits where it stood, or ends if what was approved may have changed."""
+    if climb.request.approved_at is not None and _party_of(climb).joined_at == climb.now:
+        climb.be_ready_again()  # held and let go in one act: nothing can have changed
+        return
     if climb.request.approved_at is not None:
         # Its record is not known to be as it was when people said yes to it.
         endings.expire(climb, "basis_changed")

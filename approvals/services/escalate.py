@@ -61,6 +61,11 @@ def subject_of(request: ActionRequest) -> Subject:
     )
 
 
+def deciders_of(decisions: Iterable[Decision]) -> frozenset[int]:
+    """Return who decided on the request before. Who ruled on a conflict did not decide whether it may act."""
+    return frozenset(each.person_id for each in decisions if each.verdict != Verdict.RULE)
+
+
 def limit_of_noes(decisions: Iterable[Decision], people: People) -> Limit | None:
     """Return the limit of whoever said no, as it is now: after that nobody below it is asked."""
     noes = (people.by_pk[each.person_id] for each in decisions if each.verdict == Verdict.REJECT)
@@ -124,7 +129,7 @@ class Climb:
     def history(self) -> History:
         """What routing must know of the chain so far."""
         return History(
-            deciders=frozenset(each.person_id for each in self.decisions),
+            deciders=deciders_of(self.decisions),
             at_least=limit_of_noes(self.decisions, self.people),
             approvals=self.approvals,
             first_asked=self.first_asked,
@@ -257,6 +262,12 @@ class Climb:
         """It came for a record that others want: open the case, and ask whoever owns the record."""
         rung = self._open_case(ExceptionType.CONFLICT, reason, since=self.now, facts=facts)
         self._climb(Path.CONFLICT, rung, since=self.now, began=Step.Began.OPENED)
+
+    def be_ready_again(self) -> None:
+        """What held it is over, and it may run as it was approved."""
+        self.request.be_ready_again()
+        self.act.record(self.request, "request.went_on")
+        notifying.state_changed(self.writes, self.request, now=self.now)
 
     def wait_again(self, asks: list[Ask]) -> None:
         """What held it is over: it waits where it stood, with the time it had left, or is asked for first.

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from approvals import audits
 from approvals.models import ActionRequest, Alert, Ask, Case, ConflictParty, Decision, Notice, Step
 from approvals.services.close import withdraw
 from approvals.services.ruling import rule
@@ -49,6 +50,11 @@ def first(company, timeline):
 def second(company, timeline, first):
     """A payment of the second part of the same bill, asked for a minute later."""
     return ask_for_payment(company, key="second", instalment=2, now=timeline.now)
+
+
+def name_the_owner_instead(company, person):
+    company.policy.appointments.filter(office="resource_owner").delete()
+    return name_the_owner(company, person)
 
 
 def third(company, timeline):
@@ -305,6 +311,7 @@ def test_what_was_approved_before_does_not_run_on_what_may_have_changed(
 ):
     answer(first, company.finance_manager, now=timeline.now)
     second = ask_for_payment(company, key="second", instalment=2, now=timeline.now)
+    timeline.now += TICK
 
     ruled(second, timeline, order=[first], refuse=[second], actor=owner)
 
@@ -572,6 +579,61 @@ def test_with_no_owner_who_may_rule_the_newcomer_ends_and_the_first_goes_on(
 
     assert state(first, second) == ["pending", "expired"]
     assert asked(first) == ["finance_manager"]
+
+
+def test_what_is_approved_survives_a_conflict_that_nobody_may_rule_on(
+    company, timeline, first, owner
+):
+    answer(first, company.finance_manager, now=timeline.now)
+    for person in (owner, company.ceo):
+        person.is_active = False
+        person.save()
+
+    second = ask_for_payment(company, key="second", instalment=2, now=timeline.now)
+
+    assert state(first, second) == ["approved", "expired"]
+    assert again(first).holds_key
+    assert again(first).due_at == again(first).approved_at + 30 * M
+
+
+def test_a_ruler_who_is_also_the_approver_may_approve_what_they_let_go_on(company, timeline):
+    owner = name_the_owner_instead(company, company.finance_manager)
+    first = ask_for_payment(company, key="first", instalment=1)
+    second = ask_for_payment(company, key="second", instalment=2)
+
+    ruled(second, timeline, order=[second], refuse=[first], actor=owner)
+
+    assert asked(second) == ["finance_manager"]
+
+
+def test_behind_a_party_that_has_ended_one_may_rule_again(company, timeline, first, second):
+    theirs, _ = submit(
+        credential=AgentCredentialFactory(agent=AgentFactory(owner=company.ceo)),
+        policy=company.policy.pk,
+        idempotency_key="theirs",
+        body=body(company, instalment=3),
+        now=timeline.now,
+    )
+    withdraw(ref=theirs.ref, agent=theirs.agent, now=timeline.now)
+
+    timeline.advance(hours=2)
+
+    assert asked(second) == ["ceo"]
+
+
+@pytest.mark.parametrize("hours", [3, 5, 7, 9, 50])
+def test_no_outage_lets_two_of_them_go_on(company, timeline, first, second, hours):
+    late = third(company, timeline)
+    timeline._set(timeline.now + hours * H)
+    timeline.sweep()
+
+    timeline.advance(days=3)
+
+    # Nobody ever ruled: the newcomers have ended, and the first went on alone and timed out.
+    assert state(first, second, late) == ["expired", "expired", "expired"]
+    went_on = AuditEvent.objects.filter(kind="request.went_on").values_list("chain", flat=True)
+    assert list(went_on) == [first.ref]
+    assert audits.run(now=timeline.now, outside=False) == []
 
 
 def test_the_record_is_held_by_a_request_that_is_stranded(company, timeline, first):

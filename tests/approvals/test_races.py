@@ -216,7 +216,9 @@ def test_a_queued_one_is_woken_once_while_the_one_before_it_ends(company, race, 
 
     assert not [each for each in outcomes if isinstance(each, Exception)]
     late = ActionRequest.objects.get(idempotency_key="part-3")
-    assert states(first, second, late) == ["withdrawn", "pending", "held"]
+    # The late one meets the second before it goes on, or after: then it stops it once more.
+    assert states(first, late) == ["withdrawn", "held"]
+    assert states(second)[0] in ("pending", "held")
     opened = AuditEvent.objects.filter(chain=second.ref, kind="request.went_on")
     assert opened.count() == 1
     assert_record_is_whole()
