@@ -40,6 +40,21 @@ class DecisionForm(forms.Form):
     )
 
 
+class HandOverForm(forms.Form):
+    """To whom an ask is handed over, and why. Whether it may be is `services.handover`'s to say."""
+
+    to = forms.CharField(
+        max_length=150, error_messages={"required": "Choose to whom you hand it over."}
+    )
+    note = forms.CharField(
+        required=False,
+        max_length=NOTE_LENGTH,
+        error_messages={
+            "max_length": "Keep the note under %(limit_value)d characters; this one has %(show_value)d.",
+        },
+    )
+
+
 class RulingForm(forms.Form):
     """In which order the requests that are held go on, and which of them end.
 

@@ -53,6 +53,11 @@ class Packet:
         return [ask for ask in self.asks.get(step.pk, ()) if ask.due_at] if step else []
 
     @property
+    def given_away(self) -> set[int | None]:
+        """Asks that were handed over, by primary key."""
+        return {ask.handed_over_from_id for asks in self.asks.values() for ask in asks}
+
+    @property
     def _asks_for_a_ruling(self) -> bool:
         return self.waiting is not None and self.waiting.path == Path.CONFLICT
 
@@ -81,7 +86,7 @@ class Packet:
             for step in self.steps
             if step.path == Path.APPROVAL
             for ask in self.asks.get(step.pk, ())
-            if ask.asked_at
+            if ask.asked_at and ask.pk not in self.given_away
         ]
         return History(
             deciders=deciders_of(self.decisions),

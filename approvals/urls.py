@@ -14,6 +14,7 @@ urlpatterns = [
     path("requests/", open.open_requests, name="open"),
     path("requests/<str:ref>/", request.request_page, name="request"),
     path("requests/<str:ref>/decide/", request.request_decide, name="request-decide"),
+    path("requests/<str:ref>/hand-over/", request.request_hand_over, name="request-hand-over"),
     path("requests/<str:ref>/rule/", request.request_rule, name="request-rule"),
     path("requests/<str:ref>/seen/", request.request_seen, name="request-seen"),
     path("alerts/<int:pk>/acknowledge/", notices.alert_acknowledge, name="alert-acknowledge"),

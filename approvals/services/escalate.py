@@ -23,6 +23,7 @@ from governance.ledger import Act
 from governance.routing import (
     NOBODY_NAMED,
     Asked,
+    Candidate,
     History,
     Limit,
     Offices,
@@ -46,6 +47,7 @@ from governance.vocabulary import (
 )
 
 CASE_REASON_LENGTH = 300
+WHY_LENGTH = 300
 
 
 def subject_of(request: ActionRequest) -> Subject:
@@ -322,7 +324,7 @@ class Climb:
         wanted = step.needed - decided - len(kept)
         # Somebody passed over before may be asked again: back from an absence, or, though no
         # channel reaches them, because nobody else is left.
-        out = {*why, *(ask.person_id for ask in kept)}
+        out = {*why, *(ask.person_id for ask in kept), *self._gave_away}
         spent = {pk: Passed(pk, Why.NOBODY, "") for pk in out}
         found = self._route(Path(step.path), Level(step.level), spent=spent, have=len(kept))
         taking = found.asked[: max(wanted, 0)]
@@ -346,6 +348,26 @@ class Climb:
         self._close_step()
         self._leave(Path(step.path), Level(step.level), since=self.now, absent=True)
         return True
+
+    def hand_over(self, ask: Ask, to: Candidate, note: str) -> None:
+        """Whoever was asked gives it to somebody else, on the clock that runs.
+
+        Args:
+            ask: theirs, which is open.
+            to: somebody who may answer in their place, and was not asked on this step.
+        """
+        step, by = self._waiting(), self.people.by_pk[ask.person_id]
+        ask.due_at = ask.next_ping_at = None
+        ask.passed_over_at, ask.passed_over_reason = self.now, f"handed it over to the {to.name}"
+        self.writes.passed_asks.append(ask)
+        said = f": “{note.rstrip('.')}”" if note else ""
+        why = wording.plain(f"one to whom the {by.name} handed this over{said}", WHY_LENGTH)
+        given = self._ask(step, Asked(to.pk, why, to.reachable), len(self.asks))
+        given.handed_over_from = ask
+        self.act.record(
+            self.request, "ask.handed_over", path=step.path, level=step.level,
+            person=self._username(ask.person_id), to=self._username(to.pk), note=note,
+        )  # fmt: skip
 
     def settle(self) -> None:
         """Have the request's row written as it now is; a new one is inserted so."""
@@ -522,7 +544,13 @@ class Climb:
             self.writes.changed_cases.append(self.case)
             self._case_is_written = True
 
-    def _ask(self, step: Step, asked: Asked, place: int) -> None:
+    @property
+    def _gave_away(self) -> set[int]:
+        """Who handed their ask on this step over. It does not come back to them."""
+        given = {ask.handed_over_from_id for ask in self.asks}
+        return {ask.person_id for ask in self.asks if ask.pk in given}
+
+    def _ask(self, step: Step, asked: Asked, place: int) -> Ask:
         """Ask one person on a step: on a row of their own, or on the one that passed them over before."""
         ask = next((each for each in self.asks if each.person_id == asked.person), None)
         if ask is None:
@@ -541,6 +569,7 @@ class Climb:
         if not asked.reachable:
             name = self.people.by_pk[asked.person].name
             self.writes.alerts.append(alerts.unreachable(self.request, name, now=self.now))
+        return ask
 
     def _first_ping(self, step: Step, ask: Ask) -> datetime | None:
         """Return when somebody is pinged next on a rung that pings, counted from the rung's opening or from now."""

@@ -33,7 +33,7 @@ read_asked = Read(  # of all steps
     lambda: (
         Ask.objects.filter(step__request__among=REQUESTS, asked_at__isnull=False)
         .order_by("pk")
-        .values_list("step__request", "path", "person")
+        .values_list("step__request", "path", "person", "pk", "handed_over_from")
     )
 )
 read_open_cases: ReadObjects[Case] = ReadObjects(
@@ -83,8 +83,14 @@ def climbs(
         ask.step = by_pk[ask.step_id]
         asks[ask.step.request_id].append(ask)
     asked: dict[int, list[tuple[str, int]]] = defaultdict(list)  # (path, person) of all, by request
-    for request_id, *pair in asked_ever:
-        asked[request_id].append(tuple(pair))
+    first: dict[int, list[int]] = defaultdict(
+        list
+    )  # who was asked first, or took it over from them
+    given = {before for *_, before in asked_ever}
+    for request_id, path, person, pk, _ in asked_ever:
+        asked[request_id].append((path, person))
+        if path == Path.APPROVAL and pk not in given:
+            first[request_id].append(person)
     # One open case speaks at a time; of several the last one opened.
     cases: dict[int, Case] = {case.request_id: case for case in open_cases}
     decisions: dict[int, list[Decision]] = defaultdict(list)
@@ -129,7 +135,7 @@ def climbs(
                 asks=asks[request.pk],
                 case=cases.get(request.pk),
                 decisions=decisions[request.pk],
-                first_asked=tuple(p for path, p in asked[request.pk] if path == Path.APPROVAL),
+                first_asked=tuple(first[request.pk]),
                 everybody_asked={person for _, person in asked[request.pk]},
                 used=used[request.pk],
                 party=held[request.pk].party,

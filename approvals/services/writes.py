@@ -57,6 +57,7 @@ REOPENED = (
     "unreachable_at",
     "passed_over_at",
     "passed_over_reason",
+    "handed_over_from",
 )
 
 

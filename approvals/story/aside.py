@@ -308,6 +308,8 @@ def _holds_pending(reading: Reading, own: Decision | None) -> Holds:
             "good", f"You {did(own)} this at {reading.at_seconds(own.at)}.", f"{more}{waits}"
         )
     last = reading.own_last
+    if last is not None and last.passed_over_at and last.pk in reading.packet.given_away:
+        return Holds("good", "You handed this over.", waits)
     if last is not None and last.passed_over_at:
         return Holds(
             "info",

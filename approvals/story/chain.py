@@ -163,7 +163,13 @@ def _later_asks(reading: Reading, step: Step) -> Iterable[Entry]:
                 ),
                 reached=(_reached(reading, ask, alone=True),),
             )
-        if ask.asked_at and ask.passed_over_at:
+        if ask.asked_at and ask.passed_over_at and ask.pk in reading.packet.given_away:
+            who = upper_first(asked_names([ask], reading.reader))
+            yield Entry(
+                ask.passed_over_at,
+                f"{who} {wording.plain(ask.passed_over_reason, 200)} (L{step.level})",
+            )
+        elif ask.asked_at and ask.passed_over_at:
             you = ask.person_id == reading.reader.pk
             who = "You were" if you else f"{ask.person} was"
             words = f"{'You' if you else ask.person} {passed_over_because(ask, reading.reader)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -13,16 +14,20 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import selectors, story
 from approvals.channels.words import zone_of
-from approvals.forms import DecisionForm, RulingForm
+from approvals.forms import DecisionForm, HandOverForm, RulingForm
 from approvals.models import ActionRequest, Ask, Notice
-from approvals.packets import packet_of
+from approvals.packets import Packet, packet_of
+from approvals.services import handover
 from approvals.services.decide import decide
+from approvals.services.escalate import subject_of
+from approvals.services.handover import hand_over
 from approvals.services.ruling import rule
 from approvals.services.seen import see_request
 from approvals.views.edge import HtmxRequest, rail_of, visible_or_404
 from governance import clock, wording
 from governance.errors import DigestChanged, NotFound, Refused, Unprocessable
 from governance.models import Person
+from governance.routing import Candidate
 from governance.vocabulary import Path
 
 RELATED = 5
@@ -67,6 +72,21 @@ def _stored(
     return _answer(
         request, found, stored=True, following=following, following_title=title, rail=rail
     )
+
+
+@require_POST
+def request_hand_over(request: HtmxRequest, ref: str) -> HttpResponse:
+    """Have somebody else asked instead. 422 for a form to mend, 403 or 409 for a refusal."""
+    found = visible_or_404(request.user, ref)
+    own = _open_ask(found, request.user)
+    form = HandOverForm(request.POST)
+    if not form.is_valid():
+        return _answer(request, found, hand_over_form=form, status=422)
+    try:
+        hand_over(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
+    except Refused as refusal:
+        return _answer(request, found, hand_over_form=form, refusal=refusal, status=refusal.status)
+    return _stored(request, found, own, f"You handed {found.ref} over.")
 
 
 @require_POST
@@ -158,6 +178,7 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "story": told,
         "now": now,
         "offer_form": _may_answer(told),
+        "others": _to_hand_over_to(packet, request.user, now),
         "placing": [
             (side, request.POST.get(f"place-{side.ref}", ""))
             for side in (told.conflict.sides if told.conflict is not None else ())
@@ -171,6 +192,22 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
 
 def _may_answer(told: story.Story) -> bool:
     return told.can_decide or (told.conflict is not None and told.conflict.can_rule)
+
+
+def _to_hand_over_to(packet: Packet, person: Person, now: datetime) -> list[Candidate]:
+    """Return to whom this person may hand over what they are asked; nobody where they may not."""
+    step = packet.waiting
+    own = next((ask for ask in packet.asked if ask.person_id == person.pk), None)
+    if step is None or own is None or handover.why_not(step, own) is not None:
+        return []
+    people = handover.whom_the_department_knows(packet.request, packet.policy, now=now)
+    return handover.candidates(
+        people,
+        subject=subject_of(packet.request),
+        history=packet.history,
+        asks=packet.asks.get(step.pk, ()),
+        now=now,
+    )
 
 
 def _page(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:

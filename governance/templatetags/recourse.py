@@ -208,11 +208,11 @@ def figures(amount: Decimal, currency: str) -> str:
     return wording.figures(amount, currency)
 
 
-@register.filter
+@register.filter(is_safe=True)
 def nbsp(text: str) -> str:
     """Join each number to its unit, so that no line breaks between them.
 
-    The text is still escaped on output, whatever it was before.
+    Escaped on output, unless it is already, as what `join` returns is.
     """
     return wording.bound(str(text))
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.template import Context, Template
 
 from governance import wording
 from governance.vocabulary import Path
@@ -162,3 +163,19 @@ def test_every_path_has_a_sign_and_only_exceptions_have_a_hue():
     assert set(wording.SIGNS) == set(Path)
     assert {wording.SIGNS[path].css for path in (Path.APPROVAL, Path.UNDO)} == {"approval"}
     assert set(wording.LANES) == set(Path) - {Path.UNDO}
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ text|nbsp }}", "&lt;b&gt;5_min&lt;/b&gt; of O&#x27;Hara"),
+        ('{{ texts|join:" "|nbsp }}', "&lt;b&gt;5_min&lt;/b&gt; of O&#x27;Hara and"),
+    ],
+)
+def test_bound_text_is_escaped_once(template, said):
+    text = "<b>5 min</b> of O'Hara"
+    context = Context({"text": text, "texts": [text, "and"]})
+
+    rendered = Template("{% load recourse %}" + template).render(context)
+
+    assert rendered.replace(wording.NBSP, "_") == said
