@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 
+from approvals.services import handover
 from approvals.services.decide import NOTE_LENGTH
 from approvals.story.conflict import REFUSED
 from governance.vocabulary import Severity, Verdict
@@ -48,7 +49,7 @@ class HandOverForm(forms.Form):
     )
     note = forms.CharField(
         required=False,
-        max_length=NOTE_LENGTH,
+        max_length=handover.NOTE_LENGTH,
         error_messages={
             "max_length": "Keep the note under %(limit_value)d characters; this one has %(show_value)d.",
         },

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db.models import prefetch_related_objects
 
 from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Notice, Order, Step
-from approvals.services.escalate import deciders_of, limit_of_noes
+from approvals.services.escalate import Handed, deciders_of, limit_of_noes
 from approvals.services.gather import offices_of
 from governance import tables
 from governance.routing import History, People
@@ -53,9 +53,20 @@ class Packet:
         return [ask for ask in self.asks.get(step.pk, ()) if ask.due_at] if step else []
 
     @property
+    def handed(self) -> Handed:
+        """Who handed it over, and who took it over, on any step."""
+        asks = (ask for asks in self.own_asks for ask in asks)
+        return Handed.of((ask.pk, ask.person_id, ask.handed_over_from_id) for ask in asks)
+
+    @property
+    def own_asks(self) -> list[list[Ask]]:
+        """The asks of each of its steps, in their order."""
+        return [self.asks.get(step.pk, []) for step in self.steps]
+
+    @property
     def given_away(self) -> set[int | None]:
         """Asks that were handed over, by primary key."""
-        return {ask.handed_over_from_id for asks in self.asks.values() for ask in asks}
+        return {ask.handed_over_from_id for asks in self.own_asks for ask in asks}
 
     @property
     def _asks_for_a_ruling(self) -> bool:

@@ -22,6 +22,7 @@ from governance.vocabulary import ExceptionType, Impact, Level, Path, Severity, 
 
 TITLE_LENGTH = 120
 VALUE_LENGTH = 200
+WHY_LENGTH = 300
 WORDS_LENGTH = 600  # of the agent's reason
 FACTS_SHOWN = 12
 NAMES_SHOWN = 5
@@ -178,7 +179,7 @@ def _asking(ask: Ask, request: ActionRequest, person: Person, now: datetime) -> 
         raise ValueError(f"{step} is asked about and has no clock")
     window = wording.span(step.due_at - step.opened_at)
     return {
-        "why": wording.plain(ask.why, VALUE_LENGTH),
+        "why": said(ask.why, WHY_LENGTH),
         "with_others": _names(_others(step, person)),
         "left": wording.span(max(step.due_at - now, timedelta(0))),
         "until": f"{wording.at(step.due_at, now=now, zone=zone)} {wording.zone_word(step.due_at, zone)}",
@@ -206,7 +207,9 @@ def _before(request: ActionRequest, step: Step, *, now: datetime, zone: tzinfo) 
     lines = []
     parts = ("asks__person", "decisions__person")
     for each in earlier.prefetch_related(*parts).order_by("opened_at", "pk"):
-        names = _names([str(ask.person) for ask in each.asks.all() if ask.asked_at])
+        names = _names(
+            [str(ask.person) for ask in each.asks.all() if ask.asked_at and not ask.passed_over_at]
+        )
         ended = wording.at(each.closed_at, now=now, zone=zone) if each.closed_at else ""
         if each.state == Step.State.EXPIRED and names:
             lines.append(f"{names} did not answer by {ended}.")

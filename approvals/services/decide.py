@@ -142,7 +142,9 @@ def step_of(climb: Climb, actor: Person, now: datetime) -> Step:
         each.person_id == actor.pk and each.step_id == asked.step_id for each in climb.decisions
     ):
         raise AlreadyDecided("You have decided on this already. Your first decision stands.")
-    if asked.passed_over_at is not None and Ask.objects.filter(handed_over_from=asked).exists():
+    if asked.passed_over_at is not None and (
+        Ask.objects.filter(step=asked.step_id, handed_over_from=asked).exists()
+    ):
         raise NotYours(f"You {asked.passed_over_reason}. Your decision was not recorded.")
     if asked.passed_over_at is not None:
         raise NotYours(

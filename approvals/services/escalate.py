@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from approvals import notifying
 from approvals.due import set_due
@@ -63,6 +63,26 @@ def subject_of(request: ActionRequest) -> Subject:
     )
 
 
+class Handed(NamedTuple):
+    """Who handed a request over, on any step, and who took it over: primary keys."""
+
+    by: frozenset[int] = frozenset()
+    to: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, asks: Iterable[tuple[int, int, int | None]]) -> Handed:
+        """Return that of asks given as (primary key, person, ask it was handed over from)."""
+        asks = list(asks)
+        given = {before for *_, before in asks if before is not None}
+        return cls(
+            frozenset(person for pk, person, _ in asks if pk in given),
+            frozenset(person for _, person, before in asks if before is not None),
+        )
+
+
+NEVER_HANDED = Handed()
+
+
 def deciders_of(decisions: Iterable[Decision]) -> frozenset[int]:
     """Return who decided on the request before. Who ruled on a conflict did not decide whether it may act."""
     return frozenset(each.person_id for each in decisions if each.verdict != Verdict.RULE)
@@ -102,6 +122,7 @@ class Climb:
     used: frozenset[tuple[str, int]] = (
         frozenset()
     )  # (path, level) of rungs it stood on, once underway
+    handed: Handed = NEVER_HANDED
     party: ConflictParty | None = None  # to the conflict that holds it, or for which it is queued
     beside: frozenset[int] = frozenset()  # who may not act on another party to that conflict
     paused: Step | None = None  # the step it stood on when the conflict came
@@ -324,7 +345,7 @@ class Climb:
         wanted = step.needed - decided - len(kept)
         # Somebody passed over before may be asked again: back from an absence, or, though no
         # channel reaches them, because nobody else is left.
-        out = {*why, *(ask.person_id for ask in kept), *self._gave_away}
+        out = {*why, *(ask.person_id for ask in kept), *self.handed.by}
         spent = {pk: Passed(pk, Why.NOBODY, "") for pk in out}
         found = self._route(Path(step.path), Level(step.level), spent=spent, have=len(kept))
         taking = found.asked[: max(wanted, 0)]
@@ -543,12 +564,6 @@ class Climb:
         if self.case and not self._case_is_written:
             self.writes.changed_cases.append(self.case)
             self._case_is_written = True
-
-    @property
-    def _gave_away(self) -> set[int]:
-        """Who handed their ask on this step over. It does not come back to them."""
-        given = {ask.handed_over_from_id for ask in self.asks}
-        return {ask.person_id for ask in self.asks if ask.pk in given}
 
     def _ask(self, step: Step, asked: Asked, place: int) -> Ask:
         """Ask one person on a step: on a row of their own, or on the one that passed them over before."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.db.models import Model, Q, prefetch_related_objects
 
 from approvals.models import OPEN, ActionRequest, Ask, Case, ConflictParty, Decision, Order, Step
-from approvals.services.escalate import Climb
+from approvals.services.escalate import Climb, Handed
 from approvals.services.writes import Writes
 from governance import tables
 from governance.ledger import Act
@@ -83,12 +83,14 @@ def climbs(
         ask.step = by_pk[ask.step_id]
         asks[ask.step.request_id].append(ask)
     asked: dict[int, list[tuple[str, int]]] = defaultdict(list)  # (path, person) of all, by request
+    handed: dict[int, list[tuple[int, int, int | None]]] = defaultdict(list)
     first: dict[int, list[int]] = defaultdict(
         list
     )  # who was asked first, or took it over from them
     given = {before for *_, before in asked_ever}
-    for request_id, path, person, pk, _ in asked_ever:
+    for request_id, path, person, pk, before in asked_ever:
         asked[request_id].append((path, person))
+        handed[request_id].append((pk, person, before))
         if path == Path.APPROVAL and pk not in given:
             first[request_id].append(person)
     # One open case speaks at a time; of several the last one opened.
@@ -138,6 +140,7 @@ def climbs(
                 first_asked=tuple(first[request.pk]),
                 everybody_asked={person for _, person in asked[request.pk]},
                 used=used[request.pk],
+                handed=Handed.of(handed[request.pk]),
                 party=held[request.pk].party,
                 beside=held[request.pk].beside,
                 paused=held[request.pk].paused,

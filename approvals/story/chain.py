@@ -182,7 +182,8 @@ def _later_asks(reading: Reading, step: Step) -> Iterable[Entry]:
 
 def _came_later(ask: Ask, step: Step) -> bool:
     """Whether somebody was asked in another's place, after the rung had opened."""
-    return ask.asked_at is not None and ask.asked_at > step.opened_at and ask.position > 0
+    after = ask.asked_at is not None and ask.asked_at > step.opened_at and ask.position > 0
+    return after or ask.handed_over_from_id is not None
 
 
 def _reached(reading: Reading, ask: Ask, *, alone: bool) -> Reached:

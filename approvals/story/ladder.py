@@ -73,7 +73,12 @@ def _rung_of(reading: Reading, step: Step) -> Rung:
         return Rung("here", top, "", names, left, step.opened_at, step.due_at, share=share)
     if step.state == Step.State.PASSED_OVER:
         why = next(
-            (f"{ask.person} {ask.passed_over_reason}" for ask in asks), "Nobody can be asked"
+            (
+                f"{ask.person} {ask.passed_over_reason}"
+                for ask in asks
+                if ask.pk not in reading.packet.given_away
+            ),
+            "Nobody can be asked",
         )
         return Rung("shut", top, "user-x", "Passed over", wording.plain(why, 120), step.opened_at)
     icon, end = _how_it_ended(reading, step, asks)

@@ -224,7 +224,8 @@ def silent_before(reading: Reading) -> list[str]:
         return [f"{who} said no at {reading.at(last.at)}"]
     if step.path == Path.TIMEOUT and step.level == Level.L1:
         first = reading.first_step
-        if first is not None and reading.mine is not None and first.state == Step.State.EXPIRED:
+        was_silent = [] if first is None else _silent_on(reading, first)
+        if first is not None and first.state == Step.State.EXPIRED and reading.reader in was_silent:
             return [f"you did not answer in {wording.span(first.window)}"]
     silent: dict[int, Person] = {}
     since: datetime | None = None

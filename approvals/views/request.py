@@ -144,7 +144,8 @@ def _answer(
     # What was typed stays. A form that may still be sent is offered again, except when what it
     # is about has changed: then the page must be looked at anew.
     changed = isinstance(refusal, DigestChanged | NotFound)
-    typed = form.data.get("note", "")[: 2 * story.REASON_LENGTH] if form is not None else ""
+    sent = form or more.get("hand_over_form")
+    typed = sent.data.get("note", "")[: 2 * story.REASON_LENGTH] if sent is not None else ""
     context |= {
         "form": form,
         "refusal": refusal,
@@ -198,14 +199,14 @@ def _to_hand_over_to(packet: Packet, person: Person, now: datetime) -> list[Cand
     """Return to whom this person may hand over what they are asked; nobody where they may not."""
     step = packet.waiting
     own = next((ask for ask in packet.asked if ask.person_id == person.pk), None)
-    if step is None or own is None or handover.why_not(step, own) is not None:
+    if step is None or own is None or handover.why_not(step, own, packet.handed) is not None:
         return []
     people = handover.whom_the_department_knows(packet.request, packet.policy, now=now)
     return handover.candidates(
         people,
         subject=subject_of(packet.request),
         history=packet.history,
-        asks=packet.asks.get(step.pk, ()),
+        out=packet.handed.by | {ask.person_id for ask in packet.asks[step.pk] if ask.asked_at},
         now=now,
     )
 

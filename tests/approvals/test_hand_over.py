@@ -7,13 +7,15 @@ from datetime import timedelta
 import pytest
 
 from approvals import audits
+from approvals.channels.words import words_for
 from approvals.models import Ask, Notice, Step
 from approvals.services.handover import hand_over
+from approvals.services.ruling import rule
 from approvals.sweeps import pass_over_absent
 from governance.errors import NotNow, NotYours, TooLate, Unprocessable
 from governance.models import AuditEvent
 from tests.approvals.asking import another_delegate, answer, ask_for_payment, name_the_owner
-from tests.factories import MONDAY_9AM, AbsenceFactory
+from tests.factories import MONDAY_9AM, AbsenceFactory, ContactChannelFactory, PersonFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -136,7 +138,78 @@ def test_it_does_not_come_back_when_whoever_took_it_over_is_away(company, timeli
     assert asked(request_) == ["senior_accountant"]  # the next rung, not the Finance Manager
 
 
+def test_on_the_next_rung_too_it_goes_no_further_and_never_back(company, timeline, request_):
+    given(request_, company.finance_manager, company.controller)
+    timeline.advance(minutes=6)  # L1 asks whoever took it over once more
+    assert asked(request_) == ["controller"]
+
+    for to in (company.finance_manager, company.cfo):
+        with pytest.raises(NotNow, match="goes no further"):
+            given(request_, company.controller, to, now=timeline.now)
+
+
+def test_who_gave_it_away_cannot_be_given_it_by_the_next_one(company, timeline, request_):
+    given(request_, company.finance_manager, company.controller)
+    timeline.advance(minutes=40)
+    assert asked(request_) == ["senior_accountant"]
+
+    with pytest.raises(Unprocessable, match="was asked already"):
+        given(request_, company.senior_accountant, company.finance_manager, now=timeline.now)
+
+
+def test_the_service_takes_nobody_whom_the_page_does_not_offer(company, timeline):
+    ruler = PersonFactory(username="ruler", limit_amount=50_000, limit_currency="USD")
+    ContactChannelFactory(person=ruler)
+    name_the_owner(company, ruler)
+    first = ask_for_payment(company, key="first", instalment=1)
+    second = ask_for_payment(company, key="second", instalment=2)
+    rule(
+        ref=second.ref, actor=ruler, order=[second.ref], refuse=[first.ref],
+        digest=second.digest, now=MONDAY_9AM, note="So.",
+    )  # fmt: skip
+
+    with pytest.raises(Unprocessable, match="Choose somebody"):
+        given(second, company.finance_manager, ruler)
+
+
+def test_a_note_is_short_and_its_links_are_not_to_be_followed(company, request_):
+    with pytest.raises(Unprocessable, match="at most 200"):
+        given(request_, company.finance_manager, company.controller, note="x" * 201)
+    given(request_, company.finance_manager, company.controller, note="See https://evil.example/x")
+
+    notice = Notice.objects.filter(kind="asked", person=company.controller).last()
+    assert "://" not in words_for(notice, now=MONDAY_9AM + M).why
+
+
+def test_who_gave_it_away_is_not_called_silent(company, timeline, request_):
+    given(request_, company.finance_manager, company.controller)
+    timeline.advance(minutes=40)
+
+    notice = Notice.objects.filter(kind="asked", person=company.senior_accountant).last()
+    before = " ".join(words_for(notice, now=timeline.now).before)
+    assert "Controller" in before
+    assert "Finance Manager" not in before
+
+
 class TestPage:
+    def test_what_was_typed_too_late_is_not_lost(self, client, company, timeline, request_):
+        client.force_login(company.finance_manager)
+        timeline._set(MONDAY_9AM + 5 * M)
+
+        answer = client.post(
+            f"/requests/{request_.ref}/hand-over/", {"to": "controller", "note": "A long thought."}
+        )
+
+        assert answer.status_code == 409
+        assert "A long thought." in answer.content.decode()
+
+    def test_who_may_no_longer_decide_may_still_hand_it_over(self, client, company, request_):
+        company.finance_manager.limit_amount = 1
+        company.finance_manager.save()
+        client.force_login(company.finance_manager)
+
+        assert "hand-over-to" in client.get(f"/requests/{request_.ref}/").content.decode()
+
     def test_those_who_may_are_offered(self, client, company, request_):
         client.force_login(company.finance_manager)
 
