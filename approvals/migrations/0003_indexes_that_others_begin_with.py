@@ -43,6 +43,8 @@ class Migration(migrations.Migration):
                 to="approvals.step",
             ),
         ),
+        # On PostgreSQL the index of a field goes by its columns, and this constraint's has the same.
+        migrations.RemoveConstraint(model_name="step", name="step_one_waiting_a_request"),
         migrations.AlterField(
             model_name="step",
             name="request",
@@ -51,6 +53,14 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="steps",
                 to="approvals.actionrequest",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="step",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "waiting")),
+                fields=("request",),
+                name="step_one_waiting_a_request",
             ),
         ),
     ]
