@@ -28,13 +28,11 @@ from governance.errors import (
     Unprocessable,
 )
 from governance.models import ActionType, Person
-from governance.routing import hindrance
-from governance.vocabulary import Level, Path, Severity, Verdict
+from governance.routing import GIVES_LEAVE, hindrance
+from governance.vocabulary import Level, Severity, Verdict
 from governance.wake import wake_clock
 
 NOTE_LENGTH = 4000
-# The paths whose question is "may this be done?". The others have verdicts of their own.
-APPROVAL_PATHS = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
 ANSWERS = (Verdict.APPROVE, Verdict.REJECT)
 
 
@@ -75,7 +73,7 @@ def decide(
     writes = Writes()
     (climb,) = climbs([request], writes, actor=actors.person(actor), now=now)
     step = step_of(climb, actor, now)
-    if step.path not in APPROVAL_PATHS:
+    if step.path not in GIVES_LEAVE:
         raise NotNow(
             "Nobody asks for leave on this step, so there is nothing to approve or reject. "
             "Your decision was not recorded."

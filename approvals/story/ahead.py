@@ -13,14 +13,10 @@ from approvals.story.words import plural_of
 from governance import ladder
 from governance.decision_tree import ENTERS_AT
 from governance.models import ActionType
-from governance.routing import Limit, route
+from governance.routing import GIVES_LEAVE, Limit, route
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, Severity
 
-# Paths that ask whether it may be done: the first ask, and the ladders above it.
-ASKING_LEAVE = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
-
-
-DRAWN = (*ASKING_LEAVE, Path.CONFLICT)
+DRAWN = (*GIVES_LEAVE, Path.CONFLICT)
 
 
 def drawn_path(packet: Packet) -> Path:

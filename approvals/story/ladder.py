@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from approvals.models import ActionRequest, Ask, Step
-from approvals.story.ahead import ASKING_LEAVE, drawn_path, why_no_bypass
+from approvals.story.ahead import drawn_path, why_no_bypass
 from approvals.story.reading import Reading
 from approvals.story.shapes import Ahead, Rung
 from approvals.story.silence import passed_on
 from approvals.story.states import ended_word
 from approvals.story.words import did, listed, so_often, the, upper_first
 from governance import wording
+from governance.routing import GIVES_LEAVE
 from governance.vocabulary import Level, Path, Verdict
 
 S = ActionRequest.State
@@ -24,7 +25,7 @@ def rungs(reading: Reading) -> tuple[Rung, ...]:
     by_level = {
         Level(step.level): step
         for step in reading.packet.steps
-        if (step.path == path if path == Path.CONFLICT else step.path in ASKING_LEAVE)
+        if (step.path == path if path == Path.CONFLICT else step.path in GIVES_LEAVE)
     }
     ahead = {rung.level: rung for rung in reading.ahead}
     found = []

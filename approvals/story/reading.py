@@ -13,9 +13,8 @@ from approvals.story.shapes import Ahead
 from approvals.story.words import nothing_done, the
 from governance import ladder, wording
 from governance.models import Person
+from governance.routing import GIVES_LEAVE
 from governance.vocabulary import Level, Path
-
-ASKS_LEAVE = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Reading:
     @property
     def asks_leave(self) -> bool:
         """The step that waits asks whether it may be done. Others ask how it is to go on."""
-        return self.step is not None and self.step.path in ASKS_LEAVE
+        return self.step is not None and self.step.path in GIVES_LEAVE
 
     @property
     def is_automatic(self) -> bool:
