@@ -144,7 +144,9 @@ def test_what_is_wholly_done_when_its_time_ends_in_a_read_is_completed(
     run_all(worker.hands)
 
     assert now_(approved).state == S.COMPLETED
-    assert books.sends == [unit.key for unit in Unit.objects.filter(direction="forward").order_by("number")]
+    assert books.sends == [
+        unit.key for unit in Unit.objects.filter(direction="forward").order_by("position")
+    ]
 
 
 def test_a_request_that_is_undone_and_has_neither_lease_nor_next_attempt_is_found(
