@@ -15,8 +15,9 @@ from approvals import notifying
 from approvals.batches import in_halves
 from approvals.locks import lock_resources_of
 from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Step
-from approvals.services import alerts, conflicts
-from approvals.services.escalate import Climb, subject_of
+from approvals.services import alerts, asking, conflicts, failures
+from approvals.services.asking import subject_of
+from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import actors, bulk, ladder
@@ -141,7 +142,9 @@ def end_lapsed_approvals(*, now: datetime, limit: int = BATCH) -> int:
     def end(climb: Climb) -> bool:
         request = climb.request
         if not request.person_present:
-            climb.fail("It was approved, and nothing began it in time.", facts={}, retry_at=now)
+            failures.fail(
+                climb, "It was approved, and nothing began it in time.", facts={}, retry_at=now
+            )
             return True
         request.expire(now=now, reason="lapsed")
         climb.act.record(
@@ -173,10 +176,10 @@ def trouble_overdue_runs(*, now: datetime, limit: int = BATCH) -> int:
         retry_at = request.lease_until if leased else now
         step = climb.step
         if step is not None and step.due_at is not None and step.due_at <= now:
-            climb.fail("Its time was over while it ran.", facts={}, retry_at=retry_at)
+            failures.fail(climb, "Its time was over while it ran.", facts={}, retry_at=retry_at)
             climb.run_out()
         else:
-            climb.fail("It was not done within its time.", facts={}, retry_at=retry_at)
+            failures.fail(climb, "It was not done within its time.", facts={}, retry_at=retry_at)
         if request.state == S.TROUBLED and not leased:
             request.let_go()
         return True
@@ -192,7 +195,7 @@ def ask_about_overdue_undos(*, now: datetime, limit: int = BATCH) -> int:
     """Ask whoever is on call about undos that are not done within their time. Returns how many."""
 
     def ask(climb: Climb) -> bool:
-        climb.ask_about_undo("It was not undone within its time.")
+        failures.ask_about_undo(climb, "It was not undone within its time.")
         return True
 
     candidates = UNDO_OVERDUE.candidates(now, limit)
@@ -385,7 +388,7 @@ def _replace_gone(climb: Climb) -> bool:
         )
         if found is not None:
             gone.append(found)
-    return climb.pass_over(gone) if gone else False
+    return asking.pass_over(climb, gone) if gone else False
 
 
 def _replace_unreachable(climb: Climb) -> bool:
@@ -399,7 +402,7 @@ def _replace_unreachable(climb: Climb) -> bool:
         passed = Passed(
             ask.person_id, Why.UNREACHABLE, "has no confirmed channel besides the inbox"
         )
-        if not climb.pass_over([passed], only_for_reachable=True):
+        if not asking.pass_over(climb, [passed], only_for_reachable=True):
             ask.unreachable_at = climb.now
             bulk.save_alike(Ask, [ask], ["unreachable_at"])
             climb.writes.alerts.append(

@@ -15,8 +15,9 @@ from django.db.models import Q, QuerySet
 
 from approvals import notifying
 from approvals.models import OPEN, ActionRequest, Ask, Case, ConflictParty, Step
-from approvals.services import endings
-from approvals.services.escalate import Climb, subject_of
+from approvals.services import asking, endings, interruptions
+from approvals.services.asking import subject_of
+from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import ladder, tables
@@ -58,7 +59,7 @@ def meet(newcomer: Climb, others: Sequence[ActionRequest]) -> None:
         others: locked, with agent and action type, oldest first; at least one.
     """
     if newcomer.request.state != S.HELD:
-        newcomer.hold(by=newcomer.request.ref)
+        interruptions.hold(newcomer, by=newcomer.request.ref)
     joined = Case.objects.filter(
         request__in=[each.pk for each in others],
         exception=ExceptionType.CONFLICT,
@@ -80,7 +81,8 @@ def _carry(newcomer: Climb, others: Sequence[ActionRequest]) -> None:
     )
     newcomer.beside = frozenset(_behind(others))
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    newcomer.disagree(
+    interruptions.disagree(
+        newcomer,
         f"{others[0].ref}{more} wants the same record.",
         facts={"others": [each.ref for each in others]},
     )
@@ -90,7 +92,7 @@ def _carry(newcomer: Climb, others: Sequence[ActionRequest]) -> None:
     newcomer.party = _party(newcomer, case, P.CARRIER)
     for climb in stopped:
         climb.request.held_once = True  # by a newcomer: it is not stopped a second time
-        climb.hold(by=ref)
+        interruptions.hold(climb, by=ref)
         climb.party = _party(climb, case, P.EARLIER, until=now + wait_of(newcomer.policy))
         climb.settle()
         _tell(climb, "held")
@@ -120,7 +122,7 @@ def _join(newcomer: Climb, case: Case, carrier: Climb) -> None:
     )
     gone = [each for each in found if each is not None]
     if gone:
-        carrier.pass_over(gone)
+        asking.pass_over(carrier, gone)
     staying = asked - {each.person for each in gone}
     notifying.told(carrier.writes, staying, carrier.request, carrier.people, what="joined", now=now)
 
@@ -389,7 +391,7 @@ def _is_preceded(party: ConflictParty, resource: int) -> bool:
 def go_on(climb: Climb) -> None:
     """It is held no longer: it waits where it stood, or ends if what was approved may have changed."""
     if climb.request.approved_at is not None and _party_of(climb).joined_at == climb.now:
-        climb.be_ready_again()  # held and let go in one act: nothing can have changed
+        interruptions.be_ready_again(climb)  # held and let go in one act: nothing can have changed
         return
     if climb.request.approved_at is not None:
         # Its record is not known to be as it was when people said yes to it.
@@ -397,7 +399,7 @@ def go_on(climb: Climb) -> None:
         return
     stood = climb.paused
     asks = [] if stood is None else list(Ask.objects.filter(step=stood).order_by("pk"))
-    climb.wait_again(asks)
+    interruptions.wait_again(climb, asks)
 
 
 def leave(climb: Climb, party: ConflictParty) -> None:

@@ -13,7 +13,8 @@ from approvals import notifying
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Ask, Case, Decision, Order, Step
 from approvals.services import conflicts, endings
-from approvals.services.escalate import Climb, subject_of
+from approvals.services.asking import subject_of
+from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import actors, bulk, wording

@@ -9,8 +9,9 @@ from django.db import transaction
 
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Ask, Step
-from approvals.services import decide
-from approvals.services.escalate import Handed, subject_of
+from approvals.services import asking, decide
+from approvals.services.asking import subject_of
+from approvals.services.escalate import Handed
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import actors, tables
@@ -57,7 +58,7 @@ def hand_over(*, ref: str, actor: Person, to: str, now: datetime, note: str = ""
     if chosen is None:
         raise Unprocessable(_why_not_them(to, people, subject, history, out, now))
     climb.people = People({**climb.people.by_pk, **people.by_pk}, climb.people.holders)
-    climb.hand_over(own, chosen, note)
+    asking.hand_over(climb, own, chosen, note)
     climb.settle()
     writes.save()
     wake_clock(request.due_at)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from approvals.packets import Packet
-from approvals.services.escalate import subject_of
+from approvals.services.asking import subject_of
 from approvals.services.gather import offices_of
 from approvals.story.shapes import Ahead
 from approvals.story.words import plural_of

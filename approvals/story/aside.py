@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from approvals.models import ActionRequest, Decision, Step
+from approvals.services.asking import subject_of
 from approvals.services.decide import is_final
-from approvals.services.escalate import subject_of
 from approvals.story.ahead import after_a_no
 from approvals.story.lead import held_words
 from approvals.story.reading import Reading

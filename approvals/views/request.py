@@ -18,8 +18,8 @@ from approvals.forms import DecisionForm, HandOverForm, RulingForm
 from approvals.models import ActionRequest, Ask, Notice
 from approvals.packets import Packet, packet_of
 from approvals.services import handover
+from approvals.services.asking import subject_of
 from approvals.services.decide import decide
-from approvals.services.escalate import subject_of
 from approvals.services.handover import hand_over
 from approvals.services.ruling import rule
 from approvals.services.seen import see_request

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from approvals.digests import digest_of
 from approvals.models import ActionRequest, Order
-from approvals.services import endings
+from approvals.services import endings, failures
 from approvals.services.escalate import Climb
 from governance.models import ActionType
 from rollback.connectors.base import (
@@ -198,7 +198,8 @@ def fail(
             orders = orders_of(climb.request)
             if climb.request.state == S.EXECUTING and not _obey(climb.request, orders):
                 name = climb.request.action_type.name
-                climb.fail(
+                failures.fail(
+                    climb,
                     f"{name} failed: {said}",
                     facts={"attempt": lease.attempt, "said": said, "hopeless": hopeless},
                     retry_at=retry_at,
@@ -235,7 +236,7 @@ def _end(lease: Lease, hands: Hands) -> None:
                 endings.complete(climb)
                 _end_retry(climb, succeeded=True)
             elif request.state == S.EXECUTING:
-                climb.fail("It was not done within its time.", facts={}, retry_at=now)
+                failures.fail(climb, "It was not done within its time.", facts={}, retry_at=now)
     except Fenced:
         return
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from approvals.models import ActionRequest
-from approvals.services import endings
+from approvals.services import endings, failures
 from rollback.connectors.base import Action, CallFailed, CannotRun, Connector, Json, Rejected
 from rollback.models import Direction, Recovery, Snapshot, Unit
 from rollback.patterns import LONGEST_WAIT_S, Drift, choose, compare, wait_s
@@ -265,7 +265,7 @@ def fail(
                 # Whoever is asked may put the target right: it is looked at again, now and then.
                 wait = LONGEST_WAIT_S
                 request.run_deadline = None
-                climb.ask_about_undo(said)
+                failures.ask_about_undo(climb, said)
             if request.state == S.ROLLING_BACK:
                 request.next_attempt_at = now + hands.technical(wait)
             if climb.step is not None or request.state == S.STRANDED:
