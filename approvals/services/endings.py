@@ -6,20 +6,17 @@ rows with its `Writes`; the caller settles and saves.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from approvals import notifying
 from approvals.models import Case, Order, Review
 from approvals.services import alerts
+from approvals.services.reviews import open_review
 from governance import ladder
 from governance.vocabulary import Path
 
 if TYPE_CHECKING:
     from approvals.services.escalate import Climb
-
-CLEAN_UP_WITHIN = timedelta(hours=48)
-CLEAN_UP_REMINDER = timedelta(hours=24)
 
 
 def end_of_path(climb: Climb, path: Path) -> None:
@@ -169,17 +166,8 @@ def strand(climb: Climb) -> None:
     climb.act.record(request, "request.stranded")
     close_orders(climb, Order.Kind.ROLL_BACK, Order.Outcome.FAILED)
     climb.resolve_case(Case.Outcome.STRANDED)
-    climb.writes.reviews.append(
-        Review(
-            request=request,
-            kind=Review.Kind.CLEANUP,
-            opened_at=climb.now,
-            due_at=climb.now + CLEAN_UP_WITHIN,
-            remind_at=climb.now + CLEAN_UP_REMINDER,
-            reason="It was half done, could not be undone, and nobody answered.",
-        )
-    )
-    climb.act.record(request, "review.opened", review="cleanup", due_at=climb.now + CLEAN_UP_WITHIN)
+    why = "It was half done, could not be undone, and nobody answered."
+    open_review(climb.writes, climb.act, request, Review.Kind.CLEANUP, why)
     climb.writes.alerts.append(alerts.stranded(request, now=climb.now))
     _tell(climb, "stranded")
 
