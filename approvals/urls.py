@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from approvals.views import inbox, notices, open, request
+from approvals.views import inbox, notices, open, request, step_up
 
 app_name = "approvals"
 urlpatterns = [
@@ -16,6 +16,7 @@ urlpatterns = [
     path("requests/<str:ref>/decide/", request.request_decide, name="request-decide"),
     path("requests/<str:ref>/hand-over/", request.request_hand_over, name="request-hand-over"),
     path("requests/<str:ref>/rule/", request.request_rule, name="request-rule"),
+    path("requests/<str:ref>/step-up/", step_up.request_step_up, name="request-step-up"),
     path("requests/<str:ref>/seen/", request.request_seen, name="request-seen"),
     path("alerts/<int:pk>/acknowledge/", notices.alert_acknowledge, name="alert-acknowledge"),
 ]

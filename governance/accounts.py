@@ -33,6 +33,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
         """Never: people are entered by an administrator."""
         return False
 
+    def get_login_stages(self) -> list[str]:
+        """Leave out the second step where settings.SIGN_IN_ASKS_FOR_CODE says so: in the demo."""
+        stages: list[str] = super().get_login_stages()
+        if settings.SIGN_IN_ASKS_FOR_CODE:
+            return stages
+        return [each for each in stages if each != "allauth.mfa.stages.AuthenticateStage"]
+
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Count nothing here: axes counts in the database, where every process sees it.
 

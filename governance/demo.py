@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import generate_totp_secret
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
 from django.core.management import call_command
@@ -160,6 +165,7 @@ class Keys(NamedTuple):
 
     password: str  # of everybody
     token: str  # of the agent
+    totp: dict[str, str]  # by user name, of those with a second factor: its secret, in base 32
 
 
 def whose() -> Literal["bare", "empty", "demo", "other"]:
@@ -218,6 +224,7 @@ def _seed_all(*, now: datetime, real_now: datetime) -> Keys:
     act = Act(now=now, actor=SEEDER)
     password = secrets.token_hex(8)
     people = _people(act, password, now)
+    totp = _second_factors(act, people.values())
     _policy(act, people, now)
     _catalogue(act, now)
     RosterShift.objects.create(
@@ -228,9 +235,24 @@ def _seed_all(*, now: datetime, real_now: datetime) -> Keys:
     )
     agent = Agent.objects.create(name=AGENT, owner=people[AGENT_OWNER])
     act.record_named(Chain.PEOPLE, "agent.entered", agent=AGENT, owner=AGENT_OWNER)
-    keys = Keys(password, _issue(act, agent, real_now))
+    keys = Keys(password, _issue(act, agent, real_now), totp)
     act.write()
     return _keep(keys)
+
+
+def _second_factors(act: Act, people: Iterable[Person]) -> dict[str, str]:
+    """Give everybody who approves amounts a second factor, the others none. Returns the secrets by user name."""
+    given = {each: generate_totp_secret() for each in people if each.limit_amount is not None}
+    Authenticator.objects.filter(user__in=given).delete()
+    for person, secret in given.items():
+        Authenticator.objects.create(
+            user=person,
+            type=Authenticator.Type.TOTP,
+            data={"secret": get_adapter().encrypt(secret)},
+        )
+        who = actors.person(person)
+        act.record_named(Chain.PEOPLE, "second_factor.added", person=who)
+    return {person.username: secret for person, secret in given.items()}
 
 
 def _people(act: Act, password: str, now: datetime) -> dict[str, Person]:
@@ -348,7 +370,7 @@ def _keys_again(*, now: datetime, real_now: datetime) -> Keys:
     """Return the keys that VAR has, replacing those that do not open this database."""
     act = Act(now=now, actor=SEEDER)
     kept = _kept()
-    password, token = kept.password, kept.token
+    password, token, totp = kept
     people = Person.objects.filter(username__in=[seat.username for seat in SEATS])
     hashes = set(people.values_list("password", flat=True))  # one, unless somebody changed theirs
     if not (password and all(check_password(password, hashed) for hashed in hashes)):
@@ -357,6 +379,8 @@ def _keys_again(*, now: datetime, real_now: datetime) -> Keys:
         act.record_named(
             Chain.PEOPLE, "passwords.replaced", people=sorted(p.username for p in people)
         )
+    if not _are_good(totp):
+        totp = _second_factors(act, people)
     agent = Agent.objects.get(name=AGENT)
     live = AgentCredential.objects.filter(agent=agent, disabled_at__isnull=True)
     if not any(tokens.is_good(row, token, now=real_now) for row in live):
@@ -366,7 +390,20 @@ def _keys_again(*, now: datetime, real_now: datetime) -> Keys:
         live.update(disabled_at=real_now)
         token = _issue(act, agent, real_now)
     act.write()
-    return _keep(Keys(password, token))
+    return _keep(Keys(password, token, totp))
+
+
+def _are_good(totp: dict[str, str]) -> bool:
+    """Whether these secrets, and no others, are those of the people of the demo who were given one."""
+    kept = Authenticator.objects.filter(type=Authenticator.Type.TOTP, user__username__in=totp)
+    try:
+        found = {
+            each.user.username: get_adapter().decrypt(each.data["secret"])
+            for each in kept.select_related("user")
+        }
+    except InvalidToken:  # of another SECRET_KEY, which VAR has lost
+        return False
+    return bool(totp) and found == totp
 
 
 def _file() -> Path:
@@ -377,7 +414,7 @@ def _kept() -> Keys:
     try:
         return Keys(**json.loads(_file().read_text()))
     except (OSError, ValueError, TypeError):
-        return Keys("", "")
+        return Keys("", "", {})
 
 
 def _keep(keys: Keys) -> Keys:
@@ -401,6 +438,7 @@ def facts(keys: Keys, *, url: str) -> dict[str, Any]:
         "url": url,
         "users": [
             {"username": seat.username, "password": keys.password, "roles": list(seat.roles)}
+            | ({"totp": keys.totp[seat.username]} if seat.username in keys.totp else {})
             for seat in SEATS
         ],
         "agents": [{"name": AGENT, "token": keys.token}],

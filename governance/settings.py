@@ -30,6 +30,7 @@ else:
     ALLOWED_HOSTS = env.list(
         "ALLOWED_HOSTS", default=[SITE_URL.split("//", 1)[-1].split("/")[0].split(":")[0]]
     )
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])  # earlier ones, still read
 SITE_URL = SITE_URL.rstrip("/")
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEMO
@@ -73,6 +74,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "axes",
     "csp",
     "django_htmx",
@@ -171,12 +173,22 @@ ACCOUNT_ADAPTER = "governance.accounts.AccountAdapter"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_PREVENT_ENUMERATION = True
+MFA_ADAPTER = "governance.second_factor.MFAAdapter"
+MFA_FORMS = {
+    "authenticate": "governance.second_factor.SignInForm",
+    "reauthenticate": "governance.second_factor.AgainForm",
+}
+MFA_TOTP_ISSUER = "Recourse"
+MFA_TOTP_TOLERANCE = 1  # a code is taken half a minute early and late: phones drift
+# One password opens every account of the demo, and a code is asked for only where it is the point.
+SIGN_IN_ASKS_FOR_CODE = not DEMO
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "governance.accounts.locked_out"
 AXES_USERNAME_FORM_FIELD = "login"
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code"]  # kept with no attempt
 AXES_IPWARE_PROXY_COUNT = env.int("TRUSTED_PROXIES", default=0)
 
 # --- Agents and pages -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import exceptions, status
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -29,6 +30,7 @@ from approvals.services.submit import NotAllowed, record_refusal, submit
 from governance import actors, clock, wording
 from governance.errors import NotFound, NotYours, Refused
 from governance.models import ActionType, Person
+from governance.stepup import Presence, presence_of
 from governance.vocabulary import Scope, Verdict
 
 REFUSED_CALLS_A_MINUTE = 60  # kept in the record, from one address without a credential
@@ -220,6 +222,8 @@ class RequestDecisions(Api):
         if given["verdict"] == Verdict.RULE:
             del given["verdict"]
             call = rule
+        else:
+            given["presence"] = _presence(request, ref)
         call(ref=ref, actor=person, now=clock.now(), via=Decision.Via.API, **given)
         decided = selectors.visible_to(person).get(ref=ref)
         return Response(shapes.for_people(decided))
@@ -300,6 +304,12 @@ def _person(request: Request) -> Person:
     if not isinstance(caller, Person):
         raise NotYours("This is for people.")
     return caller
+
+
+def _presence(request: Request, ref: str) -> Presence | None:
+    """Return the second factor given for this request in the caller's session. A token has none to give."""
+    by_session = isinstance(request.successful_authenticator, SessionAuthentication)
+    return presence_of(request._request, matter=ref) if by_session else None
 
 
 def _visible(request: Request) -> QuerySet[ActionRequest]:

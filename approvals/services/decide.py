@@ -17,7 +17,7 @@ from approvals.services.asking import subject_of
 from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
-from governance import actors, bulk, wording
+from governance import actors, bulk, stepup, wording
 from governance.errors import (
     AlreadyDecided,
     DigestChanged,
@@ -30,6 +30,7 @@ from governance.errors import (
 )
 from governance.models import ActionType, Person
 from governance.routing import GIVES_LEAVE, hindrance
+from governance.stepup import Presence
 from governance.vocabulary import Level, Severity, Verdict
 from governance.wake import wake_clock
 
@@ -48,6 +49,7 @@ def decide(
     note: str = "",
     severity: str = "",
     via: str = Decision.Via.PAGE,
+    presence: Presence | None = None,
 ) -> ActionRequest:
     """Answer the step that waits on `actor`, and move the request on.
 
@@ -58,8 +60,11 @@ def decide(
     Args:
         digest: the one the person saw; another one is refused.
         severity: of an objection; at least the request's own, which is the default.
+        presence: the second factor that the actor gave for this request a moment ago, if
+            they did. What cannot be undone is approved with one.
 
     Raises:
+        NoSecondFactor, StepUpNeeded: there is none where one is needed.
         AlreadyDecided: someone was faster, or the request has ended.
         TooLate: the actor was asked, and the clock ran out before this call.
         NotYours: the actor is not asked, or may no longer decide.
@@ -84,11 +89,9 @@ def decide(
             "This is not what the page showed you. Open the request again and look before you decide."
         )
     still_may(climb, actor)
+    in_person = None
     if request.person_present and verdict == Verdict.APPROVE:
-        raise NotNow(
-            "This action cannot be undone, so it is approved only with a fresh log-in in person, "
-            "which is not available yet."
-        )
+        in_person = stepup.required(presence, actor=actor, matter=request.ref)
     decision = Decision(
         step=step,
         request=request,
@@ -98,6 +101,7 @@ def decide(
         digest=digest,
         severity=_severity(request, severity) if verdict == Verdict.REJECT else "",
         via=via,
+        reauthenticated_at=in_person.at if in_person is not None else None,
         at=now,
     )
     climb.decisions = [*climb.decisions, decision]

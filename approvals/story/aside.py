@@ -99,7 +99,6 @@ def can_decide(reading: Reading) -> bool:
         reading.mine is not None
         and reading.asks_leave
         and not reading.over
-        and not reading.request.person_present
         and _hindrance(reading) is None
     )
 
@@ -163,12 +162,6 @@ def holds(reading: Reading) -> Holds:
             )
         if not reading.asks_leave:
             return _holds_underway(reading)
-        if request.person_present:
-            return Holds(
-                "warn",
-                "This cannot be undone, so it takes a person present.",
-                "A fresh log-in in person is not available yet, so nobody can decide on this page.",
-            )
         obstacle = _hindrance(reading)
         if obstacle is not None:
             return Holds("warn", f"You {to_you(obstacle)}.", "So you may no longer decide on this.")

@@ -23,11 +23,13 @@ from approvals.services.decide import decide
 from approvals.services.handover import hand_over
 from approvals.services.ruling import rule
 from approvals.services.seen import see_request
+from approvals.views.confirming import confirm_first
 from approvals.views.edge import HtmxRequest, rail_of, visible_or_404
 from governance import clock, wording
 from governance.errors import DigestChanged, NotFound, Refused, Unprocessable
 from governance.models import Person
 from governance.routing import Candidate
+from governance.stepup import StepUpNeeded, presence_of
 from governance.vocabulary import Path
 
 RELATED = 5
@@ -50,11 +52,19 @@ def request_decide(request: HtmxRequest, ref: str) -> HttpResponse:
     own = _open_ask(found, request.user)
     form = DecisionForm(request.POST)
     if not form.is_valid():
-        return _answer(request, found, form=form, status=422)
+        return answer(request, found, form=form, status=422)
     try:
-        decide(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
+        decide(
+            ref=ref,
+            actor=request.user,
+            now=clock.now(),
+            presence=presence_of(request, matter=ref),
+            **form.cleaned_data,
+        )
+    except StepUpNeeded:
+        return confirm_first(request, ref, "decide", form.cleaned_data)
     except Refused as refusal:
-        return _answer(request, found, form=form, refusal=refusal, status=refusal.status)
+        return answer(request, found, form=form, refusal=refusal, status=refusal.status)
     did = story.DID[form.cleaned_data["verdict"]]
     return _stored(request, found, own, f"You {did} {found.ref}: {story.title_of(found)}.")
 
@@ -69,7 +79,7 @@ def _stored(
         return redirect("approvals:request", ref=found.ref)
     title = story.title_of(following.step.request) if following is not None else ""
     rail = rail_of(request.user, clock.now())
-    return _answer(
+    return answer(
         request, found, stored=True, following=following, following_title=title, rail=rail
     )
 
@@ -81,11 +91,11 @@ def request_hand_over(request: HtmxRequest, ref: str) -> HttpResponse:
     own = _open_ask(found, request.user)
     form = HandOverForm(request.POST)
     if not form.is_valid():
-        return _answer(request, found, hand_over_form=form, status=422)
+        return answer(request, found, hand_over_form=form, status=422)
     try:
         hand_over(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
     except Refused as refusal:
-        return _answer(request, found, hand_over_form=form, refusal=refusal, status=refusal.status)
+        return answer(request, found, hand_over_form=form, refusal=refusal, status=refusal.status)
     return _stored(request, found, own, f"You handed {found.ref} over.")
 
 
@@ -97,11 +107,11 @@ def request_rule(request: HtmxRequest, ref: str) -> HttpResponse:
     shown = [name.removeprefix("place-") for name in request.POST if name.startswith("place-")]
     form = RulingForm(request.POST, held=shown)
     if not form.is_valid():
-        return _answer(request, found, form=form, status=422)
+        return answer(request, found, form=form, status=422)
     try:
         rule(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
     except Refused as refusal:
-        return _answer(request, found, form=form, refusal=refusal, status=refusal.status)
+        return answer(request, found, form=form, refusal=refusal, status=refusal.status)
     return _stored(request, found, own, f"You ruled on {found.ref} and what wants the same record.")
 
 
@@ -128,7 +138,7 @@ def _now(request: HtmxRequest, found: ActionRequest) -> HttpResponse:
     return render(request, "approvals/request.html#now", context)
 
 
-def _answer(
+def answer(
     request: HtmxRequest,
     found: ActionRequest,
     *,

@@ -353,7 +353,7 @@ def test_related_requests_are_those_the_reader_may_see(client, company, timeline
     assert hidden.ref not in page
 
 
-def test_an_action_that_cannot_be_undone_is_not_decided_here(client, company, timeline):
+def test_an_action_that_cannot_be_undone_says_so_beside_the_form(client, company, timeline):
     company.vendor_payment.reversal = "none"
     company.vendor_payment.reversal_words = ""
     company.vendor_payment.save()
@@ -361,9 +361,8 @@ def test_an_action_that_cannot_be_undone_is_not_decided_here(client, company, ti
 
     page = see(client, company.finance_manager, request)
 
-    assert "it takes a person present" in page
     assert "This cannot be undone. What is done stays done." in page
-    assert "data-decision" not in page
+    assert "data-decision" in page
 
 
 def test_hostile_words_stay_words(client, company, timeline):

@@ -6,6 +6,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.management import CommandError, call_command
 from jsonschema import Draft202012Validator
 
@@ -31,6 +32,7 @@ from governance.models import (
 )
 from governance.services import tokens
 from tests.factories import PersonFactory
+from tests.factors import code_now
 
 pytestmark = pytest.mark.django_db
 
@@ -79,11 +81,38 @@ def test_the_demo_file_has_the_pinned_shape_and_is_private(demo_file):
     assert set(facts) == {"url", "users", "agents", "target", "clock"}
     assert facts["url"] == "http://127.0.0.1:8000"
     assert {user["username"] for user in facts["users"]} == PINNED
+    factors = {user["username"] for user in facts["users"] if user.pop("totp", None)}
+    assert factors == {"ceo", "cfo", "controller", "finance_manager", "senior_accountant"}
     assert all(set(user) == {"username", "password", "roles"} for user in facts["users"])
     assert [agent["name"] for agent in facts["agents"]] == ["ap-agent"]
     assert facts["target"] == {"url": None, "token": None}
     assert facts["clock"] == {"speed": 60.0}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_codes_of_the_demo_file_are_those_of_its_people(demo_file):
+    path = demo_file("--speed", "60")
+
+    secrets = {user["username"]: user.get("totp") for user in json.loads(path.read_text())["users"]}
+    for factor in Authenticator.objects.filter(type="totp"):
+        assert factor.wrap().validate_code(code_now(secrets[factor.user.username]))
+
+
+def test_a_demo_whose_second_factors_were_lost_gets_new_ones(demo_file):
+    first = json.loads(demo_file("--speed", "60").read_text())
+    Authenticator.objects.update(data={"secret": "of another key"})
+
+    again = json.loads(demo_file("--speed", "60").read_text())
+
+    def secret(facts):
+        return next(user["totp"] for user in facts["users"] if user["username"] == "cfo")
+
+    assert secret(again) != secret(first)
+    assert (
+        Authenticator.objects.get(user__username="cfo")
+        .wrap()
+        .validate_code(code_now(secret(again)))
+    )
 
 
 def test_everybody_has_the_password_that_was_printed(seed):
