@@ -26,8 +26,10 @@ from approvals.models import (
     Ask,
     Case,
     ConflictParty,
+    Decision,
     Finding,
     Notice,
+    Review,
     Step,
 )
 from approvals.services.alerts import close_alert, raise_alert
@@ -229,6 +231,32 @@ def unsealed(now: datetime) -> Iterator[Found]:
         yield Found("unsealed", f"{count} events of the record are not sealed.")
 
 
+def reviews_out_of_step(now: datetime) -> Iterator[Found]:
+    """An open review whose clock ran out and nothing moved it, or that nobody is asked to do."""
+    late = now - clock.technical(OVERDUE_AFTER_S)
+    open_ = Review.objects.filter(state=Review.State.OPEN)
+    for pk, request, ref in (
+        open_.filter(Q(due_at__lt=late) | Q(due_at__isnull=True))
+        .order_by("due_at")
+        .values_list("pk", "request", "request__ref")[:SHOWN]
+    ):
+        yield Found(f"review {pk}", f"A review of {ref} ran over, and nothing moved it.", request)
+    alone = open_.filter(asked__isnull=True).order_by("due_at")
+    for pk, request, ref in alone.values_list("pk", "request", "request__ref")[:SHOWN]:
+        yield Found(f"review {pk}", f"A review of {ref} is open, and nobody is asked.", request)
+
+
+def bypasses_without_a_factor(now: datetime) -> Iterator[Found]:
+    """A bypass that was decided without a second factor, or without its review."""
+    bare = Decision.objects.filter(
+        Q(reauthenticated_at__isnull=True) | Q(review__isnull=True), is_bypass=True
+    )
+    for pk, request, ref in bare.order_by("-pk").values_list("pk", "request", "request__ref")[
+        :SHOWN
+    ]:
+        yield Found(f"bypass {pk}", f"{ref} was bypassed without a second factor.", request)
+
+
 def no_policy(now: datetime) -> Iterator[Found]:
     """No policy is active, so that every submission is refused."""
     if not PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE).exists():
@@ -246,6 +274,8 @@ AUDITS: dict[str, Audit] = {
     "failed_tasks": failed_tasks,
     "chains_broken": chains_broken,
     "unsealed": unsealed,
+    "reviews_out_of_step": reviews_out_of_step,
+    "bypasses_without_a_factor": bypasses_without_a_factor,
     "no_policy": no_policy,
 }
 

@@ -8,7 +8,10 @@ from typing import Any
 from django import forms
 
 from approvals.services import handover
+from approvals.services.cleanups import OUTCOMES, REFERENCE_LENGTH
 from approvals.services.decide import NOTE_LENGTH
+from approvals.services.findings import FINDINGS
+from approvals.services.reviews import REASON_LENGTH
 from approvals.story.conflict import REFUSED
 from governance.vocabulary import Severity, Verdict
 
@@ -38,6 +41,49 @@ class DecisionForm(forms.Form):
     digest = forms.CharField(
         max_length=64,
         error_messages={"required": "Open the request again: this form has lost what it is about."},
+    )
+
+
+class FindingForm(forms.Form):
+    """What a review found. Who may say so is `services.findings`'s to say."""
+
+    finding = forms.ChoiceField(
+        choices=[(each.value, each.label) for each in FINDINGS],
+        error_messages={
+            "required": "Choose what you found.",
+            "invalid_choice": "Choose what you found.",
+        },
+    )
+    note = forms.CharField(
+        max_length=REASON_LENGTH,
+        error_messages={
+            "required": "Say what you found. Whoever overrode others will read it.",
+            "max_length": "Keep it under %(limit_value)d characters; this one has %(show_value)d.",
+        },
+    )
+    roll_back = forms.BooleanField(required=False)
+
+
+class SettledForm(forms.Form):
+    """What became by hand of what was stranded."""
+
+    outcome = forms.ChoiceField(
+        choices=[(each.value, each.label) for each in OUTCOMES],
+        error_messages={"required": "Choose what holds in the target now."},
+    )
+    reference = forms.CharField(
+        max_length=REFERENCE_LENGTH,
+        error_messages={
+            "required": "Give the target's reference of what you did there.",
+            "max_length": "Keep it under %(limit_value)d characters; this one has %(show_value)d.",
+        },
+    )
+    note = forms.CharField(
+        max_length=REASON_LENGTH,
+        error_messages={
+            "required": "Say what was done by hand. The second person checks it against the target.",
+            "max_length": "Keep it under %(limit_value)d characters; this one has %(show_value)d.",
+        },
     )
 
 

@@ -10,12 +10,12 @@ from datetime import datetime
 from django.db.models import prefetch_related_objects
 
 from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Notice, Order, Step
-from approvals.services.escalate import Handed, deciders_of, limit_of_noes
-from approvals.services.gather import offices_of
+from approvals.services.escalate import Handed, behind_of, deciders_of, limit_of_noes
+from approvals.services.gather import in_debt, offices_of
 from governance import tables
-from governance.routing import History, People
+from governance.routing import History, Passed, People, barred
 from governance.tables import Policy
-from governance.vocabulary import ExceptionType, Path, Verdict
+from governance.vocabulary import ExceptionType, Level, Path, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Packet:
     ] = ()  # to the last conflict whose case it carries, oldest first
     held: Sequence[ConflictParty] = ()  # itself in conflicts that held it, oldest first
     rulings: Sequence[Decision] = ()  # on those of these conflicts that another one carries
+    debtors: frozenset[int] = (
+        frozenset()
+    )  # with an overdue review of a bypass; of critical ones only
 
     @property
     def waiting(self) -> Step | None:
@@ -85,6 +88,25 @@ class Packet:
         return [each for each in self.decisions if each.verdict == Verdict.REJECT]
 
     @property
+    def barred(self) -> dict[int, Passed]:
+        """The executives who may not override what came before, and why."""
+        earlier = {
+            ask.person_id
+            for step in self.steps
+            if step.level < Level.L4
+            for ask in self.asks.get(step.pk, ())
+            if ask.asked_at
+        }
+        own = {each.person_id for each in self.decisions if each.step.level < Level.L4}
+        behind = behind_of(self.request)
+        return barred(
+            offices_of(self.request, self.policy),
+            people=self.people,
+            earlier=earlier | own | behind,
+            debtors=self.debtors,
+        )
+
+    @property
     def history(self) -> History:
         """What routing must know to say who is asked next."""
         approvers = {
@@ -111,6 +133,9 @@ class Packet:
                 for person in (each.request.agent.owner_id, each.request.on_behalf_of_id)
                 if person is not None
             ),
+            barred=(
+                self.barred if self.waiting is not None and self.waiting.level == Level.L4 else {}
+            ),
         )
 
 
@@ -120,7 +145,7 @@ def packets_of(
     """Return the packets of these requests, in their order.
 
     Nine queries and one for each policy version not read before, whatever the
-    number of requests, and one if a conflict holds some of them; four or
+    number of requests, one if some are of a critical process, and one if a conflict holds some of them; four or
     five more `with_sent`: what was sent to those asked, the orders to roll back, the
     parties to conflicts and the rulings on them.
 
@@ -142,7 +167,9 @@ def packets_of(
         asks[ask.step_id].append(ask)
     decisions: dict[int, list[Decision]] = defaultdict(list)
     for each in (
-        Decision.objects.filter(request__in=ids).select_related("person").order_by("at", "pk")
+        Decision.objects.filter(request__in=ids)
+        .select_related("person", "step")
+        .order_by("at", "pk")
     ):
         decisions[each.request_id].append(each)
     cases: dict[int, list[Case]] = defaultdict(list)
@@ -180,14 +207,22 @@ def packets_of(
                 pk
                 for request in requests
                 for offices in [offices_of(request, policies[request.policy_id])]
-                for pk in (*offices.head, *offices.owner)
+                for pk in (
+                    *offices.head,
+                    *offices.owner,
+                    *offices.executives,
+                    *offices.reviewers,
+                )
             ),
         },
         now=now,
     )
+    critical = any(each.action_type.is_critical for each in requests)
+    debtors = in_debt(now) if critical else frozenset()
     return [
         Packet(
             request=request,
+            debtors=debtors,
             steps=steps[request.pk],
             asks=asks,
             decisions=decisions[request.pk],

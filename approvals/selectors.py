@@ -9,7 +9,8 @@ from typing import Any
 
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
-from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Order
+from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Order, Review
+from approvals.services import reviews
 from governance import clock
 from governance.ledger import by_name
 from governance.models import Appointment, Department, Heartbeat, Person, PolicyVersion
@@ -34,7 +35,7 @@ def visible_to(person: Person) -> QuerySet[ActionRequest]:
 
     Operators, auditors, compliance and policy admins see all; others those they
     were named for, asked or passed over, those of agents they own, those made on
-    their behalf, and those of departments they head or control: whoever may have
+    their behalf, those they were asked to review, and those of departments they head or control: whoever may have
     something undone can see it.
     """
     rows: QuerySet[ActionRequest] = ActionRequest.objects.select_related(
@@ -45,7 +46,8 @@ def visible_to(person: Person) -> QuerySet[ActionRequest]:
     if person.is_superuser or person.has_duty(*SEES_ALL):
         return rows
     named = Ask.objects.filter(step__request=OuterRef("pk"), person=person)
-    own = Exists(named) | Q(agent__owner=person) | Q(on_behalf_of=person)
+    to_review = Review.objects.filter(request=OuterRef("pk"), asked=person)
+    own = Exists(named) | Exists(to_review) | Q(agent__owner=person) | Q(on_behalf_of=person)
     overseen = _overseen_by(person)
     return rows.filter(own | Q(department__in=overseen)) if overseen else rows.filter(own)
 
@@ -101,6 +103,27 @@ def unseen_notices(person: Person) -> QuerySet[Notice]:
     )
 
 
+def reviews_seen_by(person: Person) -> QuerySet[Review]:
+    """Return the reviews a person may see: see `approvals.services.reviews.may_see`."""
+    rows: QuerySet[Review] = Review.objects.filter(reviews.may_see(person))
+    return rows.select_related(
+        "request__action_type", "request__agent", "request__department", "asked", "closed_by"
+    )
+
+
+def open_reviews(person: Person, *, after: tuple[datetime, int] | None = None) -> QuerySet[Review]:
+    """Return the open reviews a person may see, the first to run out first.
+
+    Args:
+        after: (due_at, id) of the last one shown before.
+    """
+    rows = reviews_seen_by(person).filter(state=Review.State.OPEN)
+    if after is not None:
+        due_at, pk = after
+        rows = rows.filter(Q(due_at__gt=due_at) | Q(due_at=due_at, pk__gt=pk))
+    return rows.order_by("due_at", "pk")
+
+
 def open_alerts() -> QuerySet[Alert]:
     return (
         Alert.objects.filter(closed_at__isnull=True)
@@ -133,6 +156,11 @@ CLOCKS = (
     _first(lambda: Ask.objects.filter(next_ping_at__isnull=False), "next_ping_at"),
     _first(lambda: Notice.objects.filter(next_attempt_at__gt=NOW), "next_attempt_at"),
     _first(lambda: Order.objects.filter(closed_at__isnull=True, due_at__gt=NOW)),
+    _first(lambda: Review.objects.filter(state=Review.State.OPEN)),
+    _first(
+        lambda: Review.objects.filter(state=Review.State.OPEN, remind_at__isnull=False),
+        "remind_at",
+    ),
 )
 
 
@@ -168,6 +196,8 @@ class Frame:
     inbox_count: int
     open_count: int | None
     health: Health
+    review_count: int | None = None  # open ones; None for who has nothing to do with any
+    reviews_overdue: int = 0
 
 
 def frame_for(person: Person, now: datetime) -> Frame:
@@ -180,7 +210,17 @@ def frame_for(person: Person, now: datetime) -> Frame:
     open_count = None
     if person.has_duty(*SEES_ALL):
         open_count = ActionRequest.objects.filter(due_at__isnull=False)[:COUNTED].count()
-    return Frame(counts, sum(lane.count for lane in counts.values()), open_count, health(now))
+    to_review = Review.objects.filter(reviews.may_see(person), state=Review.State.OPEN)
+    clocks = list(to_review.order_by("due_at").values_list("due_at", "times_overdue")[:COUNTED])
+    overseen = person.is_superuser or person.has_duty(Duty.AUDITOR, Duty.COMPLIANCE)
+    return Frame(
+        counts,
+        sum(lane.count for lane in counts.values()),
+        open_count,
+        health(now),
+        review_count=len(clocks) if clocks or overseen else None,
+        reviews_overdue=sum(1 for due_at, times in clocks if times or due_at <= now),
+    )
 
 
 def health(now: datetime) -> Health:

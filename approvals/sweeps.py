@@ -305,18 +305,27 @@ def tell_of_alerts(*, now: datetime, limit: int = BATCH) -> int:
     return _tell(now, limit) if read_untold() else 0
 
 
+# What compliance must know of beside the operators.
+OF_COMPLIANCE = ("bypass.expired", "review.nobody", "review.overdue")
+
+
 @transaction.atomic
 def _tell(now: datetime, limit: int) -> int:
     untold = claim(Alert.objects.filter(told_at__isnull=True).order_by("pk"), limit=limit)
     if not untold:
         return 0
     Alert.objects.filter(pk__in=[alert.pk for alert in untold]).update(told_at=now)
-    operators = Person.objects.filter(is_active=True, roles__key=Duty.OPERATOR)
-    channels = ContactChannel.objects.filter(
-        person__in=operators, confirmed_at__isnull=False, refused_at__isnull=True
-    )
-    notifying.of_alerts(untold, list(channels.order_by("pk")), now=now)
+    notifying.of_alerts(untold, _channels_of(Duty.OPERATOR), now=now)
+    theirs = [alert for alert in untold if alert.kind in OF_COMPLIANCE]
+    if theirs:
+        notifying.of_alerts(theirs, _channels_of(Duty.COMPLIANCE), now=now)
     return len(untold)
+
+
+def _channels_of(duty: Duty) -> list[ContactChannel]:
+    people = Person.objects.filter(is_active=True, roles__key=duty)
+    usable = Q(confirmed_at__isnull=False, refused_at__isnull=True)
+    return list(ContactChannel.objects.filter(usable, person__in=people).order_by("pk"))
 
 
 # --- The common way ---

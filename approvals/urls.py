@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from approvals.views import inbox, notices, open, request, step_up
+from approvals.views import inbox, notices, open, request, reviews, step_up
 
 app_name = "approvals"
 urlpatterns = [
@@ -18,5 +18,12 @@ urlpatterns = [
     path("requests/<str:ref>/rule/", request.request_rule, name="request-rule"),
     path("requests/<str:ref>/step-up/", step_up.request_step_up, name="request-step-up"),
     path("requests/<str:ref>/seen/", request.request_seen, name="request-seen"),
+    path("requests/<str:ref>/spot-check/", reviews.spot_check_open, name="spot-check-open"),
+    path("reviews/", reviews.review_queue, name="reviews"),
+    path("reviews/<int:pk>/", reviews.review_page, name="review"),
+    path("reviews/<int:pk>/find/", reviews.review_find, name="review-find"),
+    path("reviews/<int:pk>/confirm/", reviews.review_confirm, name="review-confirm"),
+    path("reviews/<int:pk>/settle/", reviews.review_settle, name="review-settle"),
+    path("reviews/<int:pk>/settled/", reviews.review_settled, name="review-settled"),
     path("alerts/<int:pk>/acknowledge/", notices.alert_acknowledge, name="alert-acknowledge"),
 ]

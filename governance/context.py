@@ -33,6 +33,7 @@ class NavItem:
     go: str  # the letter after `g`
     count: int | None = None
     is_here: bool = False
+    overdue: int = 0  # of those counted
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,19 @@ def _nav(request: HttpRequest, person: Any, facts: Any) -> tuple[NavItem, ...]:
         found.append(
             ("open", "Open requests", "approvals:open", "list-filter", "o", facts.open_count)
         )
+    if facts.review_count is not None:
+        found.append(("reviews", "Reviews", "approvals:reviews", "scale", "r", facts.review_count))
     return tuple(
-        NavItem(key, label, url, icon, go, count, is_here=request.path == url)
+        NavItem(
+            key,
+            label,
+            url,
+            icon,
+            go,
+            count,
+            is_here=request.path == url,
+            overdue=facts.reviews_overdue if key == "reviews" else 0,
+        )
         for key, label, name, icon, go, count in found
         for url in [reverse(name)]
     )

@@ -97,7 +97,8 @@ class Seat(NamedTuple):
 SEATS = (
     Seat("ceo", "Chief Executive Officer", "finance", "", ("ceo", "executive"), 100_000_000),
     Seat("cfo", "Chief Financial Officer", "finance", "ceo", ("cfo", "executive"), 1_000_000),
-    Seat("controller", "Controller", "finance", "cfo", ("controller",), 100_000),
+    # Of the CFO's line nobody is on the way up to the CFO's own override of a critical process.
+    Seat("controller", "Controller", "finance", "ceo", ("controller",), 100_000),
     Seat("finance_manager", "Finance Manager", "accounts-payable", "controller", ("finance_manager",), 25_000),
     Seat("senior_accountant", "Senior Accountant", "accounts-payable", "controller", ("senior_accountant",), 25_000),
     Seat("resource_owner", "Resource Owner", "sales", "cfo", ("resource_owner",)),
@@ -138,10 +139,10 @@ MATRIX = (
     Band("sales", "sales_order", 25_000, 100_000, "controller", ("cfo",)),
     Band("sales", "sales_order", 100_000, 1_000_000, "cfo", ("ceo",)),
     Band("sales", "customer_update", None, None, "controller", ("finance_manager", "senior_accountant")),
-    Band("finance", "revenue_recognition", 0, 100_000, "controller", ("cfo",)),
-    Band("finance", "revenue_recognition", 100_000, 1_000_000, "cfo", ("ceo",)),
+    Band("finance", "revenue_recognition", 0, 100_000, "controller", ("finance_manager", "senior_accountant")),
+    Band("finance", "revenue_recognition", 100_000, 1_000_000, "ceo", ()),
 )  # fmt: skip
-EXECUTIVE = "ceo"
+EXECUTIVE = "cfo"  # nobody who reviews reports to them
 OFFICES = (
     (Appointment.Office.DEPARTMENT_HEAD, "accounts-payable", "controller"),
     (Appointment.Office.DEPARTMENT_HEAD, "procurement", "cfo"),

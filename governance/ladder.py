@@ -47,37 +47,39 @@ UNDO_WITHIN = timedelta(minutes=30)  # an undo not done by then is somebody's to
 RUN_WITHIN = timedelta(minutes=30)  # from the first lease; a run not done by then is a failure
 SECOND_WITHIN = timedelta(hours=4)  # an order that waits for a second person lapses then
 
-# Nothing above this rung opens yet: a bypass needs the Review that comes with it.
-HIGHEST_OPEN = Level.L3
 # Rungs on which nobody is asked: the worker tries again until they end.
 AUTOMATIC = frozenset({(Path.SYSTEM_FAILURE, Level.L1)})
 # Nor do the rungs on which people answer for a system failure: their answers are not built.
-_NOT_YET = frozenset({(Path.SYSTEM_FAILURE, Level.L2), (Path.SYSTEM_FAILURE, Level.L3)})
+_NOT_YET = frozenset({(Path.SYSTEM_FAILURE, level) for level in (Level.L2, Level.L3, Level.L4)})
 
 
-def rungs(path: Path) -> list[Level]:
-    """Return the levels of `path` that can open, lowest first."""
+def rungs(path: Path, *, critical: bool) -> list[Level]:
+    """Return the levels of `path` that can open, lowest first.
+
+    Args:
+        critical: the action type is a critical process, which alone opens L4.
+    """
     if path == Path.APPROVAL:
         return [Level.L0]
     return sorted(
         level
         for on, level in DEFAULT_WINDOWS
-        if on == path and level <= HIGHEST_OPEN and (on, level) not in _NOT_YET
+        if on == path and (critical or level < Level.L4) and (on, level) not in _NOT_YET
     )
 
 
-def next_rung(path: Path, level: Level) -> Level | None:
+def next_rung(path: Path, level: Level, *, critical: bool) -> Level | None:
     """Return the rung above `level` on `path`, or None where the path ends."""
-    return next((rung for rung in rungs(path) if rung > level), None)
+    return next((rung for rung in rungs(path, critical=critical) if rung > level), None)
 
 
-def first_rung(path: Path, *, at_least: Level) -> Level | None:
+def first_rung(path: Path, *, at_least: Level, critical: bool) -> Level | None:
     """Return where `path` begins: at the level the tree says, or the nearest that can open.
 
     Upwards first. Downwards where nothing above opens, so that a case is never
     left without a clock.
     """
-    open_rungs = rungs(path)
+    open_rungs = rungs(path, critical=critical)
     above = [rung for rung in open_rungs if rung >= at_least]
     return above[0] if above else (open_rungs[-1] if open_rungs else None)
 

@@ -6,7 +6,7 @@ database or a clock. Source: DESIGN 4, "Who is asked: the delegation matrix".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from decimal import Decimal
@@ -39,6 +39,7 @@ class Row:
     approver: Who
     delegates: tuple[Who, ...]
     quorum: int
+    executive: int | None = None  # who may bypass for it first, by primary key
 
     def covers(self, subject: Subject) -> bool:
         if self.department != subject.department or self.action not in ("", subject.action):
@@ -127,6 +128,7 @@ class History:
 
     `at_least` is the limit of whoever said no: nobody below them is asked after that. `beside`
     are those who may not act on another party to a conflict, so that they may not rule on any.
+    `barred` are those who may not override what came before, and why: read on L4 alone.
     """
 
     deciders: frozenset[int] = frozenset()
@@ -137,6 +139,7 @@ class History:
         default_factory=dict
     )  # on this very step, already passed over
     beside: frozenset[int] = frozenset()
+    barred: Mapping[int, Passed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ class Offices:
     head: tuple[int, ...] = ()  # of the department
     on_call: tuple[int, ...] = ()  # for the target
     owner: tuple[int, ...] = ()  # of the resource
+    executives: tuple[int, ...] = ()  # the row's own first; named for critical processes alone
+    reviewers: tuple[int, ...] = ()  # of what executives override; likewise
 
 
 NOBODY_NAMED = Offices()
@@ -162,6 +167,9 @@ class Why(StrEnum):
     ON_BEHALF = "on_behalf"
     PARTY = "party"
     DECIDED = "decided"
+    CHAIN = "chain"
+    DEBT = "debt"
+    UNREVIEWED = "unreviewed"
     NOBODY = "nobody"
 
 
@@ -243,7 +251,7 @@ def route(
         offices: those named beside the matrix; read where a path leads to them.
     """
     deciding = path in GIVES_LEAVE
-    needed = max(row.quorum - history.approvals, 1) if deciding else 1
+    needed = max(row.quorum - history.approvals, 1) if deciding and level < Level.L4 else 1
     passed: list[Passed] = list(history.spent.values())
     eligible: list[Asked] = []
     for pk, why in _candidates(path, level, row, people, history, subject, policy, offices):
@@ -276,6 +284,39 @@ def route(
     return Routing(tuple(chosen), tuple(passed), needed)
 
 
+def barred(
+    offices: Offices, *, people: People, earlier: Collection[int], debtors: Collection[int]
+) -> dict[int, Passed]:
+    """Return the executives who may not override what came before on a request, and why.
+
+    Args:
+        earlier: who was asked on any step before this one, or stands behind the request.
+        debtors: who has a review of their own bypass past its due time.
+    """
+    found = {}
+    for pk in offices.executives:
+        reviewers = (
+            each for each in offices.reviewers if each in people.by_pk and each not in earlier
+        )
+        if pk in earlier:
+            why = Why.CHAIN, "was asked before about this, so may not override it"
+        elif pk in debtors:
+            why = Why.DEBT, "has a review of an earlier bypass of theirs past its due time"
+        elif not any(is_independent(each, of=pk, people=people) for each in reviewers):
+            why = Why.UNREVIEWED, "stands above every reviewer, so that nobody could review it"
+        else:
+            continue
+        found[pk] = Passed(pk, *why)
+    return found
+
+
+def is_independent(reviewer: int, *, of: int, people: People) -> bool:
+    """Whether somebody is neither this person nor below them in the reporting line, and may act."""
+    candidate = people.by_pk.get(reviewer)
+    above = {manager for manager, _ in _upwards([reviewer], people)}
+    return candidate is not None and candidate.enabled and of not in {reviewer, *above}
+
+
 def hindrance(
     candidate: Candidate,
     *,
@@ -302,6 +343,8 @@ def hindrance(
         return Passed(
             pk, Why.PARTY, "stands behind another request for this record, so may not rule"
         )
+    if pk in history.barred:
+        return history.barred[pk]
     if deciding and pk in history.deciders:
         return Passed(pk, Why.DECIDED, "has decided on this request before")
     if candidate.away_until is not None:
@@ -339,6 +382,14 @@ def _candidates(
     """Return whom the matrix names on this rung, in order and once each, with the reason."""
     band = f"{subject.action_name.lower()}s {row.band()} in {row.department_name}"
     where = f"(matrix row {row.number}, policy {policy})"
+    if level == Level.L4:
+        return [
+            (
+                pk,
+                f"executive {f'for {band} {where}' if pk == row.executive else f'(policy {policy})'}",
+            )
+            for pk in offices.executives
+        ]
     if path == Path.APPROVAL:
         return [(pk, f"approver for {band} {where}") for pk in people.named(row.approver)]
     if path == Path.TIMEOUT and level == Level.L1:

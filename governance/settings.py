@@ -252,12 +252,16 @@ RECOURSE_SWEEPS = [
     "rollback.sweeps.close_what_ended",
     "approvals.sweeps.ping_again",
     "approvals.order_sweeps.lapse_orders",
+    "approvals.review_sweeps.remind_reviewers",
+    "approvals.review_sweeps.climb_overdue_reviews",
     "approvals.sweeps.tell_of_alerts",
     "approvals.courier.call_the_courier",
     "governance.seals.call_for_seal",
     "approvals.audits.call_for_audit",
 ]
 RECOURSE_RUNS = "rollback.shapes.runs_of"  # (request) -> its runs and their units, for the API
+# (request, *, done, reference, now) -> [{"n", "was", "is"}], for what people settled by hand
+RECOURSE_SETTLE = "rollback.services.settle.settle_units"
 RECOURSE_AUDITS = ["rollback.audits.AUDITS"]  # name -> audit, beside those of `approvals.audits`
 # Likewise; these ask targets, so the clock never runs them.
 RECOURSE_AUDITS_OUTSIDE = ["rollback.audits.OUTSIDE"]

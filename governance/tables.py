@@ -60,6 +60,8 @@ class Policy:
     on_call_fallback: dict[str, int]  # by target: a person's primary key
     heads: dict[int, int]  # by department: a person's primary key
     owners: dict[str, int]  # of resources, by a pattern of their keys: a person's primary key
+    executives: tuple[int, ...]  # who may bypass, in their order
+    reviewers: tuple[int, ...]  # who looks at what they did
 
     def owner_of(self, resource: str) -> int | None:
         """Return who owns a resource, by its key: of the patterns it fits, the longest names them."""
@@ -115,7 +117,15 @@ def load(version: PolicyVersion) -> Policy:
             if key in departments
         },
         owners=_appointed(version, Appointment.Office.RESOURCE_OWNER),
+        executives=_holders(version, Appointment.Office.EXECUTIVE),
+        reviewers=_holders(version, Appointment.Office.REVIEWER),
     )
+
+
+def _holders(version: PolicyVersion, office: str) -> tuple[int, ...]:
+    """Return everybody who holds an office, in the order of their entry."""
+    held = Appointment.objects.filter(version=version, office=office).order_by("pk")
+    return tuple(dict.fromkeys(held.values_list("person_id", flat=True)))
 
 
 def _appointed(version: PolicyVersion, office: str) -> dict[str, int]:
@@ -137,6 +147,7 @@ def _row(row: MatrixRow) -> Row:
         approver=_who(row.approver_role_id, row.approver_person_id),
         delegates=tuple(_who(each.role_id, each.person_id) for each in row.delegates.all()),
         quorum=row.quorum,
+        executive=row.executive_id,
     )
 
 

@@ -117,7 +117,7 @@ class Timeline:
 
     @staticmethod
     def _clocks():
-        from approvals.models import ActionRequest, Ask, Step
+        from approvals.models import ActionRequest, Ask, Review, Step
         from approvals.order_sweeps import waiting_orders
 
         states = ActionRequest.State
@@ -132,6 +132,8 @@ class Timeline:
             (open_.filter(state=states.ROLLING_BACK).exclude(pk__in=asked), "run_deadline"),
             (Ask.objects.all(), "next_ping_at"),
             (waiting_orders(), "due_at"),
+            (Review.objects.filter(state=Review.State.OPEN), "due_at"),
+            (Review.objects.filter(state=Review.State.OPEN), "remind_at"),
         )
 
 

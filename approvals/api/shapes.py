@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from rest_framework import serializers
 
-from approvals.models import ActionRequest, Order, Step
+from approvals.models import ActionRequest, Order, Review, Step
 from approvals.services.orders import Ordered
 from approvals.services.submission import Malformed
 from governance.models import ActionType
@@ -102,9 +102,29 @@ def for_people(request: ActionRequest) -> dict[str, Any]:
             for case in request.cases.order_by("pk")
         ],
         "runs": _runs(request),
-        "reviews": list(
-            request.reviews.order_by("pk").values("kind", "state", "opened_at", "due_at")
-        ),
+        "reviews": [
+            _review(each)
+            for each in request.reviews.order_by("pk").select_related("asked", "closed_by")
+        ],
+    }
+
+
+def _review(review: Review) -> dict[str, Any]:
+    return {
+        "id": review.pk,
+        "kind": review.kind,
+        "state": review.state,
+        "opened_at": review.opened_at,
+        "due_at": review.due_at if review.closed_at is None else None,
+        "times_overdue": review.times_overdue,
+        "asked": review.asked.username if review.asked is not None else None,
+        "signatures_replaced": review.signatures_replaced,
+        "finding": review.finding,
+        "orders_rollback": review.orders_rollback,
+        "closed_by": review.closed_by.username
+        if review.closed_by is not None and review.closed_at is not None
+        else None,
+        "closed_at": review.closed_at,
     }
 
 
@@ -364,10 +384,18 @@ class RunShape(serializers.Serializer[Any]):
 
 
 class ReviewShape(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
     kind = serializers.CharField()
     state = serializers.CharField()
     opened_at = serializers.DateTimeField()
     due_at = serializers.DateTimeField(allow_null=True)
+    times_overdue = serializers.IntegerField()
+    asked = serializers.CharField(allow_null=True)
+    signatures_replaced = serializers.IntegerField()
+    finding = serializers.CharField()
+    orders_rollback = serializers.BooleanField()
+    closed_by = serializers.CharField(allow_null=True)
+    closed_at = serializers.DateTimeField(allow_null=True)
 
 
 class RequestForPeople(serializers.Serializer[Any]):

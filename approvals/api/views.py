@@ -222,9 +222,14 @@ class RequestDecisions(Api):
         if given["verdict"] == Verdict.RULE:
             del given["verdict"]
             call = rule
-        else:
-            given["presence"] = _presence(request, ref)
-        call(ref=ref, actor=person, now=clock.now(), via=Decision.Via.API, **given)
+        call(
+            ref=ref,
+            actor=person,
+            now=clock.now(),
+            via=Decision.Via.API,
+            presence=_presence(request, ref),
+            **given,
+        )
         decided = selectors.visible_to(person).get(ref=ref)
         return Response(shapes.for_people(decided))
 

@@ -44,6 +44,16 @@ TOLD = {
     "rolled_back": "What was done is undone. Nothing of it is left in the target.",
     "stranded": "It is half done, could not be undone, and has to be cleaned up by hand.",
     "withdrawn": "The agent withdrew it. Nothing is carried out.",
+    "review_asked": "You are asked to review what was done. The page has the whole chain and the policy of that day.",
+    "review_reminder": "Half of the time for your review is over, and no finding is recorded.",
+    "review_overdue": "A review is overdue, and you stand above whoever was asked before. It is yours now.",
+    "review_passed_on": "Your review is overdue. Whoever stands above you was asked.",
+    "review_still_yours": "Your review is overdue, and nobody above you may take it. It stays yours.",
+    "review_found": "The review of it is closed. Its page says what was found.",
+    "review_policy": "A review found that the policy must change. Its page says what was found.",
+    "review_second": "A review ordered that it be rolled back, and waits for a second reviewer: you may be that.",
+    "cleanup_second": "Somebody says that what was left half done is settled, and waits for a second person.",
+    "cleaned_up": "What was left half done is settled in the target, and two people said so.",
     "passed_over": "You were passed over, and somebody else was asked.",
     "rollback_waits": "A rollback was ordered and waits for a second person. You may be that person.",
     "rollback_confirmed": "The rollback you ordered was confirmed.",
@@ -243,14 +253,16 @@ def if_nobody_answers(
         raise ValueError(f"{step} has no clock")
     policy = tables.policy(request.policy_id)
     path, level = Path(step.path), Level(step.level)
+    critical = request.action_type.is_critical
     response = None
     if path == Path.APPROVAL:
         path = Path.TIMEOUT
         cell = ExceptionType.TIMEOUT, Severity(request.severity), Impact(request.impact)
         response = policy.cells[cell].response if cell in policy.cells else None
-        ahead = [each for each in ladder.rungs(path) if response and each >= ENTERS_AT[response]]
+        rungs = ladder.rungs(path, critical=critical)
+        ahead = [each for each in rungs if response and each >= ENTERS_AT[response]]
     else:
-        ahead = [each for each in ladder.rungs(path) if each > level]
+        ahead = [each for each in ladder.rungs(path, critical=critical) if each > level]
     lines, end = [], step.due_at
     for n, each in enumerate(ahead):
         if n == 0:
@@ -277,4 +289,6 @@ def _next_people(request: ActionRequest, path: Path, level: Level) -> str:
         return "the head of the department is asked"
     if level == Level.L3:
         return "the next management level is asked"
+    if level == Level.L4:
+        return "an executive is asked, who may override the others"
     return f"the next people are asked ({wording.SIGNS[path].word.lower()}, L{level})"

@@ -44,6 +44,9 @@ class Review(Stateful, models.Model):
     finding = models.TextField(blank=True)
     orders_rollback = models.BooleanField(default=False)
     target_reference = models.CharField(max_length=200, blank=True)
+    # Of a cleanup: {"outcome": a state, "note": str}, once somebody said so.
+    details = models.JSONField(default=dict, blank=True)
+    said_at = models.DateTimeField(null=True, blank=True)  # a cleanup's first word
     closed_by = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
     second_person = models.ForeignKey(
         Person, models.PROTECT, null=True, blank=True, related_name="+"
@@ -69,7 +72,16 @@ class Review(Stateful, models.Model):
                 ),
             ),
         ]
-        indexes = [models.Index(name="review_due", fields=["due_at"], condition=Q(state="open"))]
+        indexes = [
+            # approvals.review_sweeps.climb_overdue_reviews, and the queue of open ones by keyset
+            models.Index(name="review_due", fields=["due_at", "id"], condition=Q(state="open")),
+            # approvals.review_sweeps.remind_reviewers
+            models.Index(
+                name="review_due_reminder",
+                fields=["remind_at"],
+                condition=Q(state="open", remind_at__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} review of {self.request_id} ({self.state})"

@@ -77,6 +77,30 @@ def expired(request: ActionRequest, *, now: datetime) -> Alert:
     return _of(request, "request.expired", text, now)
 
 
+def bypass_expired(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored, that compliance is told of too: a critical process, and not even L4 answered."""
+    text = (
+        f"{request.ref} is of a critical process and ended: nobody answered, at L4 neither. "
+        f"{request.title}"
+    )
+    return _of(request, "bypass.expired", text, now)
+
+
+def no_reviewer(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored, that compliance is told of too: nobody named as a reviewer is independent."""
+    text = (
+        f"A review of {request.ref} is open, and no reviewer is independent of it. {request.title}"
+    )
+    return _of(request, "review.nobody", text, now)
+
+
+def review_overdue(request: ActionRequest, times: int, *, now: datetime) -> Alert:
+    """An alert, not yet stored, that compliance is told of too: nobody recorded a finding in time."""
+    often = "" if times == 1 else f" {wording.plural(times, 'time', 'times')}"
+    text = f"A review of {request.ref} is overdue{often}. It stays open. {request.title}"
+    return _of(request, "review.overdue", text, now)
+
+
 def rejected(request: ActionRequest, *, now: datetime) -> Alert:
     """An alert, not yet stored: somebody said no, and nobody who was asked next decided."""
     text = f"{request.ref} ended rejected: after the first no nobody decided. {request.title}"
@@ -135,7 +159,8 @@ def unreachable(request: ActionRequest, name: str, *, now: datetime) -> Alert:
 def _closes_by_itself(alert: Alert) -> bool:
     """Whether something calls `close_alert` for it when all is well again."""
     whole_sweep = alert.kind == "sweep.failed" and alert.request_id is None
-    return whole_sweep or alert.kind == "channel-down" or alert.kind.startswith("audit.")
+    own = alert.kind in ("channel-down", "review.overdue")
+    return whole_sweep or own or alert.kind.startswith("audit.")
 
 
 def _of(request: ActionRequest, kind: str, text: str, now: datetime) -> Alert:

@@ -108,6 +108,7 @@ def find(
         approvals=climb.approvals + have,
         spent=spent or {},
         beside=climb.beside if path == Path.CONFLICT else frozenset(),
+        barred=climb.barred if level == Level.L4 else {},
     )
     return route(
         path,

@@ -40,9 +40,13 @@ def wanting(resource: int) -> QuerySet[ActionRequest]:
     return live
 
 
-def wait_of(policy: Policy) -> timedelta:
-    """Return how long a conflict may last: the sum of its windows."""
-    rungs = ladder.rungs(Path.CONFLICT)
+def wait_of(policy: Policy, *, critical: bool) -> timedelta:
+    """Return how long a conflict may last: the sum of its windows.
+
+    Args:
+        critical: the newcomer that carries it is of a critical process.
+    """
+    rungs = ladder.rungs(Path.CONFLICT, critical=critical)
     return sum((policy.windows[Path.CONFLICT, rung] for rung in rungs), timedelta(0))
 
 
@@ -90,10 +94,11 @@ def _carry(newcomer: Climb, others: Sequence[ActionRequest]) -> None:
     if case is None:
         raise ValueError(f"{ref} came into a conflict that has no case")
     newcomer.party = _party(newcomer, case, P.CARRIER)
+    wait = wait_of(newcomer.policy, critical=newcomer.critical)
     for climb in stopped:
         climb.request.held_once = True  # by a newcomer: it is not stopped a second time
         interruptions.hold(climb, by=ref)
-        climb.party = _party(climb, case, P.EARLIER, until=now + wait_of(newcomer.policy))
+        climb.party = _party(climb, case, P.EARLIER, until=now + wait)
         climb.settle()
         _tell(climb, "held")
     held = {climb.request.pk for climb in stopped}
@@ -107,7 +112,7 @@ def _carry(newcomer: Climb, others: Sequence[ActionRequest]) -> None:
 def _join(newcomer: Climb, case: Case, carrier: Climb) -> None:
     """It joins the case that another one carries; whoever was asked is told, or passed over if it is theirs."""
     now = newcomer.now
-    until = now + wait_of(newcomer.policy)
+    until = now + wait_of(newcomer.policy, critical=carrier.critical)
     newcomer.party = _party(newcomer, case, P.NEWCOMER, until=until)
     newcomer.act.record(newcomer.request, "conflict.joined", carrier=carrier.request.ref)
     carrier.act.record(carrier.request, "conflict.joined", by=newcomer.request.ref)
@@ -192,7 +197,9 @@ def _until(case: Case) -> datetime | None:
     if step is None or step.due_at is None:
         return None
     windows = tables.policy(case.request.policy_id).windows
-    above = [rung for rung in ladder.rungs(Path.CONFLICT) if rung > Level(step.level)]
+    critical = case.request.action_type.is_critical
+    rungs = ladder.rungs(Path.CONFLICT, critical=critical)
+    above = [rung for rung in rungs if rung > Level(step.level)]
     ahead = sum((windows[Path.CONFLICT, rung] for rung in above), timedelta(0))
     due_at: datetime = step.due_at
     return due_at + ahead

@@ -12,7 +12,7 @@ from django.db.models import Q
 from approvals import notifying
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Ask, Case, Decision, Order, Step
-from approvals.services import conflicts, endings
+from approvals.services import bypass, conflicts, endings
 from approvals.services.asking import subject_of
 from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
@@ -61,7 +61,7 @@ def decide(
         digest: the one the person saw; another one is refused.
         severity: of an objection; at least the request's own, which is the default.
         presence: the second factor that the actor gave for this request a moment ago, if
-            they did. What cannot be undone is approved with one.
+            they did. L4 approves with one, and a note; so is what cannot be undone.
 
     Raises:
         NoSecondFactor, StepUpNeeded: there is none where one is needed.
@@ -89,9 +89,14 @@ def decide(
             "This is not what the page showed you. Open the request again and look before you decide."
         )
     still_may(climb, actor)
-    in_person = None
-    if request.person_present and verdict == Verdict.APPROVE:
-        in_person = stepup.required(presence, actor=actor, matter=request.ref)
+    approving = verdict == Verdict.APPROVE
+    override = bypass.sign(
+        climb, step, actor=actor, presence=presence, note=note, harmless=not approving,
+        replaced=max(request.quorum - climb.approvals, 1),
+    )  # fmt: skip
+    if request.person_present and approving:
+        given = stepup.required(presence, actor=actor, matter=request.ref)
+        override = override._replace(reauthenticated_at=given.at)
     decision = Decision(
         step=step,
         request=request,
@@ -101,19 +106,20 @@ def decide(
         digest=digest,
         severity=_severity(request, severity) if verdict == Verdict.REJECT else "",
         via=via,
-        reauthenticated_at=in_person.at if in_person is not None else None,
         at=now,
+        **override._asdict(),
     )
     climb.decisions = [*climb.decisions, decision]
     writes.decisions.append(decision)
     climb.act.record(
         request, "step.decided", path=step.path, level=step.level, verdict=verdict, digest=digest,
-        severity=decision.severity, note=note, via=via,
+        severity=decision.severity, note=note, via=via, bypass=decision.is_bypass,
+        reauthenticated_at=decision.reauthenticated_at,
         first_asked=[_username(climb, pk) for pk in climb.first_asked],
     )  # fmt: skip
     if verdict == Verdict.REJECT:
         _say_no(climb, step, decision)
-    elif climb.approvals >= request.quorum:
+    elif override.is_bypass or climb.approvals >= request.quorum:
         _say_yes(climb, step)
     else:
         _wait_for_more(climb, actor)

@@ -13,7 +13,7 @@ from approvals.models import Case, Order, Review
 from approvals.services import alerts
 from approvals.services.reviews import open_review
 from governance import ladder
-from governance.vocabulary import Path
+from governance.vocabulary import Level, Path
 
 if TYPE_CHECKING:
     from approvals.services.escalate import Climb
@@ -29,10 +29,18 @@ def end_of_path(climb: Climb, path: Path) -> None:
         climb.writes.alerts.append(alerts.rejected(climb.request, now=climb.now))
     elif path != Path.SYSTEM_FAILURE:
         expire(climb, "silence")
+        _say_that_nobody_overrode(climb, path)
     elif climb.request.has_effects:
         undo(climb, reason="The target did not take it in time, so what was done is undone.")
     else:
         expire(climb, "target")
+        _say_that_nobody_overrode(climb, path)
+
+
+def _say_that_nobody_overrode(climb: Climb, path: Path) -> None:
+    """Tell compliance that the last rung of a critical process was silent as well, or had nobody to ask."""
+    if Level.L4 in ladder.rungs(path, critical=climb.critical):
+        climb.writes.alerts.append(alerts.bypass_expired(climb.request, now=climb.now))
 
 
 # Why an approval ended without anything done: how people are told, and which alert says so.

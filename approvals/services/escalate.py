@@ -24,9 +24,11 @@ from governance.routing import (
     History,
     Limit,
     Offices,
+    Passed,
     People,
     Routing,
     Row,
+    barred,
 )
 from governance.tables import Policy
 from governance.vocabulary import (
@@ -65,6 +67,12 @@ NEVER_HANDED = Handed()
 def deciders_of(decisions: Iterable[Decision]) -> frozenset[int]:
     """Return who decided on the request before. Who ruled on a conflict did not decide whether it may act."""
     return frozenset(each.person_id for each in decisions if each.verdict != Verdict.RULE)
+
+
+def behind_of(request: ActionRequest) -> frozenset[int]:
+    """Return who stands behind a request: the owner of the agent that asks, and whom it acts for."""
+    people = (request.agent.owner_id, request.on_behalf_of_id)
+    return frozenset(person for person in people if person is not None)
 
 
 def limit_of_noes(decisions: Iterable[Decision], people: People) -> Limit | None:
@@ -107,6 +115,9 @@ class Climb:
     paused: Step | None = None  # the step it stood on when the conflict came
     offices: Offices = NOBODY_NAMED  # on call for its target only once underway
     signers: frozenset[int] = frozenset()  # of orders on it
+    debtors: frozenset[int] = (
+        frozenset()
+    )  # with an overdue review of a bypass; of critical ones only
     late: timedelta = timedelta(0)  # how late the clock was, where it mattered
 
     def __post_init__(self) -> None:
@@ -136,7 +147,29 @@ class Climb:
             approvals=self.approvals,
             first_asked=self.first_asked,
             beside=self.beside if self._asks_for_a_ruling else frozenset(),
+            barred=self.barred if self._is_at_the_top else {},
         )
+
+    @property
+    def critical(self) -> bool:
+        """Whether it is of a critical process, so that its ladder has L4."""
+        return self.request.action_type.is_critical
+
+    @property
+    def _is_at_the_top(self) -> bool:
+        return self.step is not None and self.step.level == Level.L4
+
+    @property
+    def earlier(self) -> set[int]:
+        """Who was asked on a step before L4, or stands behind the request."""
+        now = {ask.person_id for ask in self.asks} if self._is_at_the_top else set()
+        behind = behind_of(self.request)
+        return (self.everybody_asked - now) | deciders_of(self.decisions) | behind
+
+    @property
+    def barred(self) -> dict[int, Passed]:
+        """The executives who may not override what came before, and why."""
+        return barred(self.offices, people=self.people, earlier=self.earlier, debtors=self.debtors)
 
     @property
     def _asks_for_a_ruling(self) -> bool:
@@ -145,17 +178,17 @@ class Climb:
     # --- What can happen to it ---
 
     def open_first(
-        self, everybody: Callable[[], People], *, began: Step.Began = Step.Began.SUBMITTED
+        self, look_further: Callable[[], None], *, began: Step.Began = Step.Began.SUBMITTED
     ) -> None:
         """Ask for the first time: at submission, or when what held it from its beginning is over.
 
         Args:
-            everybody: reads all whom the matrix row may lead to. Asked only where
+            look_further: reads into it all whom the ladder may lead to. Called only where
                 none of those first named, who are all that is known, can decide.
         """
         window = self.request.action_type.sla
         if not self._open(Path.APPROVAL, Level.L0, began, self.now, window):
-            self.people = everybody()
+            look_further()
             self.leave(Path.APPROVAL, Level.L0, since=self.now, absent=True)
 
     def run_out(self) -> None:
@@ -188,7 +221,7 @@ class Climb:
             severity=Severity(decision.severity),
         )
         path = Path.REJECTION
-        rung = ladder.first_rung(path, at_least=max(rung or level, level))
+        rung = ladder.first_rung(path, at_least=max(rung or level, level), critical=self.critical)
         self.enter(path, rung, since=self.now, began=Step.Began.OPENED)
 
     def close_step(self, *, answered: bool) -> None:
@@ -227,7 +260,7 @@ class Climb:
             path = Path.TIMEOUT
             rung = self.open_case(ExceptionType.TIMEOUT, reason, since=since, absent=absent)
         else:
-            rung = ladder.next_rung(path, level)
+            rung = ladder.next_rung(path, level, critical=self.critical)
         self.enter(path, rung, since=since, began=began)
 
     def enter(self, path: Path, rung: Level | None, *, since: datetime, began: Step.Began) -> None:
@@ -241,7 +274,7 @@ class Climb:
                 if self._open(path, rung, began, start, window):
                     return
                 since, began = start, Step.Began.PASSED_OVER
-            rung = ladder.next_rung(path, rung)
+            rung = ladder.next_rung(path, rung, critical=self.critical)
         endings.end_of_path(self, path)
 
     def _open(
@@ -304,7 +337,9 @@ class Climb:
         request = self.request
         severity = severity or Severity(request.severity)
         answer = self.policy.cells[exception, severity, Impact(request.impact)]
-        level = ladder.first_rung(Path(exception.value), at_least=ENTERS_AT[answer.response])
+        level = ladder.first_rung(
+            Path(exception.value), at_least=ENTERS_AT[answer.response], critical=self.critical
+        )
         self.case = Case(
             request=request,
             exception=exception,

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from django.db.models import Model, Q, prefetch_related_objects
 
-from approvals.models import OPEN, ActionRequest, Ask, Case, ConflictParty, Decision, Order, Step
+from approvals.models import (
+    OPEN,
+    ActionRequest,
+    Ask,
+    Case,
+    ConflictParty,
+    Decision,
+    Order,
+    Review,
+    Step,
+)
 from approvals.services.escalate import Climb, Handed
 from approvals.services.writes import Writes
 from governance import tables
@@ -105,6 +116,9 @@ def climbs(
         each.pk: offices_of(each, policies[each.policy_id], on_call[each.pk]) for each in requests
     }
     held = _held(requests)
+    debtors = (
+        in_debt(now) if any(each.action_type.is_critical for each in requests) else frozenset()
+    )
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
         also={person for pairs in asked.values() for _, person in pairs}
@@ -114,7 +128,13 @@ def climbs(
         | {
             person
             for each in offices.values()
-            for person in (*each.head, *each.on_call, *each.owner)
+            for person in (
+                *each.head,
+                *each.on_call,
+                *each.owner,
+                *each.executives,
+                *each.reviewers,
+            )
         },
         now=now,
     )
@@ -146,6 +166,7 @@ def climbs(
                 paused=held[request.pk].paused,
                 offices=offices[request.pk],
                 signers=signers[request.pk],
+                debtors=debtors if request.action_type.is_critical else frozenset(),
             )
         )
     return found
@@ -175,7 +196,37 @@ def offices_of(
         head=() if head is None else (head,),
         on_call=tuple(on_call),
         owner=() if owner is None else (owner,),
+        **_at_the_top(request, policy),
     )
+
+
+def _at_the_top(request: ActionRequest, policy: tables.Policy) -> dict[str, tuple[int, ...]]:
+    """Return the executives and reviewers of a critical process; of others nobody."""
+    if not request.action_type.is_critical:
+        return {}
+    first = policy.rows[request.matrix_row_id].executive
+    executives = (() if first is None else (first,)) + policy.executives
+    return {"executives": tuple(dict.fromkeys(executives)), "reviewers": policy.reviewers}
+
+
+def in_debt(now: datetime) -> frozenset[int]:
+    """Return who has a review of a bypass of their own that is past its due time."""
+    overdue = Q(review__times_overdue__gt=0) | Q(review__due_at__lte=now)
+    found = Decision.objects.filter(overdue, is_bypass=True, review__state=Review.State.OPEN)
+    return frozenset(found.values_list("person_id", flat=True))
+
+
+def look_all_the_way_up(climb: Climb, *, owner: tuple[int, ...] = ()) -> None:
+    """Read everybody whom the ladder of a new request may lead to, where those first named do not decide.
+
+    Args:
+        owner: of the record, where a conflict leads to them.
+    """
+    climb.offices = replace(offices_of(climb.request, climb.policy), owner=owner)
+    if climb.critical:
+        climb.debtors = in_debt(climb.now)
+    also = (*climb.offices.owner, *climb.offices.executives, *climb.offices.reviewers)
+    climb.people = tables.people_for([climb.row], also=also, now=climb.now)
 
 
 class Held(NamedTuple):

@@ -56,7 +56,7 @@ def wait_again(climb: Climb, asks: list[Ask]) -> None:
     climb.act.record(request, "request.went_on")
     notifying.state_changed(climb.writes, request, now=climb.now)
     if step is None:
-        climb.open_first(lambda: climb.people, began=Step.Began.RELEASED)
+        climb.open_first(lambda: None, began=Step.Began.RELEASED)
         return
     step.resume(now=climb.now)
     climb.writes.resumed_steps.append(step)

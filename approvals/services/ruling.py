@@ -9,13 +9,14 @@ from django.db import transaction
 
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Case, ConflictParty, Decision
-from approvals.services import conflicts, decide
+from approvals.services import bypass, conflicts, decide
 from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import actors
 from governance.errors import DigestChanged, NotNow, Unprocessable
 from governance.models import Person
+from governance.stepup import Presence
 from governance.vocabulary import Path, Verdict
 from governance.wake import wake_clock
 
@@ -33,6 +34,7 @@ def rule(
     now: datetime,
     note: str = "",
     via: str = Decision.Via.PAGE,
+    presence: Presence | None = None,
 ) -> ActionRequest:
     """Rule on a conflict: every request that is held goes into the order, or is refused.
 
@@ -42,8 +44,11 @@ def rule(
         refuse: refs of those that end.
         digest: of the request that carries the case, as the person saw it.
         note: why; every party's approvers read it.
+        presence: the second factor that the actor gave for the request that carries the case,
+            if they did. At L4 letting any of them go on takes one, and is reviewed.
 
     Raises:
+        NoSecondFactor, StepUpNeeded: there is none where one is needed.
         AlreadyDecided, TooLate, NotYours: as for a decision.
         NotNow: the request waits for no ruling.
         DigestChanged: another request is held by now, or one is no longer.
@@ -64,6 +69,9 @@ def rule(
     held = _held(carrier)
     by_ref = {climb.request.ref: climb for climb in (carrier, *held)}
     _check(order, refuse, list(by_ref), digest, request.digest)
+    override = bypass.sign(
+        carrier, step, actor=actor, presence=presence, note=note, harmless=not order
+    )
     decision = Decision(
         step=step,
         request=request,
@@ -74,12 +82,14 @@ def rule(
         details={"order": list(order), "refuse": list(refuse)},
         via=via,
         at=now,
+        **override._asdict(),
     )
     carrier.decisions = [*carrier.decisions, decision]
     writes.decisions.append(decision)
     carrier.act.record(
         request, "step.decided", path=step.path, level=step.level, verdict=Verdict.RULE,
         digest=digest, order=list(order), refuse=list(refuse), note=note, via=via,
+        bypass=decision.is_bypass, reauthenticated_at=decision.reauthenticated_at,
         digests={each: climb.request.digest for each, climb in by_ref.items()},
     )  # fmt: skip
     carrier.close_step(answered=True)

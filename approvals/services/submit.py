@@ -16,6 +16,7 @@ from approvals.models import OPEN, ActionRequest, Ask, Resource, Step
 from approvals.models.request import WITHOUT_EFFECTS
 from approvals.services import alerts, conflicts, submission
 from approvals.services.escalate import Climb
+from approvals.services.gather import look_all_the_way_up
 from approvals.services.submission import Asked, Money
 from approvals.services.writes import Writes
 from governance import actors, bulk, canonical, tables, wording
@@ -30,7 +31,7 @@ from governance.errors import (
 from governance.ledger import Act
 from governance.models import ActionType, AgentCredential, Department, Person
 from governance.reads import Given, Read, together
-from governance.routing import Offices, People, Row, Subject, Unroutable, match
+from governance.routing import People, Subject, Unroutable, match
 from governance.vocabulary import Chain, Impact, Scope, Severity
 from governance.wake import wake_clock
 
@@ -281,7 +282,7 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     Raises IntegrityError or DuplicateEffect for those.
     """
     request = _row(draft, idempotency_key=idempotency_key, body_hash=body_hash, now=now)
-    row, arrival = draft.policy.rows[draft.row], _arrive(draft, now)
+    arrival = _arrive(draft, now)
     act = Act(
         now=now,
         actor=actors.agent(draft.credential.agent),
@@ -303,9 +304,9 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     )
     others = [] if arrival.resource is not None else _others(request)
     if others:
-        _meet(climb, others, draft.resource_key, row)
+        _meet(climb, others, draft.resource_key)
     else:
-        climb.open_first(lambda: tables.people_for([row], now=now))
+        climb.open_first(lambda: look_all_the_way_up(climb))
     climb.settle()
     new = [request, *writes.cases, *writes.steps, *writes.asks]
     bulk.give_keys(new, drawn=arrival.keys)
@@ -336,10 +337,9 @@ def _others(request: ActionRequest) -> list[ActionRequest]:
     return others
 
 
-def _meet(climb: Climb, others: list[ActionRequest], resource: str, row: Row) -> None:
+def _meet(climb: Climb, others: list[ActionRequest], resource: str) -> None:
     owner = climb.policy.owner_of(resource)
-    climb.offices = Offices(owner=() if owner is None else (owner,))
-    climb.people = tables.people_for([row], also=climb.offices.owner, now=climb.now)
+    look_all_the_way_up(climb, owner=() if owner is None else (owner,))
     conflicts.meet(climb, others)
 
 

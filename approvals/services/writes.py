@@ -140,7 +140,7 @@ class Writes:
 
     def _insert(self) -> None:
         """Insert parents before children, each pointing at the keys its parents were given."""
-        bulk.give_keys([*self.cases, *self.steps, *self.asks])
+        bulk.give_keys([*self.cases, *self.steps, *self.asks, *self.reviews])
         for rows, parents in (
             (self.cases, ["request"]),
             (self.steps, ["request", "case"]),
@@ -152,10 +152,11 @@ class Writes:
         for parent in ("case", "request"):
             bulk.link(self.parties, parent)
         bulk.insert(self.parties)
+        bulk.insert(self.reviews)
+        bulk.link(self.decisions, "review")
         bulk.insert(self.decisions)
         bulk.link(self.orders, "case")
         bulk.insert(self.orders)
-        bulk.insert(self.reviews)
         for parent in ("request", "ask"):
             bulk.link(self.notices, parent)
         bulk.insert(self.notices)

@@ -50,9 +50,9 @@ def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | 
                 f" go to L{enters:d} at once"
             )
             found.append(Ahead(level, False, since, reason=why))
-        elif path == Path.REJECTION and level not in ladder.rungs(path):
+        elif path == Path.REJECTION and level == Level.L4:
             found.append(Ahead(level, False, since, reason="A no is never bypassed"))
-        elif level > ladder.HIGHEST_OPEN:
+        elif level not in ladder.rungs(path, critical=request.action_type.is_critical):
             found.append(Ahead(level, False, since, reason=why_no_bypass(request.action_type)))
         else:
             rung = _rung_ahead(packet, path, level, response, since, now)
@@ -77,7 +77,7 @@ def after_a_no(packet: Packet, reader: int, severity: Severity, *, now: datetime
         least = Limit(limit, packet.people.by_pk[reader].limit_currency)
         history = replace(history, at_least=max(least, history.at_least or least))
     history = replace(history, deciders=history.deciders | {reader})
-    for level in ladder.rungs(Path.REJECTION):
+    for level in ladder.rungs(Path.REJECTION, critical=False):
         if level < max(enters, own):
             continue
         routing = route(
@@ -106,7 +106,7 @@ def _rung_ahead(
         row=packet.policy.rows[request.matrix_row_id],
         subject=subject_of(request),
         people=packet.people,
-        history=packet.history,
+        history=replace(packet.history, barred=packet.barred if level == Level.L4 else {}),
         now=now,
         policy=packet.policy.number,
         offices=offices_of(request, packet.policy),
@@ -130,6 +130,4 @@ def _response(packet: Packet) -> Response:
 
 def why_no_bypass(action: ActionType) -> str:
     """Say why nobody may bypass the ladder for this action."""
-    if not action.is_critical:
-        return f"{plural_of(action.name)} are not a critical process"
-    return "Nobody is named yet who may bypass"
+    return f"{plural_of(action.name)} are not a critical process"

@@ -14,6 +14,7 @@ from approvals.story.ladder import rungs, rungs_words
 from approvals.story.lead import lead
 from approvals.story.payload import facts_of, paragraphs, safe_url, source_words, title_of
 from approvals.story.reading import Reading
+from approvals.story.review import override_of
 from approvals.story.shapes import Story
 from approvals.story.states import has_execution, state_of
 from approvals.story.why import passed_over, why_asked
@@ -91,6 +92,7 @@ def tell(
         nothing_head=silence.nothing_head(reading),
         nothing=silence.nothing(reading),
         can_decide=aside.can_decide(reading),
+        override=override_of(reading),
         conflict=conflict_of(reading, visible),
         has_execution=has_execution(request),
         holds=aside.holds(reading),

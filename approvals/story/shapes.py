@@ -172,6 +172,7 @@ class Story:
     nothing_head: str
     nothing: tuple[str, ...]
     can_decide: bool
+    override: tuple[str, ...]  # what a yes of the reader's overrides at L4, and what follows
     conflict: Conflict | None
     has_execution: bool  # something is, was or is about to be done in the target
     holds: Holds

@@ -69,7 +69,8 @@ def _how_it_ends(reading: Reading) -> tuple[str, ...]:
     if step is None or step.due_at is None:
         return ()
     when = reading.at(step.due_at)
-    higher = [level for level in ladder.rungs(Path(step.path)) if level > step.level]
+    rungs = ladder.rungs(Path(step.path), critical=request.action_type.is_critical)
+    higher = [level for level in rungs if level > step.level]
     if higher:
         return (f"the next management level is asked at {when}.",)
     if step.path == Path.UNDO:

@@ -37,6 +37,8 @@ def begin_within(request: ActionRequest) -> timedelta:
 
 def did(decision: Decision) -> str:
     """Say what somebody did: "approved"."""
+    if decision.is_bypass:
+        return f"overrode others and {DID.get(Verdict(decision.verdict), 'answered')}"
     return DID.get(
         Verdict(decision.verdict), f"answered {decision.get_verdict_display().lower()} to"
     )

@@ -15,14 +15,16 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import selectors, story
 from approvals.channels.words import zone_of
 from approvals.forms import DecisionForm, HandOverForm, RulingForm
-from approvals.models import ActionRequest, Ask, Notice
+from approvals.models import ActionRequest, Ask, Notice, Review
 from approvals.packets import Packet, packet_of
 from approvals.services import handover
 from approvals.services.asking import subject_of
 from approvals.services.decide import decide
 from approvals.services.handover import hand_over
+from approvals.services.reviews import COMPLETED, may_see
 from approvals.services.ruling import rule
 from approvals.services.seen import see_request
+from approvals.story.review import KIND_WORDS, due_words, whose
 from approvals.views.confirming import confirm_first
 from approvals.views.edge import HtmxRequest, rail_of, visible_or_404
 from governance import clock, wording
@@ -30,7 +32,7 @@ from governance.errors import DigestChanged, NotFound, Refused, Unprocessable
 from governance.models import Person
 from governance.routing import Candidate
 from governance.stepup import StepUpNeeded, presence_of
-from governance.vocabulary import Path
+from governance.vocabulary import Duty, Path
 
 RELATED = 5
 PLACES = 99  # the place in the lane is said up to here
@@ -109,7 +111,15 @@ def request_rule(request: HtmxRequest, ref: str) -> HttpResponse:
     if not form.is_valid():
         return answer(request, found, form=form, status=422)
     try:
-        rule(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
+        rule(
+            ref=ref,
+            actor=request.user,
+            now=clock.now(),
+            presence=presence_of(request, matter=ref),
+            **form.cleaned_data,
+        )
+    except StepUpNeeded:
+        return confirm_first(request, ref, "rule", form.cleaned_data)
     except Refused as refusal:
         return answer(request, found, form=form, refusal=refusal, status=refusal.status)
     return _stored(request, found, own, f"You ruled on {found.ref} and what wants the same record.")
@@ -189,6 +199,8 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "story": told,
         "now": now,
         "offer_form": _may_answer(told),
+        "reviews": _reviews(found, request.user, now),
+        "may_spot_check": found.state in COMPLETED and request.user.has_duty(Duty.AUDITOR),
         "others": _to_hand_over_to(packet, request.user, now),
         "placing": [
             (side, request.POST.get(f"place-{side.ref}", ""))
@@ -199,6 +211,31 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "in_place": bool(request.htmx),
         "here": "inbox",
     }
+
+
+def _reviews(found: ActionRequest, person: Person, now: datetime) -> list[dict[str, Any]]:
+    """Return what stands on the page of each review: what it is, where it is, and whether it may be opened."""
+    rows = Review.objects.filter(request=found).select_related("asked").order_by("pk")
+    visible = (
+        set(rows.filter(may_see(person)).values_list("pk", flat=True)) if rows else frozenset()
+    )
+    return [
+        {
+            "pk": each.pk,
+            "kind": KIND_WORDS[Review.Kind(each.kind)],
+            "state": each.get_state_display(),
+            "may_see": each.pk in visible,
+            "overdue": due_words(each, now) if each.state == Review.State.OPEN else "",
+            "due_at": each.due_at if each.state == Review.State.OPEN else None,
+            "whose": _with(each, person) if each.state == Review.State.OPEN else "",
+        }
+        for each in rows
+    ]
+
+
+def _with(review: Review, person: Person) -> str:
+    name = whose(review, person)
+    return {"You": "you", "Nobody": "nobody"}.get(name, f"the {name}")
 
 
 def _may_answer(told: story.Story) -> bool:

@@ -16,14 +16,16 @@ from approvals.forms import DecisionForm
 from approvals.models import ActionRequest
 from approvals.packets import packet_of
 from approvals.services.decide import decide
+from approvals.services.ruling import rule
 from approvals.views.confirming import Draft, draft_for, forget_draft
 from approvals.views.edge import HtmxRequest, visible_or_404
 from approvals.views.request import answer
 from governance import clock, stepup
 from governance.errors import Refused
 from governance.second_factor import AgainForm
+from governance.vocabulary import Verdict
 
-CALLS: dict[str, Callable[..., ActionRequest]] = {"decide": decide}
+CALLS: dict[str, Callable[..., ActionRequest]] = {"decide": decide, "rule": rule}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -66,7 +68,7 @@ def _take(request: HtmxRequest, found: ActionRequest, draft: Draft) -> HttpRespo
         typed.is_valid()
         return answer(request, found, form=typed, refusal=refusal, status=refusal.status)
     forget_draft(request)
-    did = story.DID[draft.given["verdict"]]
+    did = story.DID[draft.given.get("verdict", Verdict.RULE)]
     messages.success(request, f"You {did} {found.ref}: {story.title_of(found)}.")
     return redirect("approvals:request", ref=found.ref)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from approvals.services.decide import decide
 from approvals.services.submit import submit
-from governance.models import AuditEvent
+from governance.models import AuditEvent, Role
 from governance.tables import policy
 from tests.factories import (
     MONDAY_9AM,
@@ -13,6 +13,7 @@ from tests.factories import (
     ContactChannelFactory,
     MatrixDelegateFactory,
     PersonFactory,
+    RoleFactory,
 )
 
 
@@ -84,6 +85,24 @@ def name_the_owner(company, person=None):
     AppointmentFactory(version=company.policy, office="resource_owner", scope="", person=owner)
     policy.cache_clear()
     return owner
+
+
+def make_critical(company):
+    """Make vendor payments a critical process, whose last rung is the CFO; two auditors review what they do."""
+    company.vendor_payment.is_critical = True
+    company.vendor_payment.save()
+    company.row.executive = company.cfo
+    company.row.save()
+    for name in ("auditor", "second_reviewer"):
+        person = PersonFactory(
+            username=name,
+            name=name.replace("_", " ").title(),
+            manager=company.ceo,
+            roles=[Role.objects.filter(key="auditor").first() or RoleFactory(key="auditor")],
+        )
+        ContactChannelFactory(person=person)
+        AppointmentFactory(version=company.policy, office="reviewer", scope=name, person=person)
+    policy.cache_clear()
 
 
 def make_the_first_no_final(company):

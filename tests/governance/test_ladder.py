@@ -51,7 +51,14 @@ def test_the_first_ask_has_no_window_of_the_policy():
     ],
 )
 def test_each_path_has_these_rungs(path, levels):
-    assert ladder.rungs(path) == levels
+    assert ladder.rungs(path, critical=False) == levels
+
+
+@pytest.mark.parametrize("path", Path)
+def test_a_critical_process_opens_l4_and_nothing_else_does(path):
+    more = set(ladder.rungs(path, critical=True)) - set(ladder.rungs(path, critical=False))
+
+    assert more == ({L4} if path in (Path.TIMEOUT, Path.CONFLICT) else set())
 
 
 @pytest.mark.parametrize(
@@ -65,27 +72,31 @@ def test_each_path_has_these_rungs(path, levels):
     ],
 )
 def test_a_case_enters_where_the_tree_says_or_at_the_nearest_rung_that_opens(path, at_least, first):
-    assert ladder.first_rung(path, at_least=at_least) == first
+    assert ladder.first_rung(path, at_least=at_least, critical=False) == first
 
 
 @pytest.mark.parametrize("path", Path)
 def test_a_path_is_climbed_rung_by_rung_and_ends(path):
-    first, *others = ladder.rungs(path)
-    climbed, level = [], ladder.next_rung(path, first)
+    first, *others = ladder.rungs(path, critical=True)
+    climbed, level = [], ladder.next_rung(path, first, critical=True)
     while level is not None:
         climbed.append(level)
-        level = ladder.next_rung(path, level)
+        level = ladder.next_rung(path, level, critical=True)
 
     assert climbed == others
 
 
 def test_a_path_entered_below_its_first_rung_begins_there():
-    assert ladder.next_rung(Path.REJECTION, L0) == L2
+    assert ladder.next_rung(Path.REJECTION, L0, critical=False) == L2
 
 
-def test_nothing_opens_above_management_yet():
-    assert ladder.next_rung(Path.TIMEOUT, L3) is None
-    assert ladder.next_rung(Path.TIMEOUT, L4) is None
+def test_a_no_and_an_undo_never_come_to_l4():
+    for path in (Path.REJECTION, Path.POLICY_VIOLATION, Path.UNDO):
+        assert ladder.next_rung(path, L3, critical=True) is None
+
+
+def test_nothing_opens_above_l4():
+    assert ladder.next_rung(Path.TIMEOUT, L4, critical=True) is None
 
 
 @pytest.mark.parametrize("response", Response)

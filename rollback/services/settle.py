@@ -1,0 +1,39 @@
+"""What people settled by hand in a target, as the units of a request then stand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from approvals.models import ActionRequest
+from rollback.models import Direction, Unit
+
+U = Unit.State
+
+
+def settle_units(
+    request: ActionRequest, *, done: bool, reference: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Answer for each unit that was sent: all of it is in the target, or nothing is. The request's row is locked.
+
+    Args:
+        reference: the target's, of what was done by hand; the checkpoint of what was in doubt.
+
+    Returns:
+        {"n": position, "was": state, "is": state} of each unit of the way forward that was sent.
+    """
+    sent = Unit.objects.select_for_update(no_key=True).filter(
+        request=request, direction=Direction.FORWARD, state__in=(U.SENT, U.UNKNOWN, U.DONE)
+    )
+    found = []
+    for unit in sent.order_by("position"):
+        was = unit.state
+        if done and was != U.DONE:
+            unit.check_point(now=now, receipt={"reference": reference, "data": {}})
+        elif not done and was == U.DONE:
+            unit.be_reversed(now=now)
+        elif not done:
+            unit.miss(now=now, error="Settled by hand: the target does not have it.")
+        unit.save()
+        found.append({"n": unit.position, "was": was, "is": unit.state})
+    return found
