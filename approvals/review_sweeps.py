@@ -131,8 +131,10 @@ def _climb(review: Review, writes: Writes, act: Act) -> None:
         if person is not None:
             notifying.told(writes, {person}, review.request, found.people, what=what, now=now)
     alert = review_overdue(review.request, review.times_overdue, now=now)
-    close_alert(kind=alert.kind, key=alert.key, now=now)  # told anew each day, not once
-    raise_alert(kind=alert.kind, key=alert.key, text=alert.text, now=now, request=review.request)
+    close_alert(kind="review.overdue", key=alert.key, now=now)  # told anew each day, not once
+    raise_alert(
+        kind="review.overdue", key=alert.key, text=alert.text, now=now, request=review.request
+    )
 
 
 def _above(

@@ -1,7 +1,7 @@
 """L4: one executive overrides what came before, in person, and owes a review for it from that instant.
 
 `decide`, `ruling` and the answers to a failure sign through here, so that no way
-over the top of the ladder leaves less behind. Source: DESIGN 2.2, "L4".
+over the top of the ladder leaves less behind. Source: DESIGN 2.2.
 """
 
 from __future__ import annotations

@@ -333,7 +333,11 @@ def test_what_is_not_financial_is_undone_on_one_word(review, timeline):
 
 def test_where_one_is_being_undone_already_the_order_joins_it(financial, timeline):
     ActionRequest.objects.filter(pk=financial.request_id).update(
-        state=S.ROLLING_BACK, ended_at=None, due_at=timeline.now + H, next_attempt_at=timeline.now
+        state=S.ROLLING_BACK,
+        ended_at=None,
+        due_at=timeline.now + H,
+        next_attempt_at=timeline.now,
+        holds_key=financial.request.resource_id is not None,
     )
 
     order(financial, timeline)
