@@ -27,6 +27,7 @@ approvals = (
 urlpatterns = [
     path("", lambda request: HttpResponse(), name="account_logout"),
     path("password/", lambda request: HttpResponse(), name="account_change_password"),
+    path("2fa/", lambda request: HttpResponse(), name="mfa_index"),
     path("", include(approvals)),
 ]
 asked: list[Person] = []
@@ -42,6 +43,8 @@ def frame_for(person, now):
         },
         inbox_count=3,
         open_count=100,
+        review_count=None,
+        reviews_overdue=0,
         health=SimpleNamespace(
             ok=False, checked_at=now, silent_failures=2, words="The clock has not reported"
         ),
