@@ -2,7 +2,7 @@
 #
 #   make demo                 run it (SPEED=60 makes an hour a minute, PORT=8080, KEEP=1)
 #   make test                 lint and all tests (ARGS="--only sqlite", see python -m tools.test -h)
-#   make story                the acceptance story, on real processes (STORY=rejection, conflict, bypass)
+#   make story                the acceptance story, on real processes (STORY=all, or one of them by name)
 #   make lint, make check     lint alone; lint and the quick tests
 #   make bench                measure, and print JSON (BENCH_SCALE=0.1, ARGS="submit inbox")
 #   make lock                 compile requirements/*.txt from pyproject.toml
