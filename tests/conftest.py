@@ -63,6 +63,10 @@ class Timeline:
         self.now = start
         self._wall = wall
 
+    def begin_again(self):
+        """Back to MONDAY_9AM, for what happens in a transaction of its own that is rolled back."""
+        self._set(MONDAY_9AM)
+
     def advance(self, **delta):
         """Go on by a timedelta's keywords, as the clock process would have."""
         self.go_to(self.now + timedelta(**delta))

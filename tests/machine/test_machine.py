@@ -1,0 +1,234 @@
+"""Everything that can happen, in every order: submissions, answers, absences, failures, and time.
+
+Hypothesis drives it. After each step all of `checks` must hold; at the end
+everybody falls silent, and within the worst case nothing may be open.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+
+import pytest
+import time_machine
+from django.db import transaction
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from governance import demo
+from rollback.connectors.base import Gives
+from tests.conftest import Timeline
+from tests.factories import MONDAY_9AM
+from tests.machine import checks
+from tests.machine.target import Mood
+from tests.machine.world import WORST_CASE, World, forget
+
+STEPS_AT_LEAST = 2000
+STEPS_A_WALK = 40
+WALKS_A_ROUND = int(os.environ.get("WALKS", "55"))
+ROUNDS_AT_MOST = 4  # more than one only where a pair was not reached
+# These wake a worker by a task, and do its work where none came: here it works when it is told to.
+CALLS_TO_THE_WORKER = {
+    "rollback.sweeps.call_the_worker",
+    "approvals.courier.call_the_courier",
+    "governance.seals.call_for_seal",
+    "approvals.audits.call_for_audit",
+}
+PICK = st.integers(0, 11)
+SELDOM = st.integers(0, 3).map(lambda n: n == 3)
+SEVERITY = st.sampled_from(["low", "medium", "high"])
+
+# (path, end) of requests that stood on the path: each must be reached.
+TO_BE_REACHED = {
+    ("approval", "completed"),
+    ("approval", "withdrawn"),
+    ("timeout", "completed"),
+    ("timeout", "expired"),
+    ("rejection", "rejected"),
+    ("rejection", "completed"),
+    ("conflict", "completed"),
+    ("conflict", "rejected"),
+    ("conflict", "expired"),
+    ("conflict", "withdrawn"),
+    ("system_failure", "completed"),
+    ("system_failure", "expired"),
+    ("system_failure", "rolled_back"),
+    ("undo", "rolled_back"),
+    ("undo", "stranded"),
+}
+
+
+def can(what):
+    """Have a rule run only where the world has something for it to be done to."""
+    return precondition(lambda machine: machine.world.there_is[what])
+
+
+class Machine(RuleBasedStateMachine):
+    """One walk through a world, which is rolled back at its end."""
+
+    did: Counter[str] = Counter()  # steps of all walks, by what was done
+    reached: Counter[tuple[str, str]] = Counter()
+    timeline: Timeline
+
+    def __init__(self):
+        super().__init__()
+        self._transaction = transaction.atomic()
+        self._transaction.__enter__()
+        forget()
+        Machine.timeline.begin_again()
+
+    @initialize(native_keys=st.booleans(), lookup=st.booleans(), silent=SELDOM)
+    def begin(self, native_keys, lookup, silent):
+        gives = Gives(native_keys, lookup, optimistic_locking=False)
+        self.world = World(Machine.timeline, gives, silent=silent)
+
+    @rule(
+        action=PICK,
+        record=st.integers(1, 2),
+        amount=st.sampled_from(["900.00", "12000.00", "60000.00", "250000.00"]),
+        severity=SEVERITY,
+        impact=SEVERITY,
+    )
+    def submit(self, **words):
+        self._did("submit", self.world.submit(**words))
+
+    @can("answer")
+    @rule(pick=PICK, severity=SEVERITY, verdict=st.sampled_from(["approve", "approve", "reject"]))
+    def answer(self, pick, severity, verdict):
+        self._did(verdict, self.world.answer(pick, verdict=verdict, severity=severity))
+
+    @can("rule")
+    @rule(pick=PICK, refuse=st.sampled_from([0, 0, 2, 3]), backwards=st.booleans())
+    def rule_on_a_conflict(self, pick, refuse, backwards):
+        self._did("rule", self.world.rule(pick, refuse=refuse, backwards=backwards))
+
+    @can("answer")
+    @rule(pick=PICK)
+    def approve_and_work(self, pick):
+        self._did("approve by all, and work", self.world.approve(pick))
+        self._did("work", self.world.work())
+
+    @can("answer")
+    @rule(pick=PICK, person=st.integers(0, 15))
+    def meddle(self, pick, person):
+        self._did("meddle", self.world.meddle(pick, person))
+
+    @can("answer")
+    @rule(pick=PICK, to=st.integers(0, 15))
+    def hand_over(self, pick, to):
+        self._did("hand over", self.world.hand_over(pick, to))
+
+    @can("be_away")
+    @rule(person=st.integers(0, 15), hours=st.integers(1, 30))
+    def be_away(self, person, hours):
+        self._did("be away", self.world.be_away(person, hours))
+
+    @can("withdraw")
+    @rule(pick=PICK)
+    def withdraw(self, pick):
+        self._did("withdraw", self.world.withdraw(pick))
+
+    @can("order_rollback")
+    @rule(pick=PICK, person=PICK)
+    def order_rollback(self, pick, person):
+        self._did("order a rollback", self.world.order_rollback(pick, person))
+
+    @can("work")
+    @rule(mood=st.sampled_from(Mood))
+    def target_changes(self, mood):
+        self.world.target.mood = mood
+        self._did(f"target {mood}", True)
+
+    @can("work")
+    @rule(units=st.sampled_from([None, None, 1]))
+    def work(self, units):
+        self._did("work", self.world.work(units))
+
+    @can("wait")
+    @rule(minutes=st.sampled_from([1, 6, 31, 125, 245]))
+    def wait(self, minutes):
+        self.world.wait(minutes=minutes)
+        self._did("wait", True)
+
+    @can("work")
+    @rule(minutes=st.sampled_from([1, 31, 125]))
+    def wait_and_work(self, minutes):
+        self.world.wait(minutes=minutes)
+        self._did("wait", True)
+        self._did("work", self.world.work())
+
+    @invariant()
+    def all_holds(self):
+        checks.everything(self.world)
+        self.world.look_round()
+
+    def teardown(self):
+        try:
+            self.world.run_out()
+            checks.everything(self.world)
+            Machine.reached.update(self.world.ends())
+        finally:
+            transaction.set_rollback(True)
+            self._transaction.__exit__(None, None, None)
+            forget()
+
+    @staticmethod
+    def _did(what: str, anything: bool) -> None:
+        Machine.did[what if anything else f"{what}, refused"] += 1
+
+
+@pytest.fixture
+def organisation(db, tmp_path, settings):
+    settings.VAR = tmp_path
+    settings.RECOURSE_SWEEPS = [
+        name for name in settings.RECOURSE_SWEEPS if name not in CALLS_TO_THE_WORKER
+    ]
+    with time_machine.travel(MONDAY_9AM, tick=False) as wall:
+        demo.seed(speed=1.0, now=MONDAY_9AM, real_now=MONDAY_9AM)
+        Machine.timeline = Timeline(MONDAY_9AM, wall)
+        yield
+
+
+def test_whatever_happens_everything_ends_once_and_is_on_record(organisation):
+    Machine.did, Machine.reached = Counter(), Counter()
+    until = time.monotonic() + 60 * float(os.environ.get("SOAK_MINUTES", "0"))
+    rounds = 0
+    while True:
+        rounds += 1
+        _round()
+        missing = TO_BE_REACHED - set(Machine.reached)
+        if time.monotonic() >= until and (not missing or rounds >= ROUNDS_AT_MOST):
+            break
+    total = Machine.did.total()
+    print(f"\n{total} steps in {rounds} rounds; everything ends within {WORST_CASE}")
+    for what, times in sorted(Machine.did.items()):
+        print(f"  {times:6} {what}")
+    print("ends, by path:")
+    for (path, end), times in sorted(Machine.reached.items()):
+        print(f"  {times:6} {path} -> {end}")
+    assert not missing, f"never reached: {sorted(missing)}"
+    assert total >= STEPS_AT_LEAST
+
+
+def _round() -> None:
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=WALKS_A_ROUND,
+            stateful_step_count=STEPS_A_WALK,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate, *([Phase.shrink] if os.environ.get("SHRINK") else [])],
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )

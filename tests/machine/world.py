@@ -1,0 +1,307 @@
+"""The demo's organisation, a target, a worker and a clock: all that can happen to requests, as methods."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import count
+
+from approvals.models import ENDED, OPEN, ActionRequest, Ask, Order
+from approvals.services.close import withdraw
+from approvals.services.decide import decide
+from approvals.services.handover import hand_over
+from approvals.services.orders import order_rollback
+from approvals.services.ruling import rule
+from approvals.services.submit import submit
+from governance import tables
+from governance.catalogue import CATALOGUE
+from governance.errors import Refused
+from governance.ladder import BEGIN_WITHIN, DEFAULT_WINDOWS, RUN_WITHIN, SECOND_WITHIN, UNDO_WITHIN
+from governance.models import Absence, ActionType, Agent, Person, PolicyVersion
+from governance.routing import GIVES_LEAVE
+from governance.vocabulary import Path
+from rollback import runner
+from rollback.connectors.base import Gives
+from rollback.services.hands import Hands
+from tests.factories import AbsenceFactory
+from tests.machine.target import Killed, Target
+
+S = ActionRequest.State
+AWAY_AT_MOST = 3  # at a time
+LONGEST_SLA = timedelta(hours=4)
+CAP_OF_QUEUE = timedelta(hours=8)
+# Whatever happened to it, and whoever stays silent: after this long a request has ended. Every rung of
+# every path once, its turn behind others for one record, and the times a run and an undo may take.
+WORST_CASE = (
+    LONGEST_SLA
+    + sum(DEFAULT_WINDOWS.values(), timedelta(0))
+    + DEFAULT_WINDOWS[Path.TIMEOUT, 1]  # asked again, extended
+    + sum((span for (path, _), span in DEFAULT_WINDOWS.items() if path == Path.CONFLICT), timedelta(0))
+    + CAP_OF_QUEUE
+    + BEGIN_WITHIN + RUN_WITHIN + UNDO_WITHIN + SECOND_WITHIN
+)  # fmt: skip
+
+
+class World:
+    """One organisation from 9 o'clock on a Monday. Methods pick by number, modulo what there is.
+
+    A method returns whether anything was there to be done.
+    """
+
+    def __init__(self, timeline, gives: Gives, *, silent: bool) -> None:
+        """`silent`: nobody answers anything in this world."""
+        self.timeline = timeline
+        self.silent = silent
+        self.target = Target(gives)
+        for action in ActionType.objects.filter(reversal=ActionType.Reversal.RESTORE):
+            self.target.plans[action.key] = action.snapshot_plan
+        self.agent = Agent.objects.get()
+        self.credential = self.agent.credentials.get()
+        self.policy = PolicyVersion.objects.get(state="active").pk
+        self.people = list(Person.objects.order_by("pk"))
+        self.numbers = count(1)
+        self.read_up_to = 0  # the last event that the checks have read
+        self.there_is: dict[str, bool] = defaultdict(bool)
+
+    @property
+    def now(self) -> datetime:
+        return self.timeline.now
+
+    def look_round(self) -> None:
+        """See what there is to be done something to."""
+        states = Counter(ActionRequest.objects.values_list("state", flat=True))
+        paths = set() if self.silent else set(self._open_asks().values_list("path", flat=True))
+        self.there_is |= {
+            "answer": bool(paths & set(GIVES_LEAVE)),
+            "rule": Path.CONFLICT in paths,
+            "withdraw": any(states[state] for state in OPEN),
+            "work": any(
+                states[state] for state in (S.APPROVED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
+            ),
+            "wait": any(states[state] for state in OPEN),
+            "be_away": Absence.objects.filter(ends_at__gt=self.now).count() < AWAY_AT_MOST,
+            "order_rollback": ActionRequest.objects.filter(had_effects=True).exists(),
+        }
+
+    def ends(self) -> list[tuple[str, str]]:
+        """Return, of each request that has ended, the paths that it stood on with its end."""
+        ended = ActionRequest.objects.filter(state__in=ENDED, steps__isnull=False)
+        return [
+            (path, end) for _, path, end in set(ended.values_list("pk", "steps__path", "state"))
+        ]
+
+    # --- Agents ---
+
+    def submit(self, *, action: int, record: int, amount: str, severity: str, impact: str) -> bool:
+        """Ask for something on one of few records, so that requests meet."""
+        entry = CATALOGUE[action % len(CATALOGUE)]
+        number = next(self.numbers)
+        payload = {**entry["example"]["payload"]}
+        document = {
+            "vendor_payment": {"invoice": f"INV-{record}", "instalment": str(number)},
+            "purchase_order": {"order": f"PO-{record}"},
+            "sales_order": {"order": f"SO-{record}"},
+            "customer_update": {"customer": f"C-{record}", "change_ref": f"CHG-{number}"},
+            "revenue_recognition": {"contract": f"K-{record}", "period": f"{2000 + number}-Q1"},
+        }
+        payload |= document[entry["key"]]
+        if "amount" in payload:
+            payload["amount"] = {"value": amount, "currency": "USD"}
+        return self._try(
+            submit,
+            credential=self.credential,
+            policy=self.policy,
+            idempotency_key=f"key-{number}",
+            body={**entry["example"], "payload": payload, "severity": severity, "impact": impact},
+            now=self.now,
+        )
+
+    def withdraw(self, pick: int) -> bool:
+        request = self._one_of(ActionRequest.objects.filter(state__in=OPEN), pick)
+        return request is not None and self._try(
+            withdraw, ref=request.ref, agent=self.agent, now=self.now
+        )
+
+    # --- People ---
+
+    def answer(self, pick: int, *, verdict: str, severity: str) -> bool:
+        """Somebody who is asked whether it may be done says yes or no."""
+        ask = self._one_of(self._open_asks().filter(path__in=GIVES_LEAVE), pick)
+        return ask is not None and self._decide(ask.step.request, ask.person, verdict, severity)
+
+    def approve(self, pick: int) -> bool:
+        """Everybody who is asked about one request says yes."""
+        ask = self._one_of(self._open_asks().filter(path__in=GIVES_LEAVE), pick)
+        if ask is None:
+            return False
+        asked = self._open_asks().filter(step=ask.step).order_by("pk")
+        said = [self._decide(each.step.request, each.person, "approve", "low") for each in asked]
+        return any(said)
+
+    def meddle(self, pick: int, person: int) -> bool:
+        """Somebody answers who is not asked: nothing of it may be kept."""
+        request = self._one_of(ActionRequest.objects.filter(state__in=OPEN), pick)
+        if request is None:
+            return False
+        asked = set(
+            self._open_asks().filter(step__request=request).values_list("person", flat=True)
+        )
+        stranger = self.people[person % len(self.people)]
+        if stranger.pk in asked:
+            return False
+        assert not self._decide(request, stranger, "approve", "low"), f"{stranger} was not asked"
+        return True
+
+    def hand_over(self, pick: int, to: int) -> bool:
+        ask = self._one_of(self._open_asks(), pick)
+        return ask is not None and self._try(
+            hand_over,
+            ref=ask.step.request.ref,
+            actor=ask.person,
+            to=self.people[to % len(self.people)].username,
+            now=self.now,
+        )
+
+    def rule(self, pick: int, *, refuse: int, backwards: bool) -> bool:
+        """Whoever is asked puts the requests for a record in order, and refuses every so many-th."""
+        ask = self._one_of(self._open_asks().filter(path=Path.CONFLICT), pick)
+        if ask is None:
+            return False
+        carrier = ask.step.request
+        held = ActionRequest.objects.filter(
+            state=S.HELD, conflicts__case=ask.step.case, conflicts__left_at=None
+        ).order_by("pk", "pk")
+        refs = sorted({carrier.ref, *held.values_list("ref", flat=True)}, reverse=backwards)
+        refused = [ref for n, ref in enumerate(refs, start=1) if refuse and n % refuse == 0]
+        return self._try(
+            rule,
+            ref=carrier.ref,
+            actor=ask.person,
+            order=[ref for ref in refs if ref not in refused],
+            refuse=refused,
+            digest=carrier.digest,
+            note="In this order.",
+            now=self.now,
+        )
+
+    def be_away(self, person: int, hours: int) -> bool:
+        AbsenceFactory(
+            person=self.people[person % len(self.people)],
+            starts_at=self.now,
+            ends_at=self.now + timedelta(hours=hours),
+        )
+        return True
+
+    def order_rollback(self, pick: int, person: int) -> bool:
+        """An order, or the second person's word to one that stands."""
+        done = ActionRequest.objects.filter(had_effects=True)
+        request = self._one_of(done, pick)
+        by = [
+            each
+            for each in self.people
+            if each.username in ("operator", "controller", "cfo", "head_of_compliance")
+        ]
+        return request is not None and self._try(
+            order_rollback,
+            ref=request.ref,
+            actor=by[person % len(by)],
+            reason="It was wrong.",
+            now=self.now,
+        )  # fmt: skip
+
+    # --- The worker, and time ---
+
+    def work(self, units: int | None = None) -> bool:
+        """The worker takes up what is due, and stops after so many units."""
+        left = [units]
+
+        def enough() -> bool:
+            if left[0] is None:
+                return False
+            left[0] -= 1
+            return left[0] < 0
+
+        hands = Hands(
+            worker="one",
+            now=lambda: self.now,
+            technical=lambda seconds: timedelta(seconds=seconds),
+            connector_for=lambda action_type: self.target,
+            chance=lambda: 0.5,
+            enough=enough,
+            at=lambda point, unit: None,
+        )
+        try:
+            return runner.run_all(hands) > 0
+        except Killed:
+            return True
+
+    def wait(self, **delta: int) -> None:
+        """Time passes, and the clock does what is due. The worker does not."""
+        self.timeline.advance(**delta)
+
+    def run_out(self) -> None:
+        """Everybody falls silent: clock and worker go on until nothing is open, within the worst case."""
+        last = self.now + WORST_CASE
+        while self.open:
+            self.work()
+            due = [at for at in self._instants() if at > self.now]
+            if not due or min(due) > last:
+                break
+            self.timeline.go_to(min(due))
+        left = [f"{each} since {each.submitted_at:%a %H:%M}" for each in self.open]
+        assert not left, f"open after {WORST_CASE}, at {self.now:%a %H:%M}: {left}"
+
+    @property
+    def open(self) -> Sequence[ActionRequest]:
+        return list(ActionRequest.objects.filter(state__in=OPEN).order_by("pk"))
+
+    def _instants(self) -> list[datetime]:
+        found = []
+        for request in self.open:
+            found += [
+                request.due_at,
+                request.lease_until,
+                request.next_attempt_at,
+                request.run_deadline,
+            ]
+        found += Order.objects.filter(closed_at=None).values_list("due_at", flat=True)
+        return [at for at in found if at is not None]
+
+    # --- Small things ---
+
+    def _open_asks(self):
+        return Ask.objects.filter(due_at__gt=self.now).select_related(
+            "step__request", "step__case", "person"
+        )
+
+    def _decide(self, request: ActionRequest, person: Person, verdict: str, severity: str) -> bool:
+        return self._try(
+            decide,
+            ref=request.ref,
+            actor=person,
+            verdict=verdict,
+            digest=request.digest,
+            severity=severity if verdict == "reject" else "",
+            note="Seen.",
+            now=self.now,
+        )
+
+    def _try(self, service, **words) -> bool:
+        """Call a service as a page would: what it refuses is told, and leaves nothing behind."""
+        try:
+            service(**words)
+        except Refused:
+            return False
+        return True
+
+    @staticmethod
+    def _one_of(rows, pick: int):
+        rows = rows.order_by("pk")
+        there = rows.count()
+        return rows[pick % there] if there else None
+
+
+def forget() -> None:
+    """Drop what is kept by primary key: a world that was rolled back gives its keys away again."""
+    tables.policy.cache_clear()
