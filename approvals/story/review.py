@@ -211,14 +211,17 @@ def _rung_words(reading: Reading, step: Step) -> str:
     names = [
         f"the {_name(ask.person)}" for ask in reading.packet.asks.get(step.pk, ()) if ask.asked_at
     ]
-    return f"L{step.level}: {listed(names)} {step.get_state_display().lower()}"
+    became = step.get_state_display().lower()
+    if step.state == Step.State.EXPIRED:
+        became = "did not answer"
+    return f"L{step.level}: {listed(names)} {became}"
 
 
 def _nothing(reading: Reading, review: Review) -> str:
     if review.due_at is None:
         return ""
     again = "It stays open and red on every auditor's page."
-    return f"At {reading.at(review.due_at)} it goes a management level higher. {again}"
+    return f"at {reading.at(review.due_at)} it goes a management level higher. {again}"
 
 
 def due_words(review: Review, now: datetime) -> str:

@@ -39,7 +39,7 @@ def tell(demo: Demo, telling: Telling) -> None:
     auditor, second = log_in(demo, "auditor"), log_in(demo, "second_reviewer")
     cfo = log_in(demo, "cfo")
     body = agent.get("/api/v1/actions/revenue_recognition/")["example"]
-    before = target.get("/books")
+    before = _books(target)
     taken = agent.submit(body, "story-bypass").raise_for_status().json()
     ref = taken["ref"]
     telling.equal("T+0", "ap-agent asks to recognise revenue", taken["state"], "pending")
@@ -56,9 +56,15 @@ def tell(demo: Demo, telling: Telling) -> None:
     wait_for("the rollback", lambda: story()["state"] == "rolled_back", seconds=90)
     telling.equal(
         "later", "what was done is undone, and the books are what they were",
-        target.get("/books"), before,
+        _books(target), before,
     )  # fmt: skip
     all_is_well(demo, telling)
+
+
+def _books(target: Target) -> dict[str, dict[str, str]]:
+    """Return what stands on each account of the target on which anything stands."""
+    accounts = target.get("/books")["accounts"]
+    return {name: sums for name, sums in accounts.items() if any(map(float, sums.values()))}
 
 
 def _silence(demo: Demo, telling: Telling, story: Any) -> None:
