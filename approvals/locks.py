@@ -1,18 +1,42 @@
-"""The two locks of this package, in this order: the Resource of the key, then request rows.
+"""The locks of this package, in this order: the sum of a submission, the Resource of the key, request rows.
 
-A transaction that touches two requests, or that may give or free a key, takes
-the Resource first. Steps, asks and cases are never locked for themselves: the
-request row stands for all that hangs from it. Heads of named chains come last,
-in `governance.ledger`.
+A submission to a counterparty takes the row of its sum before anything else, in
+the trip that makes its Resource; nothing else ever takes one. A transaction that
+touches two requests, or that may give or free a key, takes the Resource before
+them. Steps, asks and cases are never locked for themselves: the request row
+stands for all that hangs from it. Heads of named chains come last, in
+`governance.ledger`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from approvals.models import ActionRequest, Resource
+from django.db.models import CharField
+
+from approvals.models import ActionRequest, CounterpartySum, Resource
+from governance import bulk
 from governance.errors import NotFound
-from governance.reads import GivenKeys, Read
+from governance.models import Person
+from governance.reads import Given, GivenKeys, Read
+
+# The row of the sums to one counterparty, made where it is missing, and waited for and locked:
+# two queries, by owner, counterparty and currency. What is read after them is read as it is then.
+SUM_OF = {
+    "owner": Given("owner", Person._meta.pk),
+    "counterparty": Given("counterparty", CharField()),
+    "currency": Given("currency", CharField()),
+}
+LOCKING_A_SUM = (
+    bulk.inserting_missing(CounterpartySum, *SUM_OF),
+    Read(
+        lambda: (
+            CounterpartySum.objects.select_for_update(no_key=True)
+            .filter(**SUM_OF)
+            .values_list("pk")
+        )
+    ),
+)
 
 
 def lock_resources(pks: Iterable[int | None]) -> None:

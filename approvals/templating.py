@@ -17,6 +17,8 @@ from jsonpointer import JsonPointer, JsonPointerException
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _MISSING = object()
+# Of how the letter before them is drawn; and the grapheme joiner, which is not drawn at all.
+_SELECTORS = frozenset(map(chr, [0x034F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
 
 
 def at_pointer(document: Any, pointer: str) -> Any:
@@ -49,11 +51,20 @@ def exact(template: str, payload: Mapping[str, Any]) -> str:
 
 
 def same(text: str) -> str:
-    """Return what is equal for all spellings of a name: NFKC, case folded, white space single."""
-    if text.isascii():
+    """Return what is equal for all spellings of a name: NFKC, case folded, white space single.
+
+    What nobody sees makes no other name either: format and control characters,
+    and variation selectors, are left out.
+    """
+    if text.isascii() and text.isprintable():
         return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    seen = "".join(each for each in folded if each.isspace() or not _is_unseen(each))
+    return " ".join(unicodedata.normalize("NFKC", seen).split())
+
+
+def _is_unseen(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cf", "Cc") or letter in _SELECTORS
 
 
 def title(template: str, payload: Mapping[str, Any], *, amount: str) -> str:

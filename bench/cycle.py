@@ -64,7 +64,8 @@ def _submissions(token: str, count: int) -> list[Sent]:
     found: list[Sent] = []
     for number in range(count):
         body = deepcopy(example)
-        body["payload"]["invoice"] = f"INV-CYCLE-{number}"
+        # To one vendor they would be summed, and be for others to decide.
+        body["payload"] |= {"invoice": f"INV-CYCLE-{number}", "vendor": f"Vendor {number}"}
         headers = {
             "Authorization": f"Bearer {token}",
             "Idempotency-Key": f"cycle-{number}",

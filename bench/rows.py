@@ -32,6 +32,7 @@ def original(*, climbed: bool, amount: str = AMOUNTS[0], now: datetime | None = 
     body["payload"] |= {
         "amount": {"value": amount, "currency": "USD"},
         "invoice": f"O{now:%H%M%S%f}",
+        "vendor": f"Vendor {now:%H%M%S%f} {amount}",
     }
     taken = submit(
         credential=AgentCredential.objects.select_related("agent").get(),

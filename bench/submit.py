@@ -63,11 +63,12 @@ def _in_turns(number: int) -> tuple[str, str]:
 
 
 def _submissions(path: str, example: Any, token: str, tag: str, count: int) -> list[Sent]:
-    """Return submissions of other invoices, each with a key of its own."""
+    """Return submissions of other invoices to other vendors, each with a key of its own."""
     found: list[Sent] = []
     for number in range(count):
         body = deepcopy(example)
-        body["payload"]["invoice"] = f"INV-{tag}-{number}"
+        # What goes to one vendor within a day is summed, and would soon be nobody's to decide.
+        body["payload"] |= {"invoice": f"INV-{tag}-{number}", "vendor": f"Vendor {tag}-{number}"}
         key = f"bench-{tag}-{number}"
         headers = {
             "Authorization": f"Bearer {token}",

@@ -55,18 +55,19 @@ def insert(objs: Sequence[Model]) -> None:
     insert_rows(model, names, map(_getter(tuple(names)), objs))
 
 
-def inserting_missing(model: type[Model], name: str) -> Statement:
-    """Return what inserts a row with one value, `Given` by the field's name, unless it is there.
+def inserting_missing(model: type[Model], *names: str) -> Statement:
+    """Return what inserts a row with these values, each `Given` by its field's name, unless it is there.
 
     It finds the new row's key, or nothing. A row that another transaction is
     inserting is waited for.
     """
     return Statement(
         lambda: (
-            f"INSERT INTO {_table(model)} ({_column(_field(model, name))}) VALUES (%s)"
+            f"INSERT INTO {_table(model)} ({_columns(_field(model, name) for name in names)})"
+            f" VALUES {_holders(names)}"
             f" ON CONFLICT DO NOTHING RETURNING {_column(model._meta.pk)}"
         ),
-        Given(name, _field(model, name)),
+        *(Given(name, _field(model, name)) for name in names),
     )
 
 
@@ -422,7 +423,7 @@ def _columns(fields: Iterable[Field[Any, Any]]) -> str:
     return ", ".join(map(_column, fields))
 
 
-def _holders(fields: Sequence[Field[Any, Any]]) -> str:
+def _holders(fields: Sequence[object]) -> str:
     return f"({', '.join(['%s'] * len(fields))})"
 
 

@@ -867,7 +867,6 @@ def small_company() -> Company:
             ],
             schema=VENDOR_PAYMENT_SCHEMA,
             example=VENDOR_PAYMENT_BODY,
-            counterparty_pointer="/vendor",
             resource_key="demo:vendor-bill:{/vendor}/{/invoice}",
             business_key="{/vendor}/{/invoice}/{/instalment}",
             reversal_words="A credit memo is issued against the payment.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +15,7 @@ from approvals import templating
 from approvals.locks import lock_resources
 from approvals.models import OPEN, ActionRequest, Ask, Resource, Step
 from approvals.models.request import WITHOUT_EFFECTS
-from approvals.services import alerts, conflicts, submission
+from approvals.services import alerts, conflicts, submission, sums
 from approvals.services.escalate import Climb
 from approvals.services.gather import look_all_the_way_up
 from approvals.services.submission import Asked, Money
@@ -38,6 +39,7 @@ from governance.wake import wake_clock
 Choice = TypeVar("Choice", Severity, Impact)
 VERSIONS_TRIED = 3  # of an action type that goes into production while it is asked for
 DRAWN = (ActionRequest, Step, Ask)  # what every submission adds at least one of
+COUNTERPARTY_LENGTH = 200  # those that are alike as far as this are summed together
 ONE_LIVE_EFFECT = ("request_one_live_effect", "approvals_actionrequest.business_key")
 
 
@@ -181,8 +183,26 @@ class Draft:
     impact: Impact
     resource_key: str
     business_key: str
+    counterparty: str
     policy: tables.Policy
     row: int
+    routed: Decimal | None  # the amount, or its sum with what was asked for the counterparty before
+
+    @property
+    def is_summed(self) -> bool:
+        return self.money is not None and self.counterparty != ""
+
+    def subject(self, amount: Decimal | None) -> Subject:
+        """Return what routing knows of it, if it is routed by this amount."""
+        return Subject(
+            department=self.department,
+            action=self.action.key,
+            action_name=self.action.name,
+            amount=amount,
+            currency=self.money.currency if self.money else "",
+            agent_owner=self.credential.agent.owner_id,
+            on_behalf_of=self.on_behalf_of.pk if self.on_behalf_of else None,
+        )
 
     def digest(self) -> str:
         """Return the SHA-256 that every decision names. Source: DESIGN 5, "What was shown is what runs"."""
@@ -239,25 +259,38 @@ def _draft(
     impact = _at_least(submission.impact_of(action, money), asked.impact)
     if policy is None:
         raise NoRoute("No policy is active: nobody is named to decide anything.")
-    rules = tables.policy(policy)
-    subject = Subject(
-        department=department,
-        action=action.key,
-        action_name=action.name,
-        amount=money.value if money else None,
-        currency=money.currency if money else "",
-        agent_owner=credential.agent.owner_id,
-        on_behalf_of=on_behalf_of.pk if on_behalf_of else None,
-    )
-    try:
-        row = match(rules.rows.values(), subject)
-    except Unroutable as problem:
-        raise NoRoute(str(problem)) from problem
-    return Draft(
+    draft = Draft(
         credential, asked, action, department, money, on_behalf_of,
         _superseded(asked.supersedes, credential), severity, impact,
-        resource_key, business_key, rules, row.pk,
+        resource_key, business_key, _counterparty(action, asked.payload), tables.policy(policy),
+        row=0, routed=money.value if money else None,
     )  # fmt: skip
+    return replace(draft, row=_match(draft, draft.routed))
+
+
+def _match(draft: Draft, amount: Decimal | None) -> int:
+    """Return the primary key of the matrix row for this amount. Raises NoRoute."""
+    try:
+        return match(draft.policy.rows.values(), draft.subject(amount)).pk
+    except Unroutable as problem:
+        raise NoRoute(str(problem)) from problem
+
+
+def _with(draft: Draft, before: sums.Before) -> Draft:
+    """Return the draft routed by its sum with what was asked for its counterparty before.
+
+    Raises NoRoute.
+    """
+    if not before.number or draft.routed is None:
+        return draft
+    total = (draft.routed + before.total).quantize(draft.routed)
+    try:
+        return replace(draft, row=_match(draft, total), routed=total)
+    except NoRoute as problem:
+        others = wording.plural(before.number, "other request")
+        raise NoRoute(
+            f"With {others} to this counterparty within 24 h it is routed by their sum. {problem.detail}"
+        ) from problem
 
 
 def _in_production() -> QuerySet[ActionType, tuple[Any, ...]]:
@@ -281,8 +314,10 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
 
     Raises IntegrityError or DuplicateEffect for those.
     """
-    request = _row(draft, idempotency_key=idempotency_key, body_hash=body_hash, now=now)
     arrival = _arrive(draft, now)
+    if arrival.before.number:
+        draft, arrival = _arrive_together(draft, arrival, now)
+    request = _row(draft, idempotency_key=idempotency_key, body_hash=body_hash, now=now)
     act = Act(
         now=now,
         actor=actors.agent(draft.credential.agent),
@@ -297,6 +332,11 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
         policy=draft.policy.number, matrix_row=draft.policy.rows[draft.row].number,
         credential=draft.credential.prefix, justification=request.justification,
     )  # fmt: skip
+    if arrival.before.number:
+        act.record(
+            request, "request.summed", routed_amount=request.routed_amount,
+            currency=request.currency, others=arrival.before.number,
+        )  # fmt: skip
     if draft.resource_key:
         request.resource = _locked_resource(draft.resource_key, arrival.resource)
     climb = Climb(
@@ -356,7 +396,7 @@ def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -
         title=submission.title_of(draft.action, asked.payload, money),
         amount=money.value if money else None,
         currency=money.currency if money else "",
-        counterparty=_counterparty(draft),
+        counterparty=draft.counterparty,
         business_key=draft.business_key,
         severity=draft.severity,
         impact=draft.impact,
@@ -370,7 +410,7 @@ def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -
         supersedes=draft.supersedes,
         policy_id=draft.policy.pk,
         matrix_row_id=draft.row,
-        routed_amount=money.value if money else None,
+        routed_amount=draft.routed,
         quorum=draft.policy.rows[draft.row].quorum,
         person_present=draft.action.reversal == ActionType.Reversal.NONE,
         submitted_at=now,
@@ -382,6 +422,7 @@ class Arrival(NamedTuple):
     """What is read and locked in the first trip of a submission."""
 
     people: People
+    before: sums.Before  # to the same counterparty
     resource: int | None  # primary key, if it was made just now
     keys: dict[type[Model], int]  # one drawn for each of these models, on PostgreSQL
 
@@ -390,27 +431,49 @@ _insert_resource = bulk.inserting_missing(Resource, "key")
 
 
 def _arrive(draft: Draft, now: datetime) -> Arrival:
-    """Look once more at what is in production, read who is named first, make the Resource: one trip.
+    """Look once more at what is in production, read who is named first, take the sum, make the Resource.
+
+    One trip. The sum's row is locked before the Resource: see `approvals.locks`.
 
     Raises Outdated.
     """
     approver = draft.policy.rows[draft.row].approver
     queries = [_read_in_production, tables.read_named[approver.kind]]
+    if draft.is_summed:
+        queries += sums.QUERIES
     if draft.resource_key:
         queries.append(_insert_resource)
     in_production, people, *rest = together(
         *queries, action=draft.action.key, department=draft.asked.department,
         key=draft.resource_key, now=now, named={approver.pk},
+        owner=draft.credential.agent.owner_id, counterparty=draft.counterparty,
+        currency=draft.money.currency if draft.money else "", since=sums.since(now),
+        business_key=draft.business_key,
     )  # fmt: skip
     if [found[:2] for found in in_production] != [(draft.action.pk, draft.department)]:
         raise Outdated(f"{draft.action} is not in production any more")
-    made = rest[0] if rest else []
+    made = rest[-1] if draft.resource_key else []
     keys = zip(DRAWN, in_production[0][2:], strict=True)
     return Arrival(
         tables.people_of(people, tables.one_named(approver)),
+        sums.read(rest[len(sums.QUERIES) - 1]) if draft.is_summed else sums.NOTHING_BEFORE,
         made[0][0] if made else None,
         {model: key for model, key in keys if key is not None},
     )
+
+
+def _arrive_together(draft: Draft, arrival: Arrival, now: datetime) -> tuple[Draft, Arrival]:
+    """Route it by the sum. Where that is another matrix row, whom it names first is read: one trip more.
+
+    Raises NoRoute.
+    """
+    summed = _with(draft, arrival.before)
+    if summed.row == draft.row:
+        return summed, arrival
+    approver = summed.policy.rows[summed.row].approver
+    found = tables.read_named[approver.kind](now=now, named={approver.pk})
+    people = tables.people_of(found, tables.one_named(approver))
+    return summed, arrival._replace(people=people)
 
 
 def _locked_resource(key: str, made: int | None) -> Resource:
@@ -422,11 +485,11 @@ def _locked_resource(key: str, made: int | None) -> Resource:
     return resource
 
 
-def _counterparty(draft: Draft) -> str:
-    if not draft.action.counterparty_pointer:
+def _counterparty(action: ActionType, payload: dict[str, Any]) -> str:
+    if not action.counterparty_pointer:
         return ""
-    found = templating.at_pointer(draft.asked.payload, draft.action.counterparty_pointer)
-    return templating.same(str(found or ""))[:200]
+    found = templating.at_pointer(payload, action.counterparty_pointer)
+    return templating.same(str(found or ""))[:COUNTERPARTY_LENGTH]
 
 
 def _check_urgency(credential: AgentCredential, asked: Asked, now: datetime) -> None:

@@ -42,9 +42,6 @@ def _why_of(reading: Reading, ask: Ask) -> Iterable[str]:
     if limit is not None:
         yield f"Your own limit is {wording.money(limit, reading.reader.limit_currency)}."
     request = reading.request
-    if request.routed_amount is not None and request.routed_amount != request.amount:
-        total = wording.money(request.routed_amount, request.currency)
-        yield f"It was routed by {total}, the sum to this counterparty within 24 h."
     others = [each.person for each in reading.packet.asked if each.person_id != reading.reader.pk]
     if others:
         yield f"{upper_first(the(others, reading.reader))} {'are' if len(others) > 1 else 'is'} asked with you."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -17,7 +18,7 @@ from approvals.channels.words import zone_of
 from approvals.forms import DecisionForm, HandOverForm, RulingForm
 from approvals.models import ActionRequest, Ask, Notice, Review
 from approvals.packets import Packet, packet_of
-from approvals.services import handover
+from approvals.services import handover, sums
 from approvals.services.asking import subject_of
 from approvals.services.decide import decide
 from approvals.services.handover import hand_over
@@ -25,6 +26,7 @@ from approvals.services.reviews import COMPLETED, may_see
 from approvals.services.ruling import rule
 from approvals.services.seen import see_request
 from approvals.story.review import KIND_WORDS, due_words, whose
+from approvals.templating import at_pointer
 from approvals.views.confirming import confirm_first
 from approvals.views.edge import HtmxRequest, rail_of, visible_or_404
 from governance import clock, wording
@@ -35,6 +37,7 @@ from governance.stepup import StepUpNeeded, presence_of
 from governance.vocabulary import Duty, Path
 
 RELATED = 5
+SUMMED_SHOWN = 20  # of the requests in a sum
 PLACES = 99  # the place in the lane is said up to here
 
 
@@ -202,6 +205,7 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "reviews": _reviews(found, request.user, now),
         "may_spot_check": found.state in COMPLETED and request.user.has_duty(Duty.AUDITOR),
         "others": _to_hand_over_to(packet, request.user, now),
+        "summed": _summed(found, request.user),
         "placing": [
             (side, request.POST.get(f"place-{side.ref}", ""))
             for side in (told.conflict.sides if told.conflict is not None else ())
@@ -240,6 +244,27 @@ def _with(review: Review, person: Person) -> str:
 
 def _may_answer(told: story.Story) -> bool:
     return told.can_decide or (told.conflict is not None and told.conflict.can_rule)
+
+
+def _summed(found: ActionRequest, person: Person) -> dict[str, Any] | None:
+    """Return by which sum it was routed, and which requests are in it; None where it stood for itself."""
+    if found.routed_amount is None or found.routed_amount == found.amount:
+        return None
+    others = list(sums.summed_with(found).values_list("pk", "ref", "amount"))
+    amounts = [amount for *_, amount in others if amount is not None]
+    whole = sum(amounts, found.amount or Decimal(0)) == found.routed_amount
+    first = [pk for pk, *_ in others[:SUMMED_SHOWN]]
+    visible = set(selectors.visible_to(person).filter(pk__in=first).values_list("pk", flat=True))
+    links = [ref for pk, ref, _ in others if pk in visible]
+    name = at_pointer(found.payload, found.action_type.counterparty_pointer)
+    return {
+        "total": wording.money(found.routed_amount, found.currency),
+        # What was counted then is told only if it still comes to that: an agent may have another owner.
+        "number": len(others) + 1 if whole else None,
+        "name": wording.plain(str(name or ""), 120),
+        "links": links,
+        "hidden": len(others) - len(links),
+    }
 
 
 def _to_hand_over_to(packet: Packet, person: Person, now: datetime) -> list[Candidate]:

@@ -129,3 +129,9 @@ def another_delegate(company):
     MatrixDelegateFactory(row=company.row, position=2, role=None, person=second)
     policy.cache_clear()
     return second
+
+
+def have_sums_taken(company):
+    """Have payments to one vendor summed over a day: in most tests each stands for itself."""
+    company.vendor_payment.counterparty_pointer = "/vendor"
+    company.vendor_payment.save()
