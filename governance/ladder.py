@@ -6,8 +6,10 @@ Source: runbook, "Escalation Levels"; DESIGN 2.2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from governance.decision_tree import ENTERS_AT
 from governance.vocabulary import Level, Path, Response
 
 MINUTES_30 = timedelta(minutes=30)
@@ -38,10 +40,14 @@ DEFAULT_WINDOWS: dict[tuple[Path, Level], timedelta] = {
 
 BEGIN_WITHIN = timedelta(minutes=30)  # an approval not begun by then is a failure
 BEGIN_WITHIN_PERSON_PRESENT = timedelta(minutes=15)
+_TICK = timedelta(microseconds=1)
 PING_FIRST_AFTER = 6  # a sixth of the window; each wait after it is twice the one before
 LATE_AFTER = (
     10  # a sweep later than a tenth of the new window: the rung begins now, and it is a finding
 )
+
+SHORTEST = timedelta(minutes=10)  # no window is cut below this
+NEEDED_WITHIN = timedelta(days=7)  # how far ahead an agent may say that something is needed
 
 UNDO_WITHIN = timedelta(minutes=30)  # an undo not done by then is somebody's to look at
 RUN_WITHIN = timedelta(minutes=30)  # from the first lease; a run not done by then is a failure
@@ -88,6 +94,80 @@ def granted(window: timedelta, response: Response, level: Level) -> timedelta:
     """Return the window a rung is given: twice L1's when the tree says to ask again, extended."""
     extended = response == Response.ASK_AGAIN_EXTENDED and level == Level.L1
     return window * 2 if extended else window
+
+
+def cut(windows: Sequence[timedelta], *, since: datetime, by: datetime) -> list[timedelta]:
+    """Return the windows still ahead, cut in proportion where together they pass `by`.
+
+    So that the last rung opens before `by`, with its own share of the time that is
+    left; none below `SHORTEST`, or below its own length if that is less. What these
+    keep, the others give. Where even so the time is too short, all are that short,
+    and the last rung opens as soon as it can. Once `by` has passed nothing is cut:
+    there is no time to be gained, and people have theirs.
+
+    Args:
+        windows: of the rung that opens at `since`, and of those above it.
+
+    Source: DESIGN 2.2, "In a hurry".
+    """
+    left = by - since
+    if left <= timedelta(0) or sum(windows, timedelta(0)) <= left:
+        return list(windows)
+    least = [min(window, SHORTEST) for window in windows]
+    if sum(least, timedelta(0)) >= left:
+        return least
+    given = dict(enumerate(windows))  # those that are not cut to the least
+    while True:
+        kept = (window for n, window in enumerate(least) if n not in given)
+        share, whole = left - sum(kept, timedelta(0)), sum(given.values(), timedelta(0))
+        # In whole microseconds, and rounded down: the sum never passes `by`.
+        parts = {
+            n: _TICK * ((window // _TICK) * (share // _TICK) // (whole // _TICK))
+            for n, window in given.items()
+        }
+        short = [n for n, part in parts.items() if part < least[n]]
+        if not short:
+            return [parts.get(n, window) for n, window in enumerate(least)]
+        for n in short:
+            del given[n]
+
+
+def hurried(
+    path: Path,
+    level: Level,
+    window: timedelta,
+    *,
+    windows: Mapping[tuple[Path, Level], timedelta],
+    after_silence: Response,
+    since: datetime,
+    by: datetime | None,
+    critical: bool,
+) -> timedelta:
+    """Return the window of a rung that opens at `since`, for a request that is needed by `by`.
+
+    What is still ahead of it are the rungs above it on its path; above the first
+    ask those of silence, as that is what its clock leads to. Which other paths may
+    come nobody knows, and none is allowed for. An undo is not hurried.
+
+    Args:
+        window: as it is without a hurry.
+        windows: the policy's.
+        after_silence: what the decision tree says if nobody first asked answers.
+        critical: as for `rungs`.
+    """
+    if by is None or path == Path.UNDO:
+        return window
+    if path == Path.APPROVAL:
+        above = [
+            each
+            for each in rungs(Path.TIMEOUT, critical=critical)
+            if each >= ENTERS_AT[after_silence]
+        ]
+        path = Path.TIMEOUT
+    else:
+        above = [each for each in rungs(path, critical=critical) if each > level]
+    ahead = [granted(windows[path, each], after_silence, each) for each in above]
+    return cut([window, *ahead], since=since, by=by)[0]
 
 
 def begins_at(*, due_at: datetime, now: datetime, window: timedelta) -> datetime:

@@ -18,7 +18,15 @@ from approvals.templating import at_pointer
 from governance import ladder, tables, wording
 from governance.decision_tree import ENTERS_AT
 from governance.models import MatrixDelegate, Person
-from governance.vocabulary import ExceptionType, Impact, Level, Path, Severity, Verdict
+from governance.vocabulary import (
+    ExceptionType,
+    Impact,
+    Level,
+    Path,
+    Response,
+    Severity,
+    Verdict,
+)
 
 TITLE_LENGTH = 120
 VALUE_LENGTH = 200
@@ -81,6 +89,7 @@ class Words:
     left: str = ""
     until: str = ""  # with its zone
     window: str = ""
+    needed_by: str = ""  # of a request in a hurry, with its zone
     if_nobody: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)  # who was asked, and what came of it
     urgent: bool = False
@@ -194,6 +203,11 @@ def _asking(ask: Ask, request: ActionRequest, person: Person, now: datetime) -> 
         "left": wording.span(max(step.due_at - now, timedelta(0))),
         "until": f"{wording.at(step.due_at, now=now, zone=zone)} {wording.zone_word(step.due_at, zone)}",
         "window": f"Your {window} started at {wording.at(step.opened_at, now=now, zone=zone)}.",
+        "needed_by": (
+            f"{wording.at(request.needed_by, now=now, zone=zone)} {wording.zone_word(request.needed_by, zone)}"
+            if request.needed_by is not None
+            else ""
+        ),
         "if_nobody": if_nobody_answers(request, step, now=now, zone=zone),
         "before": _before(request, step, now=now, zone=zone),
     }
@@ -269,7 +283,16 @@ def if_nobody_answers(
             who = _next_people(request, path, each)
             lines.append(f"At {wording.at(end, now=now, zone=zone)} {who}.")
         window = policy.windows.get((path, each), timedelta(0))
-        end += ladder.granted(window, response, each) if response else window
+        end += ladder.hurried(
+            path,
+            each,
+            ladder.granted(window, response, each) if response else window,
+            windows=policy.windows,
+            after_silence=response or Response.DELEGATE,
+            since=end,
+            by=request.needed_by,
+            critical=request.action_type.is_critical,
+        )
     closing = wording.at(end, now=now, zone=zone)
     so = "If nobody answers at all, it ends" if lines else "It ends"
     lines.append(f"{so} at {closing}, and nothing is carried out.")

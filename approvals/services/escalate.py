@@ -186,8 +186,7 @@ class Climb:
             look_further: reads into it all whom the ladder may lead to. Called only where
                 none of those first named, who are all that is known, can decide.
         """
-        window = self.request.action_type.sla
-        if not self._open(Path.APPROVAL, Level.L0, began, self.now, window):
+        if not self._open(Path.APPROVAL, Level.L0, began, self.now):
             look_further()
             self.leave(Path.APPROVAL, Level.L0, since=self.now, absent=True)
 
@@ -267,20 +266,19 @@ class Climb:
         """Open the first rung from `rung` upwards that can be asked, or come to the path's end."""
         while rung is not None:
             if (path, rung) not in self.used:
-                window = self._window(path, rung)
+                window = self._window(path, rung, since)
                 start = ladder.begins_at(due_at=since, now=self.now, window=window)
                 if start != since:
                     self.late, began = self.now - since, Step.Began.LATE
-                if self._open(path, rung, began, start, window):
+                if self._open(path, rung, began, start):
                     return
                 since, began = start, Step.Began.PASSED_OVER
             rung = ladder.next_rung(path, rung, critical=self.critical)
         endings.end_of_path(self, path)
 
-    def _open(
-        self, path: Path, level: Level, began: Step.Began, since: datetime, window: timedelta
-    ) -> bool:
+    def _open(self, path: Path, level: Level, began: Step.Began, since: datetime) -> bool:
         """Open one rung and ask its people; or record that it was passed over, and return False."""
+        window, full = self._window(path, level, since), self._full_window(path, level)
         automatic = (path, level) in ladder.AUTOMATIC
         found = Routing((), (), 1) if automatic else asking.find(self, path, level)
         opens = automatic or found.opens
@@ -312,6 +310,7 @@ class Climb:
             self.request, "step.opened", path=path, level=level, opened_at=since,
             due_at=step.due_at, needed=found.needed, passed_over=passed,
             asked=[self.username(each.person) for each in found.asked],
+            **({} if window == full else {"window": window, "cut_from": full}),
         )  # fmt: skip
         for place, asked in enumerate(found.asked):
             asking.put_to(self, step, asked, place)
@@ -376,7 +375,24 @@ class Climb:
 
     # --- Small things ---
 
-    def _window(self, path: Path, level: Level) -> timedelta:
+    def _window(self, path: Path, level: Level, since: datetime) -> timedelta:
+        """Return the window of a rung that opens at `since`: shorter, where the request is in a hurry."""
+        request = self.request
+        cell = ExceptionType.TIMEOUT, Severity(request.severity), Impact(request.impact)
+        return ladder.hurried(
+            path,
+            level,
+            self._full_window(path, level),
+            windows=self.policy.windows,
+            after_silence=self.policy.cells[cell].response,
+            since=since,
+            by=request.needed_by,
+            critical=self.critical,
+        )
+
+    def _full_window(self, path: Path, level: Level) -> timedelta:
+        if path == Path.APPROVAL:
+            return self.request.action_type.sla
         response = Response(self.case.response) if self.case else Response.DELEGATE
         return ladder.granted(self.policy.windows[path, level], response, level)
 

@@ -61,12 +61,6 @@ class BadAmount(Unprocessable):
     problem, title = "bad-amount", "Not an amount"
 
 
-class NotAvailable(Unprocessable):
-    """Part of the contract, and not acted on yet: refused rather than ignored."""
-
-    problem, title = "not-available", "Not available yet"
-
-
 @dataclass(frozen=True, slots=True)
 class Money:
     value: Decimal  # with its currency's decimals

@@ -20,7 +20,7 @@ from approvals.services.escalate import Climb
 from approvals.services.gather import look_all_the_way_up
 from approvals.services.submission import Asked, Money
 from approvals.services.writes import Writes
-from governance import actors, bulk, canonical, tables, wording
+from governance import actors, bulk, canonical, ladder, tables, wording
 from governance.errors import (
     DuplicateEffect,
     KeyReused,
@@ -332,6 +332,11 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
         policy=draft.policy.number, matrix_row=draft.policy.rows[draft.row].number,
         credential=draft.credential.prefix, justification=request.justification,
     )  # fmt: skip
+    if request.needed_by is not None:
+        act.record(
+            request, "request.hurried", needed_by=request.needed_by,
+            credential=draft.credential.prefix,
+        )  # fmt: skip
     if arrival.before.number:
         act.record(
             request, "request.summed", routed_amount=request.routed_amount,
@@ -499,7 +504,10 @@ def _check_urgency(credential: AgentCredential, asked: Asked, now: datetime) -> 
         raise NotAllowed("This credential may not set needed_by: it lacks the scope urgent.")
     if asked.needed_by <= now:
         raise Unprocessable("needed_by has passed.")
-    raise submission.NotAvailable("needed_by is not acted on yet. Send the request without it.")
+    if asked.needed_by > now + ladder.NEEDED_WITHIN:
+        raise Unprocessable(
+            f"needed_by is more than {wording.span(ladder.NEEDED_WITHIN)} ahead. What is needed later is in no hurry."
+        )
 
 
 def _person(name: str) -> Person | None:

@@ -114,9 +114,19 @@ def _rung_ahead(
     if not routing.opens:
         return Ahead(level, False, since, reason="Nobody can be asked here, as things stand")
     window = packet.policy.windows.get((path, level), timedelta(0))
+    window = ladder.hurried(
+        path,
+        level,
+        ladder.granted(window, response, level),
+        windows=packet.policy.windows,
+        after_silence=response,
+        since=since,
+        by=request.needed_by,
+        critical=request.action_type.is_critical,
+    )
     pks = tuple(asked.person for asked in routing.asked)
     names = tuple(packet.people.by_pk[pk].name for pk in pks)
-    return Ahead(level, True, since, ladder.granted(window, response, level), pks, names)
+    return Ahead(level, True, since, window, pks, names)
 
 
 def _response(packet: Packet) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from approvals.models import ActionRequest, Decision, Step
 from approvals.services.asking import subject_of
@@ -25,9 +25,9 @@ from approvals.story.words import (
     to_you,
     upper_first,
 )
-from governance import wording
+from governance import ladder, wording
 from governance.routing import hindrance
-from governance.vocabulary import Level, Path, Severity, Verdict
+from governance.vocabulary import Level, Path, Response, Severity, Verdict
 
 S = ActionRequest.State
 
@@ -77,6 +77,7 @@ def derivation(reading: Reading) -> str:
     longer = step.due_at - step.opened_at - step.window
     held = reading.packet.held and step.path != Path.CONFLICT and longer.total_seconds() > 0
     stood = f", stood still for {wording.span(longer)} while it was held" if held else ""
+    full = _full_window(reading, step)
     if step.path == Path.APPROVAL:
         names = f"the SLA of {plural_of(reading.request.action_type.name).lower()}"
     else:
@@ -85,12 +86,26 @@ def derivation(reading: Reading) -> str:
             f"the window of L{step.level} on the {path} path, policy {reading.packet.policy.number}"
         )
         plain = reading.packet.policy.windows.get((Path(step.path), Level(step.level)))
-        if plain is not None and step.window != plain:
+        if plain is not None and full is not None and full != plain:
             names += f", {wording.span(plain)}, twice, as the decision tree says"
+    needed_by = reading.request.needed_by
+    if needed_by is not None and full is not None and step.window < full:
+        names += f", cut from {wording.span(full)} because it is needed by {reading.at(needed_by)}"
     return (
         f"{window} is {names}. It began at {reading.at_seconds(step.opened_at)}, {began}{stood}, and ends at"
         f" {reading.at_seconds(step.due_at)}. Windows run day and night."
     )
+
+
+def _full_window(reading: Reading, step: Step) -> timedelta | None:
+    """Return the window of a step as it is without a hurry."""
+    if step.path == Path.APPROVAL:
+        return reading.request.action_type.sla
+    plain = reading.packet.policy.windows.get((Path(step.path), Level(step.level)))
+    case = next((each for each in reading.packet.cases if each.pk == step.case_id), None)
+    if plain is None or case is None:
+        return plain
+    return ladder.granted(plain, Response(case.response), Level(step.level))
 
 
 def can_decide(reading: Reading) -> bool:

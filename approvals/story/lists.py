@@ -23,7 +23,9 @@ UNDECIDED = (S.WITHDRAWN, S.EXPIRED, S.DENIED)  # ended, whatever somebody had s
 def sub_line(packet: Packet, *, reader: Person, now: datetime, zone: tzinfo) -> str:
     """Say on one line what the title leaves out, and who was silent for how long."""
     reading = Reading(packet, reader, now, zone)
-    parts = [*_first_facts(reading), *silent_before(reading)]
+    needed_by = packet.request.needed_by
+    hurry = [f"Needed by {reading.at(needed_by)}"] if needed_by is not None else []
+    parts = [*hurry, *_first_facts(reading), *silent_before(reading)]
     return " · ".join(part for part in parts if part)
 
 

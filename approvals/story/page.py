@@ -89,6 +89,7 @@ def tell(
         passed=silence.passed_on(reading),
         started=aside.started(reading),
         derivation=aside.derivation(reading),
+        needed_by=request.needed_by if request.is_open else None,
         nothing_head=silence.nothing_head(reading),
         nothing=silence.nothing(reading),
         can_decide=aside.can_decide(reading),

@@ -169,6 +169,7 @@ class Story:
     passed: str  # what the clock says at zero
     started: str
     derivation: str
+    needed_by: datetime | None  # while that can still be met or missed
     nothing_head: str
     nothing: tuple[str, ...]
     can_decide: bool

@@ -348,11 +348,11 @@ def test_a_credential_without_the_scope_to_submit_is_refused(company, api):
     assert_refused(post(client, body(company)), 403, "not-allowed")
 
 
-def test_needed_by_is_refused_rather_than_ignored(company, api):
-    client = api(company.agent, scopes=["submit", "urgent"])
+def test_needed_by_needs_the_scope_urgent(company, api):
+    client = api(company.agent, scopes=["submit"])
 
     assert_refused(
-        post(client, body(company, needed_by="2126-03-02T10:00:00Z")), 422, "not-available"
+        post(client, body(company, needed_by="2126-03-02T10:00:00Z")), 403, "not-allowed"
     )
 
 

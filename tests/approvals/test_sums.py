@@ -280,7 +280,9 @@ class TestOnThePage:
         assert "It was routed by $26,000.00, the sum of the requests to" in page
 
     def test_one_that_stands_for_itself_says_nothing_of_sums(self, summed, client, timeline):
-        assert "the sum of" not in self.page(client, summed.agent_owner, ask(summed, "13000.00"))
+        assert "It was routed by" not in self.page(
+            client, summed.agent_owner, ask(summed, "13000.00")
+        )
 
 
 def test_a_hostile_name_is_shown_as_text(summed, client, timeline):

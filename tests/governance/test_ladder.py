@@ -3,6 +3,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from governance import ladder
 from governance.vocabulary import Level, Path, Response
@@ -145,3 +147,57 @@ def test_pings_come_at_widening_intervals():
     waits = [ladder.ping_wait(timedelta(minutes=30), pings) for pings in range(3)]
 
     assert waits == [timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=20)]
+
+
+LENGTHS = st.lists(
+    st.integers(1, 3 * 24 * 3600).map(lambda s: timedelta(seconds=s)), min_size=1, max_size=5
+)
+AHEAD = st.integers(-3600, 2 * 24 * 3600).map(lambda s: timedelta(seconds=s))
+
+
+class TestAHurry:
+    @given(windows=LENGTHS, ahead=AHEAD)
+    def test_no_window_grows_and_none_is_cut_below_ten_minutes(self, windows, ahead):
+        found = ladder.cut(windows, since=MONDAY_9AM, by=MONDAY_9AM + ahead)
+
+        for before, after in zip(windows, found, strict=True):
+            assert min(before, ladder.SHORTEST) <= after <= before
+
+    @given(windows=LENGTHS, ahead=AHEAD)
+    def test_the_last_rung_opens_before_it_if_ten_minutes_a_rung_allow_it(self, windows, ahead):
+        assume(ahead > timedelta(0))
+        found = ladder.cut(windows, since=MONDAY_9AM, by=MONDAY_9AM + ahead)
+
+        least = sum((min(each, ladder.SHORTEST) for each in windows[:-1]), timedelta(0))
+        if least < ahead:
+            assert sum(found[:-1], timedelta(0)) < ahead
+        else:
+            assert found[:-1] == [min(each, ladder.SHORTEST) for each in windows[:-1]]
+
+    @given(windows=LENGTHS, ahead=AHEAD)
+    def test_with_time_enough_and_once_it_has_passed_nothing_is_cut(self, windows, ahead):
+        found = ladder.cut(windows, since=MONDAY_9AM, by=MONDAY_9AM + ahead)
+
+        if sum(windows, timedelta(0)) <= ahead or ahead <= timedelta(0):
+            assert found == windows
+
+    @given(windows=LENGTHS, ahead=AHEAD)
+    def test_what_is_above_the_least_is_cut_by_one_factor(self, windows, ahead):
+        found = ladder.cut(windows, since=MONDAY_9AM, by=MONDAY_9AM + ahead)
+
+        cut = [(a / b) for a, b in zip(found, windows, strict=True) if a > min(b, ladder.SHORTEST)]
+        assert max(cut, default=0) - min(cut, default=0) < 1e-6
+
+    @given(windows=LENGTHS, ahead=AHEAD)
+    def test_cutting_again_at_each_rung_changes_what_was_said_by_less_than_a_millisecond(
+        self, windows, ahead
+    ):
+        by = MONDAY_9AM + ahead
+        plan, since = ladder.cut(windows, since=MONDAY_9AM, by=by), MONDAY_9AM
+
+        for n in range(len(windows)):
+            if since >= by:
+                return  # from there on nothing is cut
+            again = ladder.cut(windows[n:], since=since, by=by)[0]
+            assert abs(again - plan[n]) < timedelta(milliseconds=1)
+            since += again
