@@ -11,6 +11,7 @@ from approvals.services import handover
 from approvals.services.cleanups import OUTCOMES, REFERENCE_LENGTH
 from approvals.services.decide import NOTE_LENGTH
 from approvals.services.findings import FINDINGS
+from approvals.services.questions import QUESTION_LENGTH
 from approvals.services.reviews import REASON_LENGTH
 from approvals.story.conflict import REFUSED
 from governance.vocabulary import Severity, Verdict
@@ -98,6 +99,18 @@ class HandOverForm(forms.Form):
         max_length=handover.NOTE_LENGTH,
         error_messages={
             "max_length": "Keep the note under %(limit_value)d characters; this one has %(show_value)d.",
+        },
+    )
+
+
+class QuestionForm(forms.Form):
+    """What somebody who is asked wants to know from the agent first."""
+
+    question = forms.CharField(
+        max_length=QUESTION_LENGTH,
+        error_messages={
+            "required": "Write what you want to know.",
+            "max_length": "Keep it under %(limit_value)d characters; this one has %(show_value)d.",
         },
     )
 

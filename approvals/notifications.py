@@ -264,6 +264,7 @@ def _ready_hook(notice: Notice, *, signed_at: datetime) -> tuple[str, Send]:
         number=notice.number,
         state=notice.facts["state"],
         reason=notice.facts["reason"],
+        question=notice.facts.get("question"),
         at=notice.created_at,
     )
     return webhook.host_of(message.url), partial(webhook.send, message, signed_at=signed_at)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from approvals.models import ActionRequest, Alert, Ask, Notice
+from approvals.models import ActionRequest, Alert, Ask, Notice, Question
 from approvals.services.writes import Writes
 from governance import bulk
 from governance.models import ContactChannel
@@ -72,6 +72,29 @@ def state_changed(writes: Writes, request: ActionRequest, *, now: datetime) -> N
             request=request,
             number=request.state_seq,
             facts={"state": str(request.state), "reason": request.end_reason},
+            created_at=now,
+            next_attempt_at=now,
+        )
+    )
+
+
+def question_asked(
+    writes: Writes, request: ActionRequest, question: Question, *, now: datetime
+) -> None:
+    """Tell the agent's callback, if it gave one, that it is asked something. It reads what with the request."""
+    if not request.callback_url:
+        return
+    writes.notices.append(
+        Notice(
+            kind=Notice.Kind.STATE,
+            via=Notice.Via.WEBHOOK,
+            request=request,
+            number=request.state_seq,
+            facts={
+                "state": str(request.state),
+                "reason": request.end_reason,
+                "question": question.pk,
+            },
             created_at=now,
             next_attempt_at=now,
         )

@@ -9,7 +9,17 @@ from datetime import datetime
 
 from django.db.models import prefetch_related_objects
 
-from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Notice, Order, Step
+from approvals.models import (
+    ActionRequest,
+    Ask,
+    Case,
+    ConflictParty,
+    Decision,
+    Notice,
+    Order,
+    Question,
+    Step,
+)
 from approvals.services.escalate import Handed, behind_of, deciders_of, limit_of_noes
 from approvals.services.gather import in_debt, offices_of
 from governance import tables
@@ -39,6 +49,7 @@ class Packet:
         ConflictParty
     ] = ()  # to the last conflict whose case it carries, oldest first
     held: Sequence[ConflictParty] = ()  # itself in conflicts that held it, oldest first
+    questions: Sequence[Question] = ()  # to the agent, oldest first
     rulings: Sequence[Decision] = ()  # on those of these conflicts that another one carries
     debtors: frozenset[int] = (
         frozenset()
@@ -145,9 +156,9 @@ def packets_of(
     """Return the packets of these requests, in their order.
 
     Nine queries and one for each policy version not read before, whatever the
-    number of requests, one if some are of a critical process, and one if a conflict holds some of them; four or
-    five more `with_sent`: what was sent to those asked, the orders to roll back, the
-    parties to conflicts and the rulings on them.
+    number of requests, one if some are of a critical process, and one if a conflict holds some of them; five or
+    six more `with_sent`: what was sent to those asked, the orders to roll back, the
+    questions to the agent, the parties to conflicts and the rulings on them.
 
     Args:
         requests: with `action_type`, `agent` and `department` loaded.
@@ -186,6 +197,11 @@ def packets_of(
         ordered = Order.objects.filter(request__in=ids, kind=Order.Kind.ROLL_BACK)
         for order in ordered.select_related("ordered_by", "confirmed_by").order_by("pk"):
             orders[order.request_id].append(order)
+    questions: dict[int, list[Question]] = defaultdict(list)
+    if with_sent:
+        put = Question.objects.filter(request__in=ids).select_related("person", "step")
+        for question in put.order_by("pk"):
+            questions[question.request_id].append(question)
     carried: dict[int, list[ConflictParty]] = defaultdict(list)
     held: dict[int, list[ConflictParty]] = defaultdict(list)
     rulings: list[Decision] = []
@@ -233,6 +249,7 @@ def packets_of(
             orders=orders[request.pk],
             parties=carried[request.pk],
             held=held[request.pk],
+            questions=questions[request.pk],
             rulings=[
                 each
                 for each in rulings

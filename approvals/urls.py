@@ -15,6 +15,7 @@ urlpatterns = [
     path("requests/<str:ref>/", request.request_page, name="request"),
     path("requests/<str:ref>/decide/", request.request_decide, name="request-decide"),
     path("requests/<str:ref>/hand-over/", request.request_hand_over, name="request-hand-over"),
+    path("requests/<str:ref>/ask/", request.request_ask, name="request-ask"),
     path("requests/<str:ref>/rule/", request.request_rule, name="request-rule"),
     path("requests/<str:ref>/step-up/", step_up.request_step_up, name="request-step-up"),
     path("requests/<str:ref>/seen/", request.request_seen, name="request-seen"),

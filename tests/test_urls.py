@@ -84,6 +84,8 @@ requests/<str:ref>/decide/
     302 405 405 405 302 | 302 404 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
 requests/<str:ref>/hand-over/
     302 405 405 405 302 | 302 404 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+requests/<str:ref>/ask/
+    302 405 405 405 302 | 302 404 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
 requests/<str:ref>/rule/
     302 405 405 405 302 | 302 404 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
 requests/<str:ref>/step-up/
@@ -122,6 +124,10 @@ api/v1/requests/<str:ref>/decisions/
     401 405 405 405 403 | 401 422 422 422 403 | 401 405 405 405 403 | 401 405 405 405 403 | 401 405 405 405 403
 api/v1/requests/<str:ref>/rollback/
     401 405 405 405 403 | 401 403 403 422 403 | 401 405 405 405 403 | 401 405 405 405 403 | 401 405 405 405 403
+api/v1/requests/<str:ref>/questions/
+    401 405 405 405 403 | 401 422 422 422 403 | 401 405 405 405 403 | 401 405 405 405 403 | 401 405 405 405 403
+api/v1/requests/<str:ref>/questions/<int:question>/answer/
+    401 403 403 403 405 | 401 403 403 403 422 | 401 403 403 403 405 | 401 403 403 403 405 | 401 403 403 403 405
 api/v1/actions/
     401 200 200 200 200 | 401 405 405 405 405 | 401 405 405 405 405 | 401 405 405 405 405 | 401 405 405 405 405
 api/v1/actions/<str:key>/
@@ -179,6 +185,7 @@ def address(route, world):
         "<str:ref>": world.request.ref,
         "<str:key>": "vendor_payment",
         "<int:pk>": str(world.alert.pk),
+        "<int:question>": "1",
         r"^confirm-email/(?P<key>[-:\w]+)/$": "confirm-email/abc/",
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": "password/reset/key/1-abc/",
         r"^(?P<rest>.*)$": "nowhere",

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from rest_framework import serializers
 
-from approvals.models import ActionRequest, Order, Review, Step
+from approvals.models import ActionRequest, Order, Question, Review, Step
 from approvals.services.orders import Ordered
 from approvals.services.submission import Malformed
 from governance.models import ActionType
@@ -55,9 +55,7 @@ def row(request: ActionRequest) -> dict[str, Any]:
 
 def for_agent(request: ActionRequest) -> dict[str, Any]:
     """Return what an agent may know of its own request: never names, notes or other parties."""
-    questions = request.questions.order_by("pk").values(
-        "id", "text", "asked_at", "answer", "answered_at"
-    )
+    questions = [question(each) for each in request.questions.order_by("pk")]
     return {
         "ref": request.ref,
         "state": request.state,
@@ -67,7 +65,18 @@ def for_agent(request: ActionRequest) -> dict[str, Any]:
         "due_at": request.due_at,
         "needed_by": request.needed_by,
         "result": _result(request),
-        "questions": list(questions),
+        "questions": questions,
+    }
+
+
+def question(asked: Question) -> dict[str, Any]:
+    """Return a question as the agent reads it: never by whom it was asked."""
+    return {
+        "id": asked.pk,
+        "text": asked.text,
+        "asked_at": asked.asked_at,
+        "answer": asked.answer,
+        "answered_at": asked.answered_at,
     }
 
 
@@ -231,6 +240,19 @@ def reason(body: object) -> str:
     if errors:
         raise Malformed("Mend these fields and send it again.", errors=errors)
     return found or ""
+
+
+def text(body: object) -> str:
+    """Return the text in a body. Raises Malformed, naming every field at fault."""
+    if not isinstance(body, dict):
+        raise Malformed("The body is not a JSON object.")
+    errors = {str(name)[:60]: "Unknown field." for name in body.keys() - {"text"}}
+    found = body.get("text")
+    if not isinstance(found, str) or not found:
+        errors["text"] = "Text, and some of it."
+    if errors:
+        raise Malformed("Mend these fields and send it again.", errors=errors)
+    return str(found)
 
 
 def ordered(answer: Ordered) -> dict[str, Any]:
@@ -435,6 +457,12 @@ class Reason(serializers.Serializer[Any]):
     """Needed for an order, and kept with a confirmation."""
 
     reason = serializers.CharField(required=False, allow_blank=True, max_length=2000)
+
+
+class Text(serializers.Serializer[Any]):
+    """Plain text, shown as it stands: a question has at most 1000 characters, an answer 4000."""
+
+    text = serializers.CharField(max_length=4000)
 
 
 class OrderShape(serializers.Serializer[Any]):

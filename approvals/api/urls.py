@@ -22,6 +22,12 @@ urlpatterns = [
     path(
         "v1/requests/<str:ref>/rollback/", views.RequestRollback.as_view(), name="request-rollback"
     ),
+    path("v1/requests/<str:ref>/questions/", views.RequestQuestions.as_view(), name="request-ask"),
+    path(
+        "v1/requests/<str:ref>/questions/<int:question>/answer/",
+        views.QuestionAnswer.as_view(),
+        name="question-answer",
+    ),
     path("v1/actions/", views.ActionList.as_view(), name="action-list"),
     path("v1/actions/<str:key>/", views.ActionDetail.as_view(), name="action-detail"),
     re_path(r"^(?P<rest>.*)$", views.Nowhere.as_view(), name="nowhere"),

@@ -24,6 +24,7 @@ from approvals.models import ActionRequest, Decision
 from approvals.services.close import withdraw
 from approvals.services.decide import decide
 from approvals.services.orders import order_rollback
+from approvals.services.questions import answer_question, ask_agent
 from approvals.services.ruling import rule
 from approvals.services.submission import Malformed
 from approvals.services.submit import NotAllowed, record_refusal, submit
@@ -33,6 +34,7 @@ from governance.models import ActionType, Person
 from governance.stepup import Presence, presence_of
 from governance.vocabulary import Scope, Verdict
 
+KEY_MAX = 2**63 - 1
 REFUSED_CALLS_A_MINUTE = 60  # kept in the record, from one address without a credential
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -256,6 +258,60 @@ class RequestRollback(Api):
         found = order_rollback(ref=ref, actor=_person(request), reason=reason, now=clock.now())
         code = status.HTTP_202_ACCEPTED if found.accepted else status.HTTP_200_OK
         return Response(shapes.ordered(found), status=code)
+
+
+class RequestQuestions(Api):
+    permission_classes = [IsPerson]
+
+    @extend_schema(
+        operation_id="request_ask",
+        request=shapes.Text,
+        responses={
+            201: shapes.QuestionShape,
+            401: PROBLEM,
+            403: PROBLEM,
+            404: PROBLEM,
+            409: PROBLEM,
+            422: PROBLEM,
+        },
+    )
+    def post(self, request: Request, ref: str) -> Response:
+        """Ask the agent something, from the step that waits on the caller. It stops no clock."""
+        text = shapes.text(request.data)
+        asked = ask_agent(ref=ref, actor=_person(request), text=text, now=clock.now())
+        return Response(shapes.question(asked), status=status.HTTP_201_CREATED)
+
+
+class QuestionAnswer(Api):
+    permission_classes = [IsAgent]
+
+    @extend_schema(
+        operation_id="question_answer",
+        request=shapes.Text,
+        responses={
+            200: shapes.RequestForAgent,
+            401: PROBLEM,
+            403: PROBLEM,
+            404: PROBLEM,
+            409: PROBLEM,
+            422: PROBLEM,
+        },
+    )
+    def post(self, request: Request, ref: str, question: int) -> Response:
+        """Answer a question about one's own request, once. The same again is the same as once."""
+        credential = _agent(request).credential
+        if Scope.SUBMIT not in credential.scopes:
+            raise NotAllowed("This credential may not answer: it lacks the scope submit.")
+        if question > KEY_MAX:
+            raise NotFound("There is no such question.")
+        answered = answer_question(
+            ref=ref,
+            question=question,
+            agent=credential.agent,
+            text=shapes.text(request.data),
+            now=clock.now(),
+        )
+        return Response(shapes.for_agent(answered))
 
 
 class ActionList(Api):

@@ -31,7 +31,7 @@ GONE = 410
 
 @dataclass(frozen=True)
 class Hook:
-    """One change of state, to be told to one agent. The same each time it is tried."""
+    """One change of state, or a question, to be told to one agent. The same each time it is tried."""
 
     url: str
     secret: str
@@ -40,17 +40,33 @@ class Hook:
 
 
 def hook(
-    *, agent: Agent, url: str, ref: str, number: int, state: str, reason: str, at: datetime
+    *,
+    agent: Agent,
+    url: str,
+    ref: str,
+    number: int,
+    state: str,
+    reason: str,
+    at: datetime,
+    question: int | None = None,
 ) -> Hook:
-    """Say what the agent is told. `at` is when the state changed, business time."""
-    body = {
-        "type": "request.state_changed",
+    """Say what the agent is told.
+
+    Args:
+        number: of all that is told of one request, in its order.
+        at: when the state changed, or the question was asked; business time.
+        question: its id, if that is what is told of. Its text is read with the request.
+    """
+    body: dict[str, str | int] = {
+        "type": "request.state_changed" if question is None else "request.question_asked",
         "number": number,
         "ref": ref,
         "state": state,
         "reason": reason,
         "at": instant(at),
     }
+    if question is not None:
+        body["question"] = question
     text = json.dumps(body, separators=(",", ":"))
     return Hook(url=url, secret=webhook_secret(agent), id=f"msg_{ref}_{number}", body=text)
 

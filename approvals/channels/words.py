@@ -51,6 +51,7 @@ TOLD = {
     "recovered": "It failed at first, was tried again, and is done.",
     "rolled_back": "What was done is undone. Nothing of it is left in the target.",
     "stranded": "It is half done, could not be undone, and has to be cleaned up by hand.",
+    "answered": "The agent answered what you asked it. The clock has run on.",
     "withdrawn": "The agent withdrew it. Nothing is carried out.",
     "review_asked": "You are asked to review what was done. The page has the whole chain and the policy of that day.",
     "review_reminder": "Half of the time for your review is over, and no finding is recorded.",

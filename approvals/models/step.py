@@ -233,5 +233,16 @@ class Question(models.Model):
     answer = models.TextField(blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="question_has_text", condition=~Q(text="")),
+            # An answer says something, and when.
+            models.CheckConstraint(
+                name="question_answer_is_whole",
+                condition=Q(answer="", answered_at__isnull=True)
+                | (~Q(answer="") & Q(answered_at__isnull=False)),
+            ),
+        ]
+
     def __str__(self) -> str:
         return f"question {self.pk} on {self.request_id}"

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Notice, Order, Step
+from approvals.models import (
+    ActionRequest,
+    Ask,
+    Case,
+    ConflictParty,
+    Decision,
+    Notice,
+    Order,
+    Question,
+    Step,
+)
 from approvals.story.payload import REASON_LENGTH
 from approvals.story.reading import Reading
 from approvals.story.shapes import Entry, Reached, Sent
@@ -82,6 +92,9 @@ def chain(reading: Reading) -> tuple[Entry, ...]:
     for party in reading.packet.held:
         for entry in _held_entries(reading, party):
             add(80, entry)
+    for question in reading.packet.questions:
+        for entry in _question_entries(reading, question):
+            add(65, entry)
     for order in reading.packet.orders:
         for entry in _order_entries(reading, order):
             add(70, entry)
@@ -257,6 +270,18 @@ def _ruling(decision: Decision) -> str:
     refused = [wording.plain(str(ref), 20) for ref in decision.details.get("refuse", [])]
     said = f"In this order: {', '.join(order)}." if order else ""
     return f"{said} Rejected: {', '.join(refused)}.".strip() if refused else said
+
+
+def _question_entries(reading: Reading, question: Question) -> Iterable[Entry]:
+    """Say who asked the agent what, and what it answered: its words, and as such."""
+    who = upper_first(the([question.person], reading.reader))
+    words = "" if question.answered_at else "It has not answered. The clock runs on."
+    quote = wording.plain(question.text, REASON_LENGTH)
+    level = f"(L{question.step.level})"
+    yield Entry(question.asked_at, f"{who} asked the agent {level}", words, quote=quote)
+    if question.answered_at is not None:
+        answer = wording.plain(question.answer, REASON_LENGTH)
+        yield Entry(question.answered_at, f"{reading.request.agent.name} answered", quote=answer)
 
 
 def _order_entries(reading: Reading, order: Order) -> Iterable[Entry]:

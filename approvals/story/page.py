@@ -94,6 +94,7 @@ def tell(
         nothing=silence.nothing(reading),
         can_decide=aside.can_decide(reading),
         override=override_of(reading),
+        may_ask=reading.mine is not None and not reading.over,
         conflict=conflict_of(reading, visible),
         has_execution=has_execution(request),
         holds=aside.holds(reading),

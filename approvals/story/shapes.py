@@ -174,6 +174,7 @@ class Story:
     nothing: tuple[str, ...]
     can_decide: bool
     override: tuple[str, ...]  # what a yes of the reader's overrides at L4, and what follows
+    may_ask: bool  # the reader is asked, and may put a question to the agent first
     conflict: Conflict | None
     has_execution: bool  # something is, was or is about to be done in the target
     holds: Holds

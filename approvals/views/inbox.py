@@ -400,6 +400,7 @@ def _one_told(notice: Notice, decision: Decision | None) -> Told:
         "expired": "Nobody decided, and it was closed",
         "lapsed": "Approved, and nothing began it in time, so it was closed",
         "withdrawn": "The agent withdrew it",
+        "answered": "The agent answered what you asked it",
         "passed_over": "You were passed over, and somebody else was asked",
         "held": "Another request wants the same record, so it is held",
         "joined": "Another request joined the conflict you are asked about",

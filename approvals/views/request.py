@@ -15,13 +15,14 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import selectors, story
 from approvals.channels.words import zone_of
-from approvals.forms import DecisionForm, HandOverForm, RulingForm
+from approvals.forms import DecisionForm, HandOverForm, QuestionForm, RulingForm
 from approvals.models import ActionRequest, Ask, Notice, Review
 from approvals.packets import Packet, packet_of
 from approvals.services import handover, sums
 from approvals.services.asking import subject_of
 from approvals.services.decide import decide
 from approvals.services.handover import hand_over
+from approvals.services.questions import ask_agent
 from approvals.services.reviews import COMPLETED, may_see
 from approvals.services.ruling import rule
 from approvals.services.seen import see_request
@@ -102,6 +103,24 @@ def request_hand_over(request: HtmxRequest, ref: str) -> HttpResponse:
     except Refused as refusal:
         return answer(request, found, hand_over_form=form, refusal=refusal, status=refusal.status)
     return _stored(request, found, own, f"You handed {found.ref} over.")
+
+
+@require_POST
+def request_ask(request: HtmxRequest, ref: str) -> HttpResponse:
+    """Put a question to the agent. 422 for a form to mend, 403 or 409 for a refusal."""
+    found = visible_or_404(request.user, ref)
+    form = QuestionForm(request.POST)
+    if not form.is_valid():
+        return answer(request, found, question_form=form, status=422)
+    try:
+        ask_agent(ref=ref, actor=request.user, text=form.cleaned_data["question"], now=clock.now())
+    except Refused as refusal:
+        return answer(request, found, question_form=form, refusal=refusal, status=refusal.status)
+    words = f"You asked {found.agent.name}. You are told when it answers; the clock runs on."
+    if not request.htmx:
+        messages.success(request, words)
+        return redirect("approvals:request", ref=found.ref)
+    return answer(request, found, asked_words=words)
 
 
 @require_POST
@@ -205,6 +224,8 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "reviews": _reviews(found, request.user, now),
         "may_spot_check": found.state in COMPLETED and request.user.has_duty(Duty.AUDITOR),
         "others": _to_hand_over_to(packet, request.user, now),
+        "may_ask": told.may_ask,
+        "unanswered": sum(each.answered_at is None for each in packet.questions),
         "summed": _summed(found, request.user),
         "placing": [
             (side, request.POST.get(f"place-{side.ref}", ""))

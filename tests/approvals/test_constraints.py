@@ -42,6 +42,7 @@ from tests.factories import (
     NoticeFactory,
     OrderFactory,
     PersonFactory,
+    QuestionFactory,
     RequestFactory,
     ResourceFactory,
     ReviewFactory,
@@ -535,6 +536,19 @@ def test_a_request_needs_at_least_one_approval():
 
     with broken("request_quorum"):
         update(request, quorum=0)
+
+
+def test_a_question_has_text():
+    with broken("question_has_text"):
+        QuestionFactory(text="")
+
+
+@pytest.mark.parametrize(
+    "half", [{"answer": "Yes."}, {"answered_at": MONDAY_9AM}], ids=["no instant", "no answer"]
+)
+def test_an_answer_has_text_and_an_instant(half):
+    with broken("question_answer_is_whole"):
+        QuestionFactory(**half)
 
 
 def test_sums_to_a_counterparty_have_one_row_to_lock():
