@@ -336,9 +336,12 @@ class Climb:
         request = self.request
         severity = severity or Severity(request.severity)
         answer = self.policy.cells[exception, severity, Impact(request.impact)]
-        level = ladder.first_rung(
-            Path(exception.value), at_least=ENTERS_AT[answer.response], critical=self.critical
-        )
+        path, at_least = Path(exception.value), ENTERS_AT[answer.response]
+        level = ladder.first_rung(path, at_least=at_least, critical=self.critical)
+        if request.person_present and exception == ExceptionType.SYSTEM_FAILURE:
+            # Nothing is tried again by itself that needs a person there: people are asked at once.
+            at_least = max(at_least, Level.L2)
+            level = ladder.next_rung(path, Level.L1, critical=self.critical)
         self.case = Case(
             request=request,
             exception=exception,
@@ -348,7 +351,7 @@ class Climb:
             source=answer.source,
             reason=wording.plain(reason, CASE_REASON_LENGTH),
             facts=facts or {},
-            highest_level=level or Level.L1,
+            highest_level=level or at_least,
             absent=absent,
             opened_at=since,
         )

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("approvals", "0004_conflicts"),
+        ("approvals", "0005_reviews_in_words_and_clocks"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
