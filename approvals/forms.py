@@ -88,6 +88,18 @@ class SettledForm(forms.Form):
     )
 
 
+class SeveralForm(forms.Form):
+    """A note on each of several requests that are approved together."""
+
+    note = forms.CharField(
+        required=False,
+        max_length=NOTE_LENGTH,
+        error_messages={
+            "max_length": "Keep the note under %(limit_value)d characters; this one has %(show_value)d.",
+        },
+    )
+
+
 class HandOverForm(forms.Form):
     """To whom an ask is handed over, and why. Whether it may be is `services.handover`'s to say."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from approvals.views import inbox, notices, open, request, reviews, step_up
+from approvals.views import inbox, notices, open, request, reviews, several, step_up
 
 app_name = "approvals"
 urlpatterns = [
     path("inbox/", inbox.inbox, name="inbox"),
+    path("inbox/several/", several.inbox_several, name="inbox-several"),
     path("inbox/seen/", notices.notices_seen, name="notices-seen"),
     path("inbox/peek/<str:ref>/", inbox.peek, name="peek"),
     path("requests/", open.open_requests, name="open"),

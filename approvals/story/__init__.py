@@ -14,7 +14,7 @@ from approvals.story.lists import (
     waits_for,
     where_due_comes_from,
 )
-from approvals.story.page import tell
+from approvals.story.page import short, tell
 from approvals.story.payload import REASON_LENGTH, said, title_of
 from approvals.story.shapes import Story
 from approvals.story.states import state_pill
@@ -27,6 +27,7 @@ __all__ = [
     "became",
     "passed_words",
     "said",
+    "short",
     "state_pill",
     "sub_line",
     "tell",

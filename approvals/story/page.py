@@ -116,7 +116,7 @@ def tell(
             else ""
         ),
         digest=request.digest,
-        digest_short=_short(request.digest),
+        digest_short=short(request.digest),
     )
 
 
@@ -135,5 +135,6 @@ def _undo_how(action: ActionType) -> str:
     }[ActionType.Reversal(action.reversal)]
 
 
-def _short(digest: str) -> str:
+def short(digest: str) -> str:
+    """Return what is shown of a digest."""
     return f"{digest[:4]} {digest[4:8]} … {digest[-4:]}"

@@ -20,7 +20,9 @@ from approvals import selectors, story
 from approvals.channels.words import zone_of
 from approvals.models import ActionRequest, Ask, Decision, Notice
 from approvals.packets import Packet, packets_of
+from approvals.services.several import why_alone
 from approvals.views.edge import HtmxRequest, cursor_of, rail_of, read_cursor, visible_or_404
+from approvals.views.several import kind_of
 from governance import clock, wording
 from governance.models import Person
 from governance.vocabulary import Duty, Path
@@ -66,6 +68,7 @@ class Row:
     opened_at: datetime | None
     passed: str
     selected: bool = False
+    kind: str = ""  # of one that may be approved together with others alike
     ended: str = ""  # what became of it, for a row that leaves
 
 
@@ -238,7 +241,15 @@ def _row(packet: Packet, person: Person, now: datetime, filters: Filters) -> Row
         opened_at=step.opened_at if step else None,
         passed=story.passed_words(packet, reader=person, now=now),
         selected=request.ref == filters.at,
+        kind=kind_of(request) if _may_be_picked(packet, person) else "",
     )
+
+
+def _may_be_picked(packet: Packet, person: Person) -> bool:
+    step = packet.waiting
+    asked = any(ask.person_id == person.pk for ask in packet.asked)
+    first = step is not None and step.path == Path.APPROVAL
+    return asked and first and why_alone(packet.request) is None
 
 
 def _packets(requests: Sequence[ActionRequest], now: datetime) -> dict[int, Packet]:

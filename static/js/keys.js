@@ -82,6 +82,13 @@
     return true;
   }
 
+  function pick(range) {
+    const row = chosen();
+    if (!row?.querySelector(".rc-pick input")) return false;
+    row.dispatchEvent(new CustomEvent("rc:pick", { bubbles: true, detail: { range } }));
+    return true;
+  }
+
   document.addEventListener("focusin", (event) => {
     const row = event.target.closest("[data-live-list] [data-row]");
     if (row && open(row)) choose(row, { focus: false });
@@ -132,6 +139,8 @@
     j: () => step(1),
     k: () => step(-1),
     o: () => follow(linkOf(chosen())),
+    x: () => pick(false),
+    X: () => pick(true),
     a: () => start("approve"),
     r: () => start("reject"),
     g: () => { chordUntil = performance.now() + CHORD_MS; return true; },
