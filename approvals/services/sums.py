@@ -1,6 +1,6 @@
 """Sums to one counterparty: what one owner's agents ask for it within 24 h is routed together.
 
-So that nobody slips under a limit by asking for the parts. Source: DESIGN 4, "Splitting".
+So that nobody slips under a limit by asking for the parts. Source: DESIGN 4.
 """
 
 from __future__ import annotations

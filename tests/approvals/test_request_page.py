@@ -346,6 +346,7 @@ def test_related_requests_are_those_the_reader_may_see(client, company, timeline
     mine = ask_for_payment(company, key="2", invoice="INV-2")
     timeline.advance(minutes=36)
     hidden = ask_for_payment(company, key="3", invoice="INV-3", now=timeline.now)
+    ActionRequest.objects.update(counterparty="northfield packaging supply")
 
     page = see(client, company.senior_accountant, request)
 

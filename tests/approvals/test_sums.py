@@ -244,7 +244,7 @@ class TestOnThePage:
 
         assert "It was routed by $26,000.00, the sum of 2 requests to" in page
         assert "<bdi>Northfield Packaging Supply</bdi> in 24&nbsp;h." in page
-        assert f'The others: <a class="rc-nowrap" href="/requests/{first.ref}/">' in page
+        assert f'The other: <a class="rc-nowrap" href="/requests/{first.ref}/">' in page
 
     def test_what_the_reader_may_not_see_is_counted_and_not_named(self, summed, client, timeline):
         summed.controller.roles.clear()  # a controller sees all of the department

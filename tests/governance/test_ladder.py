@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from governance import ladder
@@ -153,9 +153,12 @@ LENGTHS = st.lists(
     st.integers(1, 3 * 24 * 3600).map(lambda s: timedelta(seconds=s)), min_size=1, max_size=5
 )
 AHEAD = st.integers(-3600, 2 * 24 * 3600).map(lambda s: timedelta(seconds=s))
+# How long an example takes is the machine's matter.
+LEISURELY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class TestAHurry:
+    @LEISURELY
     @given(windows=LENGTHS, ahead=AHEAD)
     def test_no_window_grows_and_none_is_cut_below_ten_minutes(self, windows, ahead):
         found = ladder.cut(windows, since=MONDAY_9AM, by=MONDAY_9AM + ahead)
@@ -163,6 +166,7 @@ class TestAHurry:
         for before, after in zip(windows, found, strict=True):
             assert min(before, ladder.SHORTEST) <= after <= before
 
+    @LEISURELY
     @given(windows=LENGTHS, ahead=AHEAD)
     def test_the_last_rung_opens_before_it_if_ten_minutes_a_rung_allow_it(self, windows, ahead):
         assume(ahead > timedelta(0))
@@ -174,6 +178,7 @@ class TestAHurry:
         else:
             assert found[:-1] == [min(each, ladder.SHORTEST) for each in windows[:-1]]
 
+    @LEISURELY
     @given(windows=LENGTHS, ahead=AHEAD)
     def test_with_time_enough_and_once_it_has_passed_nothing_is_cut(self, windows, ahead):
         found = ladder.cut(windows, since=MONDAY_9AM, by=MONDAY_9AM + ahead)
@@ -181,6 +186,7 @@ class TestAHurry:
         if sum(windows, timedelta(0)) <= ahead or ahead <= timedelta(0):
             assert found == windows
 
+    @LEISURELY
     @given(windows=LENGTHS, ahead=AHEAD)
     def test_what_is_above_the_least_is_cut_by_one_factor(self, windows, ahead):
         found = ladder.cut(windows, since=MONDAY_9AM, by=MONDAY_9AM + ahead)
@@ -188,6 +194,7 @@ class TestAHurry:
         cut = [(a / b) for a, b in zip(found, windows, strict=True) if a > min(b, ladder.SHORTEST)]
         assert max(cut, default=0) - min(cut, default=0) < 1e-6
 
+    @LEISURELY
     @given(windows=LENGTHS, ahead=AHEAD)
     def test_cutting_again_at_each_rung_changes_what_was_said_by_less_than_a_millisecond(
         self, windows, ahead
