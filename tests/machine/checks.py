@@ -7,7 +7,7 @@ from collections import defaultdict
 from django.db.models import Max
 
 from approvals import audits
-from approvals.models import ActionRequest, Case, Decision, Step
+from approvals.models import ActionRequest, Ask, Case, Decision, Step
 from governance.models import AuditEvent
 from governance.routing import GIVES_LEAVE
 from governance.vocabulary import Verdict
@@ -69,7 +69,9 @@ def rungs_and_deciders() -> None:
         rungs[request].append((path, level))
     for stood in rungs.values():
         assert len(stood) == len(set(stood)) <= RUNGS_AT_MOST
-    decisions = Decision.objects.order_by("pk").select_related("request__agent", "person", "step")
+    decisions = Decision.objects.order_by("pk").select_related(
+        "request__agent", "request__action_type", "person", "step"
+    )
     by_request = defaultdict(list)
     for each in decisions:
         by_request[each.request].append(each)
@@ -79,12 +81,23 @@ def rungs_and_deciders() -> None:
         assert request.on_behalf_of not in people
         leave = [each for each in given if each.step.path in GIVES_LEAVE]
         assert len({each.person_id for each in leave}) == len(leave), f"twice on {request}"
+        bypasses = [each for each in given if each.is_bypass]
+        assert len(bypasses) <= 1
+        for each in bypasses:
+            assert each.review_id is not None
+            before = {ask.person_id for ask in asked_on(request) if ask.step_id != each.step_id}
+            assert request.action_type.is_critical
+            assert each.person_id not in before, f"{each} stood on an earlier rung"
         lowest = request.routed_amount
         for each in leave:
             if lowest is not None:
                 assert each.person.limit_amount >= lowest, f"{each} is below {lowest}"
             if each.verdict == Verdict.REJECT and each.person.limit_amount is not None:
                 lowest = max(lowest or 0, each.person.limit_amount)
+
+
+def asked_on(request):
+    return Ask.objects.filter(step__request=request, asked_at__isnull=False)
 
 
 def the_record_says_the_same(world) -> None:

@@ -49,6 +49,8 @@ def replay(events: Iterable[AuditEvent]) -> Told:
             told.state = MOVES[event.kind]
         elif event.kind == "request.went_on":
             told.state = S.APPROVED if told.was_approved else S.PENDING
+        elif event.kind == "review.closed" and facts["review"] == "cleanup":
+            told.state = facts["outcome"]
         elif event.kind == "run.started":
             if facts["direction"] == "forward":
                 told.state = S.EXECUTING

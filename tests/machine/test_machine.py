@@ -64,6 +64,7 @@ TO_BE_REACHED = {
     ("system_failure", "rolled_back"),
     ("undo", "rolled_back"),
     ("undo", "stranded"),
+    ("undo", "completed_manually"),
 }
 
 
@@ -141,6 +142,11 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=PICK, person=PICK)
     def order_rollback(self, pick, person):
         self._did("order a rollback", self.world.order_rollback(pick, person))
+
+    @can("clean_up")
+    @rule(pick=PICK, outcome=st.sampled_from(["rolled_back", "completed_manually"]))
+    def clean_up(self, pick, outcome):
+        self._did(f"clean up, {outcome}", self.world.clean_up(pick, outcome))
 
     @can("work")
     @rule(mood=st.sampled_from(Mood))

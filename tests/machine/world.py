@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, permutations
 
-from approvals.models import ENDED, OPEN, ActionRequest, Ask, Order
+from approvals.models import ENDED, OPEN, ActionRequest, Ask, Order, Review
+from approvals.services.cleanups import confirm_settled, say_settled
 from approvals.services.close import withdraw
 from approvals.services.decide import decide
 from approvals.services.handover import hand_over
@@ -20,6 +21,7 @@ from governance.errors import Refused
 from governance.ladder import BEGIN_WITHIN, DEFAULT_WINDOWS, RUN_WITHIN, SECOND_WITHIN, UNDO_WITHIN
 from governance.models import Absence, ActionType, Agent, Person, PolicyVersion
 from governance.routing import GIVES_LEAVE
+from governance.stepup import Presence
 from governance.vocabulary import Path
 from rollback import runner
 from rollback.connectors.base import Gives
@@ -80,6 +82,7 @@ class World:
                 states[state] for state in (S.APPROVED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
             ),
             "wait": any(states[state] for state in OPEN),
+            "clean_up": Review.objects.filter(kind="cleanup", state="open").exists(),
             "be_away": Absence.objects.filter(ends_at__gt=self.now).count() < AWAY_AT_MOST,
             "order_rollback": ActionRequest.objects.filter(had_effects=True).exists(),
         }
@@ -182,6 +185,7 @@ class World:
             refuse=refused,
             digest=carrier.digest,
             note="In this order.",
+            presence=self._present(ask.person, carrier),
             now=self.now,
         )
 
@@ -209,6 +213,20 @@ class World:
             reason="It was wrong.",
             now=self.now,
         )  # fmt: skip
+
+    def clean_up(self, pick: int, outcome: str) -> bool:
+        """Two people say what became of a stranded request."""
+        review = self._one_of(Review.objects.filter(kind="cleanup", state="open"), pick)
+        if review is None:
+            return False
+        for first, second in permutations(self.people, 2):
+            words = {"outcome": outcome, "reference": "BY-HAND-1", "note": "Done by hand."}
+            if not self._try(say_settled, review=review.pk, actor=first, now=self.now, **words):
+                continue
+            said = {"review": review.pk, "now": self.now, "said_at": self.now}
+            if self._try(confirm_settled, actor=second, **said):
+                return True
+        return False
 
     # --- The worker, and time ---
 
@@ -284,8 +302,13 @@ class World:
             digest=request.digest,
             severity=severity if verdict == "reject" else "",
             note="Seen.",
+            presence=self._present(person, request),
             now=self.now,
         )
+
+    def _present(self, person: Person, request: ActionRequest) -> Presence:
+        """Everybody gives a second factor, every time: who may is another question."""
+        return Presence(person.pk, request.ref, self.now)
 
     def _try(self, service, **words) -> bool:
         """Call a service as a page would: what it refuses is told, and leaves nothing behind."""
