@@ -49,7 +49,9 @@ def _clocks(
         case S.EXECUTING:
             return [request.lease_until, request.run_deadline]
         case S.TROUBLED:
-            return [request.next_attempt_at, asked]
+            # Once somebody had it tried again, that has a time of its own to begin.
+            deadline = request.run_deadline if asked is None else None
+            return [request.next_attempt_at, deadline, asked]
         case S.ROLLING_BACK:
             # Once somebody is asked, the deadline that led there is over.
             deadline = request.run_deadline if asked is None else None

@@ -100,6 +100,31 @@ class SeveralForm(forms.Form):
     )
 
 
+class MendForm(forms.Form):
+    """How a failure goes on. Who may say so is `services.mending`'s to say."""
+
+    verdict = forms.ChoiceField(
+        choices=[
+            (each.value, each.label) for each in (Verdict.RETRY, Verdict.ROLL_BACK, Verdict.BY_HAND)
+        ],
+        error_messages={
+            "required": "Choose what should happen.",
+            "invalid_choice": "Choose what should happen.",
+        },
+    )
+    note = forms.CharField(
+        required=False,
+        max_length=NOTE_LENGTH,
+        error_messages={
+            "max_length": "Keep the note under %(limit_value)d characters; this one has %(show_value)d.",
+        },
+    )
+    digest = forms.CharField(
+        max_length=64,
+        error_messages={"required": "Open the request again: this form has lost what it is about."},
+    )
+
+
 class HandOverForm(forms.Form):
     """To whom an ask is handed over, and why. Whether it may be is `services.handover`'s to say."""
 

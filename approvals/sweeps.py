@@ -15,7 +15,7 @@ from approvals import notifying
 from approvals.batches import in_halves
 from approvals.locks import lock_resources_of
 from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Step
-from approvals.services import alerts, asking, conflicts, failures
+from approvals.services import alerts, asking, conflicts, endings, failures
 from approvals.services.asking import subject_of
 from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
@@ -25,7 +25,7 @@ from governance.claims import Claim, claim
 from governance.models import Absence, ContactChannel, Person
 from governance.reads import NOW, GivenKeys, Read
 from governance.routing import GIVES_LEAVE, Passed, Why, hindrance
-from governance.vocabulary import Duty
+from governance.vocabulary import Duty, Path
 
 BATCH = 500
 LOOKED_AT = 10 * BATCH  # open asks of people who cannot answer, some of them of parked requests
@@ -161,10 +161,13 @@ def end_lapsed_approvals(*, now: datetime, limit: int = BATCH) -> int:
 
 
 RUN_OVERDUE = Due(lambda: _due(S.EXECUTING).filter(run_deadline__lte=NOW))
+RETRY_OVERDUE = Due(lambda: _due(S.TROUBLED).filter(~Exists(_waiting()), run_deadline__lte=NOW))
 
 
 def trouble_overdue_runs(*, now: datetime, limit: int = BATCH) -> int:
     """Take the leave to go on from runs past their deadline: a system failure. Returns how many.
+
+    Likewise from attempts that somebody ordered, and that nothing began.
 
     The lease stays until it ends by itself, and nothing is tried before: a call
     may be under way, and its answer is still taken.
@@ -184,8 +187,20 @@ def trouble_overdue_runs(*, now: datetime, limit: int = BATCH) -> int:
             request.let_go()
         return True
 
-    candidates = RUN_OVERDUE.candidates(now, limit)
-    return _move(candidates, RUN_OVERDUE, fail, sweep="trouble_overdue_runs", now=now)
+    def fail_again(climb: Climb) -> bool:
+        climb.request.let_go()
+        if climb.claim is not None:  # its path ended in the middle of a call, which is over now
+            endings.end_of_path(climb, Path.SYSTEM_FAILURE)
+            return True
+        reason = "Somebody had it tried again, and nothing began it in time."
+        failures.fail(climb, reason, facts={}, retry_at=now)
+        return True
+
+    moved = 0
+    for due, move in ((RUN_OVERDUE, fail), (RETRY_OVERDUE, fail_again)):
+        candidates = due.candidates(now, limit)
+        moved += _move(candidates, due, move, sweep="trouble_overdue_runs", now=now)
+    return moved
 
 
 UNDO_OVERDUE = Due(lambda: _due(S.ROLLING_BACK).filter(~Exists(_waiting()), run_deadline__lte=NOW))
@@ -206,7 +221,8 @@ def _still_running() -> QuerySet[ActionRequest]:
     """Return the requests that wait and have time left. What ran out has to climb, whoever looks first."""
     waiting = Exists(_waiting().filter(due_at__gt=NOW))
     running: QuerySet[ActionRequest] = ActionRequest.objects.filter(
-        Q(state=S.PENDING, due_at__gt=NOW) | Q(waiting, state__in=(S.HELD, S.ROLLING_BACK)),
+        Q(state=S.PENDING, due_at__gt=NOW)
+        | Q(waiting, state__in=(S.HELD, S.TROUBLED, S.ROLLING_BACK)),
         _unparked(),
     )
     return running

@@ -7,12 +7,14 @@ the reason it would refuse with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import Q
 
 from approvals.models import ActionRequest, Claim, Decision, Order
+from governance import tables
 from governance.models import Appointment, Person, PolicyVersion
-from governance.vocabulary import Duty
+from governance.vocabulary import Duty, Verdict
 
 Office = Appointment.Office
 OF_A_REVIEW = "A review ordered this, and it is confirmed there by a second reviewer."
@@ -87,6 +89,52 @@ def why_not_confirm(circle: Circle, person: int, *, orderer: int | None) -> str 
     return None
 
 
+def why_not_second(circle: Circle, person: int, below: frozenset[int]) -> str | None:
+    """Return why this person may not confirm what was finished by hand, or None if they may.
+
+    Args:
+        below: who reports to somebody who approved it.
+    """
+    outside = _why_outside(circle, person)
+    if outside is not None:
+        return outside
+    if person in circle.doers:
+        return "You had it in hand yourself, so somebody else must confirm it."
+    if person not in circle.signers:
+        return (
+            "What was done by hand is confirmed by an operator, by the controller or the head of"
+            f" {circle.department}, or by the head of compliance."
+        )
+    if person in below:
+        return "You report to somebody who approved it, so somebody else must confirm it."
+    if person in circle.deciders:
+        return (
+            "You decided on this request before, so the second signature must be somebody else's."
+        )
+    return None
+
+
+def may_be_second(circle: Circle, below: frozenset[int]) -> frozenset[int]:
+    """Return everybody who may confirm what was finished by hand."""
+    return frozenset(each for each in circle.signers if why_not_second(circle, each, below) is None)
+
+
+def below_approvers(request: ActionRequest, circle: Circle, *, now: datetime) -> frozenset[int]:
+    """Return who, of those whose office lets them confirm, reports to somebody who approved it."""
+    yes = Decision.objects.filter(request=request, verdict=Verdict.APPROVE)
+    approvers = set(yes.values_list("person_id", flat=True))
+    people = tables.people_for((), also=circle.signers, now=now)
+    found = set()
+    for person in circle.signers & people.by_pk.keys():
+        seen, above = {person}, people.by_pk[person].manager
+        while above is not None and above in people.by_pk and above not in seen:
+            if above in approvers:
+                found.add(person)
+            seen.add(above)
+            above = people.by_pk[above].manager
+    return frozenset(found)
+
+
 def may_confirm(circle: Circle, *, orderer: int | None) -> frozenset[int]:
     """Return everybody who may confirm an order of this person's."""
     return frozenset(
@@ -131,6 +179,15 @@ def open_rollback(request: ActionRequest) -> Order | None:
     return (
         Order.objects.filter(request=request, kind=Order.Kind.ROLL_BACK, closed_at__isnull=True)
         .select_related("ordered_by", "confirmed_by")
+        .first()
+    )
+
+
+def open_claim(request: ActionRequest) -> Claim | None:
+    """Return who has it in hand, if somebody does."""
+    return (
+        Claim.objects.filter(request=request, closed_at__isnull=True)
+        .select_related("person")
         .first()
     )
 

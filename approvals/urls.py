@@ -19,6 +19,7 @@ urlpatterns = [
     path("requests/<str:ref>/ask/", request.request_ask, name="request-ask"),
     path("requests/<str:ref>/rule/", request.request_rule, name="request-rule"),
     path("requests/<str:ref>/step-up/", step_up.request_step_up, name="request-step-up"),
+    path("requests/<str:ref>/mend/", request.request_mend, name="request-mend"),
     path("requests/<str:ref>/seen/", request.request_seen, name="request-seen"),
     path("requests/<str:ref>/spot-check/", reviews.spot_check_open, name="spot-check-open"),
     path("reviews/", reviews.review_queue, name="reviews"),

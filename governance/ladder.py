@@ -55,8 +55,8 @@ SECOND_WITHIN = timedelta(hours=4)  # an order that waits for a second person la
 
 # Rungs on which nobody is asked: the worker tries again until they end.
 AUTOMATIC = frozenset({(Path.SYSTEM_FAILURE, Level.L1)})
-# Nor do the rungs on which people answer for a system failure: their answers are not built.
-_NOT_YET = frozenset({(Path.SYSTEM_FAILURE, level) for level in (Level.L2, Level.L3, Level.L4)})
+# Nor does an executive answer for a system failure yet: the others' answers take no second factor.
+_NOT_YET = frozenset({(Path.SYSTEM_FAILURE, Level.L4)})
 
 
 def rungs(path: Path, *, critical: bool) -> list[Level]:

@@ -201,6 +201,9 @@ class Routing:
 # The paths whose answer lets a request act. On the others people mend or put in order what others allow.
 GIVES_LEAVE = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
 
+# The paths on which whoever is asked says how what was allowed goes on in the target.
+MENDS = (Path.SYSTEM_FAILURE, Path.UNDO)
+
 
 class Unroutable(LookupError):
     """No row of the matrix covers the request, or more than one does equally well."""
@@ -423,9 +426,9 @@ def _candidates(
             (pk, f"next above {_name(people, report)}, who owns the record")
             for pk, report in _upwards(offices.owner, people)
         ]
-    if path == Path.UNDO and level == Level.L2:
+    if path in MENDS and level == Level.L2:
         return [(pk, f"one on call for the target of {band}") for pk in offices.on_call]
-    if path == Path.UNDO and level == Level.L3:
+    if path in MENDS and level == Level.L3:
         return [
             (pk, f"next above {_name(people, report)}, who is on call, in the reporting line")
             for pk, report in _upwards(offices.on_call, people)

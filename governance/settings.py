@@ -213,6 +213,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RequestState": "approvals.models.ActionRequest.State",
         "StepState": "approvals.models.Step.State",
+        "UnitSaid": "approvals.models.Claim.Said",
         "Grade": "governance.vocabulary.Severity",  # and of impact: low, medium, high
     },
     "SERVE_INCLUDE_SCHEMA": False,

@@ -49,6 +49,7 @@ urlpatterns = [
     path("", include("governance.pages")),
     path("", include("approvals.urls")),
     path("", include("rollback.urls")),
-    path("api/", include("approvals.api.urls")),
+    path("api/", include("rollback.api_urls")),
+    path("api/", include("approvals.api.urls")),  # last: it answers for what is not there
 ]
 handler500 = "approvals.api.problems.server_error"

@@ -133,7 +133,9 @@ def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found |
                     break  # it cannot be reached; another target may
                 continue
             done = unit.state in CHECKPOINTED
-            if (receipt is not None) != done:
+            # What a person did in the target has no key of ours there.
+            by_a_person = unit.by_hand and done and receipt is None
+            if (receipt is not None) != done and not by_a_person:
                 yield unit, _differs(unit, connector.target, done)
             else:
                 Unit.objects.filter(pk=unit.pk).update(audited_at=now)

@@ -12,7 +12,7 @@ from approvals.models import ActionRequest
 from approvals.services.alerts import raise_alert
 from rollback import selectors
 from rollback.models import Direction
-from rollback.services import execute, recover
+from rollback.services import by_hand, execute, recover
 from rollback.services.hands import Hands
 from rollback.services.runs import Lease, take
 
@@ -49,7 +49,9 @@ def run_next(hands: Hands) -> bool:
 
 def _run(lease: Lease, hands: Hands) -> None:
     try:
-        if lease.direction == Direction.UNDO:
+        if lease.only_asks:
+            by_hand.ask_first(lease, hands)
+        elif lease.direction == Direction.UNDO:
             recover.take_back(lease, hands)
         else:
             execute.carry_out(lease, hands)
@@ -65,7 +67,9 @@ def _run(lease: Lease, hands: Hands) -> None:
             request=ActionRequest.objects.get(ref=lease.ref),
             text=f"The {lease.direction} run of {lease.ref} failed by a defect: {said}",
         )  # fmt: skip
-        if lease.direction == Direction.UNDO:
+        if lease.only_asks:
+            by_hand.asked(lease, hands, said=said)
+        elif lease.direction == Direction.UNDO:
             recover.fail(lease, hands, said)
         else:
             execute.fail(lease, hands, said)

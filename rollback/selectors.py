@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import chain, zip_longest
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from approvals.models import ActionRequest, Order
+from approvals.models import ActionRequest, Claim, Order
 from governance.reads import NOW, Given, Read
 
 S = ActionRequest.State
@@ -27,8 +27,15 @@ def ready(now: Instant) -> QuerySet[ActionRequest]:
 def to_go_on(now: Instant) -> QuerySet[ActionRequest]:
     """Return requests whose next attempt is due, or whose worker fell silent past its lease.
 
-    A lease is never taken early.
+    A lease is never taken early. What a person has in hand is left alone, but for
+    what they are waiting to be told of open intents.
     """
+    claimed = Exists(Claim.objects.filter(request=OuterRef("pk"), closed_at__isnull=True))
+    asked_first = Exists(
+        Order.objects.filter(
+            request=OuterRef("pk"), kind=Order.Kind.BY_HAND, closed_at__isnull=True
+        )
+    )
     free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     due = Q(next_attempt_at__lte=now)
     silent = Q(next_attempt_at__isnull=True)
@@ -38,6 +45,7 @@ def to_go_on(now: Instant) -> QuerySet[ActionRequest]:
         Q(state=S.EXECUTING, lease_until__lte=now, run_deadline__gt=now)
         | Q(due, state=S.TROUBLED)
         | Q(due | silent, state=S.ROLLING_BACK),
+        ~claimed | Q(asked_first, due),
         due_at__lte=now,
     )
     return rows

@@ -133,6 +133,7 @@ class Timeline:
             (open_.filter(state__in=(states.PENDING, states.HELD, states.APPROVED)), "due_at"),
             (waiting.filter(request__state__in=(states.TROUBLED, states.ROLLING_BACK)), "due_at"),
             (open_.filter(state=states.EXECUTING), "run_deadline"),
+            (open_.filter(state=states.TROUBLED).exclude(pk__in=asked), "run_deadline"),
             (open_.filter(state=states.ROLLING_BACK).exclude(pk__in=asked), "run_deadline"),
             (Ask.objects.all(), "next_ping_at"),
             (waiting_orders(), "due_at"),

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from rest_framework import serializers
 
-from approvals.models import ActionRequest, Order, Question, Review, Step
+from approvals.models import ActionRequest, Claim, Order, Question, Review, Step
 from approvals.services.orders import Ordered
 from approvals.services.submission import Malformed
 from governance.models import ActionType
@@ -28,6 +28,8 @@ REASONS = {
 VERDICT_FIELDS = {"verdict", "note", "digest", "severity"}
 REF_LISTS = ("order", "refuse")
 RULING_FIELDS = {"verdict", "note", "digest", *REF_LISTS}
+MENDING = (Verdicts.RETRY, Verdicts.ROLL_BACK, Verdicts.BY_HAND)
+MENDING_FIELDS = {"verdict", "note", "digest"}
 
 
 def accepted(request: ActionRequest, url: str) -> dict[str, Any]:
@@ -83,6 +85,8 @@ def question(asked: Question) -> dict[str, Any]:
 def for_people(request: ActionRequest) -> dict[str, Any]:
     """Return the whole story of a request. A fixed number of queries."""
     steps = request.steps.order_by("pk").prefetch_related("asks__person", "decisions__person")
+    claims = request.claims.select_related("person", "second_person").order_by("pk")
+    orders = request.orders.select_related("ordered_by", "confirmed_by").order_by("pk")
     return {
         "ref": request.ref,
         "action": request.action_type.key,
@@ -111,6 +115,8 @@ def for_people(request: ActionRequest) -> dict[str, Any]:
             for case in request.cases.order_by("pk")
         ],
         "runs": _runs(request),
+        "claims": [_claim(each) for each in claims],
+        "orders": [_order(each) for each in orders],
         "reviews": [
             _review(each)
             for each in request.reviews.order_by("pk").select_related("asked", "closed_by")
@@ -174,6 +180,33 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
+def _claim(claim: Claim) -> dict[str, Any]:
+    return {
+        "person": claim.person.username,
+        "claimed_at": claim.claimed_at,
+        "units": claim.units,
+        "target_reference": claim.target_reference,
+        "finished_at": claim.finished_at,
+        "second_person": claim.second_person.username if claim.second_person else None,
+        "given_back_at": claim.given_back_at,
+        "closed_at": claim.closed_at,
+    }
+
+
+def _order(order: Order) -> dict[str, Any]:
+    return {
+        "kind": order.kind,
+        "ordered_by": order.ordered_by.username if order.ordered_by else None,
+        "ordered_at": order.ordered_at,
+        "reason": order.reason,
+        "needs_second": order.needs_second,
+        "due_at": order.due_at if order.confirmed_by is None else None,
+        "confirmed_by": order.confirmed_by.username if order.confirmed_by else None,
+        "confirmed_at": order.confirmed_at,
+        "outcome": order.outcome or None,
+    }
+
+
 def _runs(request: ActionRequest) -> list[dict[str, Any]]:
     # Rows of the package above, by the name settings gives: no import goes upwards.
     runs: list[dict[str, Any]] = import_string(settings.RECOURSE_RUNS)(request)
@@ -206,13 +239,15 @@ def action(action_type: ActionType) -> dict[str, Any]:
 
 
 def verdict(body: object) -> dict[str, Any]:
-    """Return the arguments of `decide`, or for the verdict "rule" those of `rule`, in a body.
+    """Return the arguments of `decide`, of `rule` or of `mend`, by the verdict in a body.
 
     Raises Malformed, naming every field at fault.
     """
     if not isinstance(body, dict):
         raise Malformed("The body is not a JSON object.")
     known = RULING_FIELDS if body.get("verdict") == Verdicts.RULE else VERDICT_FIELDS
+    if body.get("verdict") in MENDING:
+        known = MENDING_FIELDS
     errors = {str(name)[:60]: "Unknown field." for name in body.keys() - known}
     given = {name: value for name, value in body.items() if value is not None}
     for name in known & given.keys():
@@ -262,16 +297,7 @@ def ordered(answer: Ordered) -> dict[str, Any]:
         "ref": answer.request.ref,
         "state": answer.request.state,
         "detail": answer.words,
-        "order": {
-            "ordered_by": order.ordered_by.username if order.ordered_by else None,
-            "ordered_at": order.ordered_at,
-            "reason": order.reason,
-            "needs_second": order.needs_second,
-            "due_at": order.due_at if order.confirmed_by is None else None,
-            "confirmed_by": order.confirmed_by.username if order.confirmed_by else None,
-            "confirmed_at": order.confirmed_at,
-            "outcome": order.outcome or None,
-        },
+        "order": {name: value for name, value in _order(order).items() if name != "kind"},
     }
 
 
@@ -405,6 +431,23 @@ class RunShape(serializers.Serializer[Any]):
     units = UnitShape(many=True)
 
 
+class ClaimUnitShape(serializers.Serializer[Any]):
+    n = serializers.IntegerField()
+    state = serializers.ChoiceField(Claim.Said.choices)
+    reference = serializers.CharField(allow_blank=True)
+
+
+class ClaimShape(serializers.Serializer[Any]):
+    person = serializers.CharField()
+    claimed_at = serializers.DateTimeField()
+    units = ClaimUnitShape(many=True)
+    target_reference = serializers.CharField(allow_blank=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    second_person = serializers.CharField(allow_null=True)
+    given_back_at = serializers.DateTimeField(allow_null=True)
+    closed_at = serializers.DateTimeField(allow_null=True)
+
+
 class ReviewShape(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     kind = serializers.CharField()
@@ -418,6 +461,21 @@ class ReviewShape(serializers.Serializer[Any]):
     orders_rollback = serializers.BooleanField()
     closed_by = serializers.CharField(allow_null=True)
     closed_at = serializers.DateTimeField(allow_null=True)
+
+
+class OrderShape(serializers.Serializer[Any]):
+    ordered_by = serializers.CharField(allow_null=True)
+    ordered_at = serializers.DateTimeField()
+    reason = serializers.CharField(allow_blank=True)
+    needs_second = serializers.BooleanField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    confirmed_by = serializers.CharField(allow_null=True)
+    confirmed_at = serializers.DateTimeField(allow_null=True)
+    outcome = serializers.ChoiceField(Order.Outcome.choices, allow_null=True)
+
+
+class OrderOfKindShape(OrderShape):
+    kind = serializers.ChoiceField(Order.Kind.choices)
 
 
 class RequestForPeople(serializers.Serializer[Any]):
@@ -439,11 +497,15 @@ class RequestForPeople(serializers.Serializer[Any]):
     steps = StepShape(many=True)
     cases = CaseShape(many=True)
     runs = RunShape(many=True)
+    claims = ClaimShape(many=True)
+    orders = OrderOfKindShape(many=True)
     reviews = ReviewShape(many=True)
 
 
 class Verdict(serializers.Serializer[Any]):
-    verdict = serializers.ChoiceField(["approve", "reject", "rule"])
+    verdict = serializers.ChoiceField(
+        ["approve", "reject", "rule", "retry", "roll_back", "by_hand"]
+    )
     digest = serializers.CharField()
     note = serializers.CharField(required=False, allow_blank=True, max_length=4000)
     severity = serializers.ChoiceField(Severity.choices, required=False)
@@ -463,17 +525,6 @@ class Text(serializers.Serializer[Any]):
     """Plain text, shown as it stands: a question has at most 1000 characters, an answer 4000."""
 
     text = serializers.CharField(max_length=4000)
-
-
-class OrderShape(serializers.Serializer[Any]):
-    ordered_by = serializers.CharField(allow_null=True)
-    ordered_at = serializers.DateTimeField()
-    reason = serializers.CharField(allow_blank=True)
-    needs_second = serializers.BooleanField()
-    due_at = serializers.DateTimeField(allow_null=True)
-    confirmed_by = serializers.CharField(allow_null=True)
-    confirmed_at = serializers.DateTimeField(allow_null=True)
-    outcome = serializers.ChoiceField(Order.Outcome.choices, allow_null=True)
 
 
 class RollbackShape(serializers.Serializer[Any]):

@@ -23,6 +23,7 @@ from approvals.api.permissions import IsAgent, IsAgentOrPerson, IsPerson
 from approvals.models import ActionRequest, Decision
 from approvals.services.close import withdraw
 from approvals.services.decide import decide
+from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
 from approvals.services.questions import answer_question, ask_agent
 from approvals.services.ruling import rule
@@ -224,14 +225,11 @@ class RequestDecisions(Api):
         if given["verdict"] == Verdict.RULE:
             del given["verdict"]
             call = rule
-        call(
-            ref=ref,
-            actor=person,
-            now=clock.now(),
-            via=Decision.Via.API,
-            presence=_presence(request, ref),
-            **given,
-        )
+        elif given["verdict"] in (Verdict.RETRY, Verdict.ROLL_BACK, Verdict.BY_HAND):
+            call = mend
+        if call is not mend:
+            given["presence"] = _presence(request, ref)
+        call(ref=ref, actor=person, now=clock.now(), via=Decision.Via.API, **given)
         decided = selectors.visible_to(person).get(ref=ref)
         return Response(shapes.for_people(decided))
 

@@ -14,10 +14,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.conf import settings
 
 from approvals.models import ActionRequest, Ask, Notice, Step
+from approvals.services.decide import DID
 from approvals.templating import at_pointer
 from governance import ladder, tables, wording
 from governance.decision_tree import ENTERS_AT
 from governance.models import MatrixDelegate, Person
+from governance.routing import MENDS
 from governance.vocabulary import (
     ExceptionType,
     Impact,
@@ -48,6 +50,11 @@ TOLD = {
     "refused": "Whoever owns its record ruled against it, so it ended. Nothing is carried out.",
     "queued_in_vain": "Those before it in the queue for its record took too long, so it ended. Nothing is carried out.",
     "basis_changed": "It was held after its approval, and its record may have changed. It ended; nothing is done.",
+    "failing": "It failed in the target. Nothing is done twice; if it does not pass, people are asked how it goes on.",
+    "taken_over": "Somebody else took over what you had in hand.",
+    "by_hand_waits": "It was finished by hand and waits for a second person. You may be that person.",
+    "done_by_hand": "A person finished it by hand in the target.",
+    "undone_by_hand": "A person saw to it by hand: nothing of it is left in the target.",
     "recovered": "It failed at first, was tried again, and is done.",
     "rolled_back": "What was done is undone. Nothing of it is left in the target.",
     "stranded": "It is half done, could not be undone, and has to be cleaned up by hand.",
@@ -162,6 +169,12 @@ def _what(notice: Notice) -> str:
             return f"{wording.plain(str(last.person), TITLE_LENGTH)} {what} it.{end}{note}"
     if what == "rollback_waits":
         return " ".join([TOLD[what], *_of_order(notice)])
+    if what == "by_hand_waits":
+        by = wording.plain(str(notice.facts.get("by", "")), TITLE_LENGTH)
+        why = said(str(notice.facts.get("why", "")), VALUE_LENGTH)
+        return f"{TOLD[what]} The {by} did it{f': {why}' if why else '.'}"
+    if what == "failing" and notice.facts.get("why"):
+        return f"{TOLD[what]} {said(str(notice.facts['why']), VALUE_LENGTH)}"
     return (
         TOLD.get(what)
         or said(what, WORDS_LENGTH)
@@ -251,7 +264,7 @@ def _answers(step: Step, ended: str) -> list[str]:
     for decision in step.decisions.all():
         name = wording.plain(str(decision.person), TITLE_LENGTH)
         note = f": {said(decision.note, VALUE_LENGTH)}" if decision.note else "."
-        verb = "said no" if decision.verdict == Verdict.REJECT else "approved"
+        verb = "said no" if decision.verdict == Verdict.REJECT else DID[Verdict(decision.verdict)]
         lines.append(f"{name} {verb} at {ended}{note}")
     return lines
 
@@ -295,9 +308,18 @@ def if_nobody_answers(
             critical=request.action_type.is_critical,
         )
     closing = wording.at(end, now=now, zone=zone)
+    if path in MENDS:
+        lines.append(f"If nobody answers at all, {_closing(request, path)} at {closing}.")
+        return lines
     so = "If nobody answers at all, it ends" if lines else "It ends"
     lines.append(f"{so} at {closing}, and nothing is carried out.")
     return lines
+
+
+def _closing(request: ActionRequest, path: Path) -> str:
+    if path == Path.UNDO:
+        return "it stays half done, for people to clean up,"
+    return "what was done is undone" if request.has_effects else "it ends, with nothing done,"
 
 
 def _next_people(request: ActionRequest, path: Path, level: Level) -> str:
@@ -311,6 +333,8 @@ def _next_people(request: ActionRequest, path: Path, level: Level) -> str:
         return f"the delegates are asked: {_names(named)}" if named else "the delegates are asked"
     if path == Path.REJECTION and level == Level.L3:
         return "the head of the department is asked"
+    if path in MENDS and level == Level.L3:
+        return "the manager of whoever is on call is asked"
     if level == Level.L3:
         return "the next management level is asked"
     if level == Level.L4:

@@ -74,14 +74,25 @@ class Order(models.Model):
 class Claim(models.Model):
     """A person finishes by hand what the runner could not. One open claim a request."""
 
+    class Said(models.TextChoices):
+        """What its person says of one unit."""
+
+        DONE = "done", "In the target"
+        NOT_DONE = "not_done", "Not in the target"
+        UNKNOWN = "unknown", "Not known"
+
     request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="claims")
-    case = models.ForeignKey(Case, models.PROTECT, related_name="claims")
+    # Null where an undo that somebody ordered is finished by hand.
+    case = models.ForeignKey(Case, models.PROTECT, null=True, blank=True, related_name="claims")
     person = models.ForeignKey(Person, models.PROTECT, related_name="+")
     claimed_at = models.DateTimeField()
     units = models.JSONField(
         default=list
     )  # [{"n": 1, "state": "done" | "not_done" | "unknown", "reference": ""}]
     target_reference = models.CharField(max_length=200, blank=True)
+    note = models.TextField(blank=True)
+    # Its person says that it is settled. On a financial action a second person confirms it.
+    finished_at = models.DateTimeField(null=True, blank=True)
     second_person = models.ForeignKey(
         Person, models.PROTECT, null=True, blank=True, related_name="+"
     )
@@ -101,6 +112,15 @@ class Claim(models.Model):
             models.CheckConstraint(
                 name="claim_second_is_another",
                 condition=Q(second_person__isnull=True) | ~Q(second_person=models.F("person")),
+            ),
+            # Nobody finishes what cannot be found again in the target.
+            models.CheckConstraint(
+                name="claim_finished_has_a_reference",
+                condition=Q(finished_at__isnull=True) | ~Q(target_reference=""),
+            ),
+            models.CheckConstraint(
+                name="claim_given_back_is_closed",
+                condition=Q(given_back_at__isnull=True) | Q(closed_at__isnull=False),
             ),
         ]
 

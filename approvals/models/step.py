@@ -207,8 +207,13 @@ class Decision(models.Model):
 
     class Meta:
         constraints = [
-            # 7. One voice a person a step; nobody bypasses without a review.
-            models.UniqueConstraint(name="decision_once_a_person", fields=["step", "person"]),
+            # 7. One voice a person a step; nobody bypasses without a review. Taking over by hand
+            # is no last word: it can be given back, and then something else said.
+            models.UniqueConstraint(
+                name="decision_once_a_person",
+                fields=["step", "person"],
+                condition=~Q(verdict="by_hand"),
+            ),
             models.CheckConstraint(
                 name="decision_bypass_has_a_review",
                 condition=Q(is_bypass=False) | Q(review__isnull=False),

@@ -16,7 +16,7 @@ from approvals.models import ActionRequest, Ask, Step
 from approvals.services import alerts
 from governance import ladder, wording
 from governance.routing import Asked, Candidate, Passed, Routing, Subject, Why, route
-from governance.vocabulary import Level, Path
+from governance.vocabulary import Level, Path, Verdict
 
 if TYPE_CHECKING:
     from approvals.services.escalate import Climb
@@ -49,7 +49,10 @@ def pass_over(climb: Climb, gone: Iterable[Passed], *, only_for_reachable: bool 
     step = climb.waiting()
     why = {passed.person: passed for passed in gone}
     kept = [ask for ask in climb.asks if ask.due_at and ask.person_id not in why]
-    decided = sum(each.step_id == step.pk for each in climb.decisions)
+    # Whoever has it in hand has not answered yet: if they go, somebody takes their place.
+    decided = sum(
+        each.step_id == step.pk and each.verdict != Verdict.BY_HAND for each in climb.decisions
+    )
     wanted = step.needed - decided - len(kept)
     # Somebody passed over before may be asked again: back from an absence, or, though no
     # channel reaches them, because nobody else is left.

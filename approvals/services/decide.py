@@ -36,6 +36,14 @@ from governance.wake import wake_clock
 
 NOTE_LENGTH = 4000
 ANSWERS = (Verdict.APPROVE, Verdict.REJECT)
+DID = {
+    Verdict.APPROVE: "approved",
+    Verdict.REJECT: "rejected",
+    Verdict.RULE: "ruled on",
+    Verdict.RETRY: "ordered another attempt of",
+    Verdict.ROLL_BACK: "ordered the undoing of",
+    Verdict.BY_HAND: "took over",
+}
 
 
 @transaction.atomic
@@ -317,7 +325,7 @@ def _after(climb: Climb) -> str:
 
 def _faster(decision: Decision, actor: Person, now: datetime) -> AlreadyDecided:
     clock = wording.at(decision.at, now=now, zone=actor.zone, seconds=True)
-    did = {"approve": "approved", "reject": "rejected", "rule": "ruled on"}[decision.verdict]
+    did = DID[Verdict(decision.verdict)]
     return AlreadyDecided(
         f"The {decision.person.name} {did} this at {clock}. Your decision was not recorded.",
         decided_at=decision.at.isoformat(),

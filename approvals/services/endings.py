@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from approvals import notifying
-from approvals.models import Case, Order, Review
+from approvals.models import ActionRequest, Case, Claim, Order, Review
 from approvals.services import alerts
 from approvals.services.reviews import open_review
 from governance import ladder
+from governance.models import Person
 from governance.vocabulary import Level, Path
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def end_of_path(climb: Climb, path: Path) -> None:
     elif path != Path.SYSTEM_FAILURE:
         expire(climb, "silence")
         _say_that_nobody_overrode(climb, path)
+    elif climb.claim is not None:
+        _strand_once_free(climb)  # what its person did in the target, nobody knows
     elif climb.request.has_effects:
         undo(climb, reason="The target did not take it in time, so what was done is undone.")
     else:
@@ -96,19 +99,24 @@ def complete(climb: Climb) -> None:
         notifying.state_changed(climb.writes, request, now=climb.now)
 
 
-def undo(climb: Climb, *, reason: str, order: Order | None = None) -> None:
+def undo(
+    climb: Climb, *, reason: str, order: Order | None = None, by: Person | None = None
+) -> None:
     """What was done is to be undone: by the end of a path, or because somebody ordered it.
 
     Args:
         order: the standing order that this obeys. None: the path's end needs
             nobody's, so it takes over the one that stands, or writes its own.
+        by: who was asked on the path, and answered so. It needs nobody else's
+            word: their silence would have come to the same.
     """
     request = climb.request
     # At a path's end not before the target wants to be asked again; what somebody orders begins at once.
-    not_before = request.next_attempt_at if order is None else None
+    not_before = request.next_attempt_at if order is None and by is None else None
     if order is None:
         order = _standing_order(climb)
-    climb.close_step(answered=False)
+    climb.close_step(answered=by is not None)
+    close_orders(climb, Order.Kind.RETRY, Order.Outcome.JOINED)
     request.roll_back()
     begins = max(climb.now, not_before or climb.now)
     if request.lease_until is not None and request.lease_until > climb.now:
@@ -124,6 +132,7 @@ def undo(climb: Climb, *, reason: str, order: Order | None = None) -> None:
                 request=request,
                 kind=Order.Kind.ROLL_BACK,
                 reason=reason,
+                ordered_by=by,
                 ordered_at=climb.now,
                 case=climb.case,
             )
@@ -152,6 +161,7 @@ def undone(climb: Climb) -> None:
     request.finish_rollback(now=climb.now)
     climb.act.record(request, "request.rolled_back")
     close_orders(climb, Order.Kind.ROLL_BACK, Order.Outcome.CARRIED_OUT)
+    close_orders(climb, Order.Kind.RETRY, Order.Outcome.NOTHING_TO_DO)
     if climb.case is not None:
         climb.writes.alerts.append(alerts.undone(request, now=climb.now))
     climb.resolve_case(Case.Outcome.ROLLED_BACK)
@@ -170,14 +180,58 @@ def _strand_once_free(climb: Climb) -> None:
 def strand(climb: Climb) -> None:
     """Half done, not undone, nobody answered: red everywhere, and somebody owes a clean-up."""
     request = climb.request
+    if request.state != ActionRequest.State.ROLLING_BACK:
+        request.roll_back()
+        notifying.state_changed(climb.writes, request, now=climb.now)
     request.strand(now=climb.now)
     climb.act.record(request, "request.stranded")
-    close_orders(climb, Order.Kind.ROLL_BACK, Order.Outcome.FAILED)
+    for kind in (Order.Kind.ROLL_BACK, Order.Kind.RETRY, Order.Kind.BY_HAND):
+        close_orders(climb, kind, Order.Outcome.FAILED)
+    if climb.claim is not None:
+        close_claim(climb, climb.claim)
     climb.resolve_case(Case.Outcome.STRANDED)
     why = "It was half done, could not be undone, and nobody answered."
+    if climb.claim is not None:
+        why = "Somebody had it in hand and did not say in time what came of it."
     open_review(climb.writes, climb.act, request, Review.Kind.CLEANUP, why)
     climb.writes.alerts.append(alerts.stranded(request, now=climb.now))
     _tell(climb, "stranded")
+
+
+def close_claim(climb: Climb, claim: Claim) -> None:
+    """Nobody has it in hand any more. The caller says in the record why."""
+    claim.closed_at = climb.now
+    claim.save()
+
+
+def by_hand(climb: Climb, *, nothing_left: bool) -> None:
+    """A person has settled it in the target, and whoever had to confirm that did.
+
+    The caller has brought units and claim up to date.
+
+    Args:
+        nothing_left: nothing of it is in the target; otherwise all of it is.
+    """
+    request = climb.request
+    was_undoing = request.state == ActionRequest.State.ROLLING_BACK
+    climb.close_step(answered=True)
+    close_orders(climb, Order.Kind.BY_HAND, Order.Outcome.JOINED)
+    if nothing_left:
+        if not was_undoing:
+            request.roll_back()
+            notifying.state_changed(climb.writes, request, now=climb.now)
+        request.has_effects = False
+        request.finish_rollback(now=climb.now)
+        climb.act.record(request, "request.rolled_back", by_hand=True)
+        close_orders(climb, Order.Kind.ROLL_BACK, Order.Outcome.CARRIED_OUT)
+        climb.resolve_case(Case.Outcome.ROLLED_BACK)
+        _tell(climb, "undone_by_hand")
+        return
+    request.complete_by_hand(now=climb.now)
+    climb.act.record(request, "request.completed_manually")
+    close_orders(climb, Order.Kind.ROLL_BACK, Order.Outcome.JOINED)
+    climb.resolve_case(Case.Outcome.BY_HAND)
+    _tell(climb, "done_by_hand")
 
 
 def _tell(climb: Climb, what: str, *, but: int | None = None) -> None:
@@ -188,8 +242,10 @@ def _tell(climb: Climb, what: str, *, but: int | None = None) -> None:
     notifying.state_changed(climb.writes, climb.request, now=climb.now)
 
 
-def close_orders(climb: Climb, kind: Order.Kind, outcome: Order.Outcome) -> None:
-    """Close the order of this kind that stands, if one does."""
+def close_orders(climb: Climb, kind: Order.Kind, outcome: Order.Outcome) -> bool:
+    """Close the order of this kind that stands. Returns whether one did."""
     standing = Order.objects.filter(request=climb.request, kind=kind, closed_at__isnull=True)
-    if standing.update(outcome=outcome, closed_at=climb.now):
+    closed = bool(standing.update(outcome=outcome, closed_at=climb.now))
+    if closed:
         climb.act.record(climb.request, "order.closed", order=kind, outcome=outcome)
+    return closed

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from approvals.due import set_due
-from approvals.models import ActionRequest, Ask, Case, ConflictParty, Decision, Step
+from approvals.models import ActionRequest, Ask, Case, Claim, ConflictParty, Decision, Step
 from approvals.services import asking, endings
 from approvals.services.writes import Writes
 from governance import ladder, wording
@@ -115,6 +115,7 @@ class Climb:
     paused: Step | None = None  # the step it stood on when the conflict came
     offices: Offices = NOBODY_NAMED  # on call for its target only once underway
     signers: frozenset[int] = frozenset()  # of orders on it
+    claim: Claim | None = None  # who finishes it by hand, once underway
     debtors: frozenset[int] = (
         frozenset()
     )  # with an overdue review of a bypass; of critical ones only
@@ -299,6 +300,8 @@ class Climb:
         self._reach(level)
         if opens:
             self.step, self.asks = step, []
+            if path == Path.SYSTEM_FAILURE and not automatic:
+                self.request.next_attempt_at = None  # from here on people say how it goes on
         asking.record_passed(self, step, found.passed_over)
         passed = {self.username(each.person): each.why for each in found.passed_over}
         if not opens:

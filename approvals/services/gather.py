@@ -15,6 +15,7 @@ from approvals.models import (
     ActionRequest,
     Ask,
     Case,
+    Claim,
     ConflictParty,
     Decision,
     Order,
@@ -110,7 +111,7 @@ def climbs(
     for decision in decided:
         decisions[decision.request_id].append(decision)
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
-    used, on_call, signers = _underway(requests, policies, now)
+    used, on_call, signers, claims = _underway(requests, policies, now)
     prefetch_related_objects([each for each in requests if each.state == HELD], "resource")
     offices = {
         each.pk: offices_of(each, policies[each.policy_id], on_call[each.pk]) for each in requests
@@ -125,6 +126,7 @@ def climbs(
         | {ask.person_id for each in asks.values() for ask in each}
         | {decision.person_id for each in decisions.values() for decision in each}
         | {person for each in signers.values() for person in each}
+        | {claim.person_id for claim in claims.values()}
         | {
             person
             for each in offices.values()
@@ -167,6 +169,7 @@ def climbs(
                 offices=offices[request.pk],
                 signers=signers[request.pk],
                 debtors=debtors if request.action_type.is_critical else frozenset(),
+                claim=claims.get(request.pk),
             )
         )
     return found
@@ -278,6 +281,7 @@ class Underway(NamedTuple):
     used: dict[int, frozenset[tuple[str, int]]]  # the rungs it stood on
     on_call: dict[int, list[int]]  # for its target
     signers: dict[int, frozenset[int]]  # of orders on it
+    claims: dict[int, Claim]  # that are open
 
 
 def _underway(
@@ -289,7 +293,7 @@ def _underway(
     signers: dict[int, frozenset[int]] = defaultdict(frozenset)
     underway = [each for each in requests if each.state != ActionRequest.State.PENDING]
     if not underway:
-        return Underway(used, on_call, signers)
+        return Underway(used, on_call, signers, {})
     rungs = Step.objects.filter(request__in=[each.pk for each in underway])
     for pk, path, level in rungs.values_list("request", "path", "level"):
         used[pk] |= {(path, level)}
@@ -302,7 +306,10 @@ def _underway(
     orders = Order.objects.filter(request__in=[each.pk for each in underway])
     for pk, *signed in orders.values_list("request", "ordered_by", "confirmed_by"):
         signers[pk] |= {person for person in signed if person is not None}
-    return Underway(used, on_call, signers)
+    claims = Claim.objects.filter(
+        request__in=[each.pk for each in underway], closed_at__isnull=True
+    )
+    return Underway(used, on_call, signers, {claim.request_id: claim for claim in claims})
 
 
 def target_of(request: ActionRequest) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from approvals import notifying
 from approvals.models import Ask, Step
 from approvals.services import asking
-from governance.vocabulary import ExceptionType, Path
+from governance.vocabulary import ExceptionType, Path, Verdict
 
 if TYPE_CHECKING:
     from approvals.services.escalate import Climb
@@ -61,7 +61,11 @@ def wait_again(climb: Climb, asks: list[Ask]) -> None:
     step.resume(now=climb.now)
     climb.writes.resumed_steps.append(step)
     climb.step, climb.asks, climb.paused = step, asks, None
-    decided = {each.person_id for each in climb.decisions if each.step_id == step.pk}
+    decided = {
+        each.person_id
+        for each in climb.decisions
+        if each.step_id == step.pk and each.verdict != Verdict.BY_HAND
+    }
     for ask in asks:
         if ask.asked_at and not ask.passed_over_at and ask.person_id not in decided:
             ask.due_at = step.due_at

@@ -21,6 +21,7 @@ from approvals.undoing import (
     circle_of,
     may_confirm,
     moot,
+    open_claim,
     open_rollback,
     waits_for_second,
     why_not_confirm,
@@ -95,6 +96,12 @@ def order_rollback(
         raise NotNow(
             f"{ref} could not be undone and is cleaned up by hand: its review says what is left. "
             f"{NOTHING_STORED}"
+        )
+    claim = open_claim(request)
+    if claim is not None:
+        raise NotNow(
+            f"The {claim.person} has {ref} in hand, so nothing else is done with it until they give "
+            f"it back or somebody takes it over. {NOTHING_STORED}"
         )
     act = Act(now=now, actor=actors.person(actor))
     writes = Writes(acts=[act])

@@ -7,6 +7,7 @@ route them, over the people as they are now.
 
 from __future__ import annotations
 
+from approvals.services.decide import DID
 from approvals.story.lists import (
     became,
     passed_words,
@@ -18,7 +19,6 @@ from approvals.story.page import short, tell
 from approvals.story.payload import REASON_LENGTH, said, title_of
 from approvals.story.shapes import Story
 from approvals.story.states import state_pill
-from approvals.story.words import DID
 
 __all__ = [
     "DID",

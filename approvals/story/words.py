@@ -7,13 +7,13 @@ from datetime import timedelta
 
 from approvals.models import ActionRequest, Ask, Decision
 from approvals.packets import Packet
+from approvals.services.decide import DID
 from governance import wording
 from governance.ladder import BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
 from governance.models import ActionType, Person
 from governance.vocabulary import Verdict
 
 NAMES_SHOWN = 4
-DID = {Verdict.APPROVE: "approved", Verdict.REJECT: "rejected", Verdict.RULE: "ruled on"}
 
 
 def nothing_done(action: ActionType) -> str:

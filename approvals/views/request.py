@@ -15,17 +15,19 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import selectors, story
 from approvals.channels.words import zone_of
-from approvals.forms import DecisionForm, HandOverForm, QuestionForm, RulingForm
+from approvals.forms import DecisionForm, HandOverForm, MendForm, QuestionForm, RulingForm
 from approvals.models import ActionRequest, Ask, Notice, Review
 from approvals.packets import Packet, packet_of
 from approvals.services import handover, sums
 from approvals.services.asking import subject_of
 from approvals.services.decide import decide
 from approvals.services.handover import hand_over
+from approvals.services.mending import mend
 from approvals.services.questions import ask_agent
 from approvals.services.reviews import COMPLETED, may_see
 from approvals.services.ruling import rule
 from approvals.services.seen import see_request
+from approvals.story.mend import mending_of
 from approvals.story.review import KIND_WORDS, due_words, whose
 from approvals.templating import at_pointer
 from approvals.views.confirming import confirm_first
@@ -35,10 +37,15 @@ from governance.errors import DigestChanged, NotFound, Refused, Unprocessable
 from governance.models import Person
 from governance.routing import Candidate
 from governance.stepup import StepUpNeeded, presence_of
-from governance.vocabulary import Duty, Path
+from governance.vocabulary import Duty, Path, Verdict
 
 RELATED = 5
 SUMMED_SHOWN = 20  # of the requests in a sum
+MENDED = {
+    Verdict.RETRY: "Recorded. It is tried at once, unless a call is under way.",
+    Verdict.ROLL_BACK: "Recorded. What was done is undone now; where nothing was done, it has ended.",
+    Verdict.BY_HAND: "You have it in hand. Nothing is sent by itself until you finish it or give it back.",
+}
 PLACES = 99  # the place in the lane is said up to here
 
 
@@ -148,6 +155,24 @@ def request_rule(request: HtmxRequest, ref: str) -> HttpResponse:
 
 
 @require_POST
+def request_mend(request: HtmxRequest, ref: str) -> HttpResponse:
+    """Take how a failure goes on. 422 for a form to mend, 403 or 409 for a refusal."""
+    found = visible_or_404(request.user, ref)
+    form = MendForm(request.POST)
+    if not form.is_valid():
+        return answer(request, found, form=form, status=422)
+    verdict = form.cleaned_data["verdict"]
+    try:
+        mend(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
+    except Refused as refusal:
+        return answer(request, found, form=form, refusal=refusal, status=refusal.status)
+    messages.success(request, MENDED[verdict])
+    if verdict == Verdict.BY_HAND:
+        return redirect("rollback:by-hand", ref=found.ref)
+    return redirect("approvals:request", ref=found.ref)
+
+
+@require_POST
 def request_seen(request: HtmxRequest, ref: str) -> HttpResponse:
     """Keep that somebody who is asked looked. The page sends this; no GET does."""
     visible_or_404(request.user, ref)
@@ -174,7 +199,7 @@ def answer(
     request: HtmxRequest,
     found: ActionRequest,
     *,
-    form: DecisionForm | RulingForm | None = None,
+    form: DecisionForm | MendForm | RulingForm | None = None,
     refusal: Refused | None = None,
     status: int = 200,
     **more: Any,
@@ -223,6 +248,7 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "offer_form": _may_answer(told),
         "reviews": _reviews(found, request.user, now),
         "may_spot_check": found.state in COMPLETED and request.user.has_duty(Duty.AUDITOR),
+        "mend": mending_of(packet, request.user),
         "others": _to_hand_over_to(packet, request.user, now),
         "may_ask": told.may_ask,
         "unanswered": sum(each.answered_at is None for each in packet.questions),

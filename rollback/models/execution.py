@@ -111,6 +111,7 @@ class Unit(Stateful, models.Model):
         default=False
     )  # a send of it was never answered, nor settled since
     probed = models.BooleanField(default=False)  # the answer was lost, and the target asked by key
+    by_hand = models.BooleanField(default=False)  # its state is what a person says, not the target
     error = models.CharField(max_length=500, blank=True)
     tries = models.JSONField(
         default=list, blank=True
@@ -149,6 +150,7 @@ class Unit(Stateful, models.Model):
         """The intent is about to be committed, and the call to be made."""
         self.sent_at = now
         self.attempts += 1
+        self.by_hand = False
 
     @transition(state, source=[State.SENT, State.UNKNOWN], target=State.DONE)
     def check_point(self, *, now: datetime, receipt: object, probed: bool = False) -> None:
@@ -156,7 +158,7 @@ class Unit(Stateful, models.Model):
         self.done_at = now
         self.receipt = receipt
         self.probed = probed
-        self.in_doubt = False
+        self.in_doubt = self.by_hand = False
 
     @transition(state, source=[State.SENT, State.UNKNOWN], target=State.NOT_DONE)
     def miss(self, *, now: datetime, error: str) -> None:
@@ -173,6 +175,27 @@ class Unit(Stateful, models.Model):
     def _tried(self, now: datetime, error: str) -> None:
         self.error = error[:ERROR_LENGTH]
         self.tries = [*self.tries, {"at": now.isoformat(), "said": self.error}][-TRIES_KEPT:]
+
+    @transition(
+        state, source=[State.PLANNED, State.SENT, State.UNKNOWN, State.NOT_DONE], target=State.DONE
+    )
+    def be_done_by_hand(self, *, now: datetime, reference: str) -> None:
+        """A person did it in the target, or found it there."""
+        self.done_at = now
+        self.receipt = {"reference": reference, "data": {}}
+        self.by_hand, self.in_doubt = True, False
+
+    @transition(state, source=[State.SENT, State.UNKNOWN], target=State.NOT_DONE)
+    def be_missed_by_hand(self, *, now: datetime) -> None:
+        """A person looked in the target, and it is not there."""
+        self.by_hand, self.in_doubt = True, False
+        self._tried(now, "A person looked: it is not in the target.")
+
+    @transition(state, source=State.DONE, target=State.REVERSED)
+    def be_reversed_by_hand(self, *, now: datetime) -> None:
+        """A person took it back in the target, or found that it is not there any more."""
+        self.reversed_at = now
+        self.by_hand = True
 
     @transition(state, source=State.DONE, target=State.REVERSED)
     def be_reversed(self, *, now: datetime) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime, tzinfo
 
 from approvals.models import ActionRequest
 from governance.models import Person
+from rollback.panel.hands import hands
 from rollback.panel.lines import attempt, line
 from rollback.panel.offers import offer
 from rollback.panel.reading import Reading
@@ -49,6 +50,7 @@ def panel_of(request: ActionRequest, *, reader: Person, now: datetime, zone: tzi
         attempts=tuple(attempt(reading, run) for run in reading.runs[-ATTEMPTS_SHOWN:]),
         records=records(reading),
         offer=offer(reading),
+        hands=hands(reading),
         pulse_s=_pulse(reading),
     )
 

@@ -93,6 +93,16 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Hands:
+    """Who says how a failure goes on. `controls`: icon and words of what the reader may not do, and why."""
+
+    told: tuple[Told, ...] = ()
+    is_asked: bool = False  # the reader is: they choose on the request's page
+    controls: tuple[tuple[str, str], ...] = ()
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     """One request's doing and undoing, told to one reader. Holds nothing that passes by itself."""
 
@@ -106,6 +116,7 @@ class Panel:
     attempts: tuple[Attempt, ...]
     records: Records
     offer: Offer
+    hands: Hands
     pulse_s: int  # how often it may change, in real seconds; 0 = it has ended
 
     @property

@@ -13,6 +13,7 @@ from approvals.models import ActionRequest, Order
 from approvals.services import endings, failures
 from approvals.services.escalate import Climb
 from governance.models import ActionType
+from governance.vocabulary import Level, Path
 from rollback.connectors.base import (
     CallFailed,
     CannotRun,
@@ -72,7 +73,9 @@ def carry_out(lease: Lease, hands: Hands) -> None:
             asked_s=problem.retry_after_s,
             hopeless=isinstance(problem, Rejected),
         )
-    except (Unanswerable, CannotRun) as problem:
+    except Unanswerable as problem:
+        fail(lease, hands, str(problem), hopeless=True, only_a_person=True)
+    except CannotRun as problem:
         fail(lease, hands, str(problem), hopeless=True)
     else:
         if stopped:
@@ -163,7 +166,7 @@ def answer_open_intents(
             if unit.state == State.SENT:
                 units.lost_track(lease, unit, now=hands.now())
         elif connector.gives.lookup:
-            _let_a_late_call_end(unit, hands)
+            let_a_late_call_end(unit, hands)
             units.known_not_done(lease, unit, now=hands.now())
         else:
             raise Unanswerable(
@@ -171,7 +174,7 @@ def answer_open_intents(
             )
 
 
-def _let_a_late_call_end(unit: Unit, hands: Hands) -> None:
+def let_a_late_call_end(unit: Unit, hands: Hands) -> None:
     """Believe a "no" only when a call that we gave up can no longer be under way in the target.
 
     Raises NotDone with the time to wait.
@@ -181,13 +184,20 @@ def _let_a_late_call_end(unit: Unit, hands: Hands) -> None:
 
 
 def fail(
-    lease: Lease, hands: Hands, said: str, *, asked_s: float | None = None, hopeless: bool = False
+    lease: Lease,
+    hands: Hands,
+    said: str,
+    *,
+    asked_s: float | None = None,
+    hopeless: bool = False,
+    only_a_person: bool = False,
 ) -> None:
     """End this run as failed: the request is troubled, with a case and the time of its next attempt.
 
     Args:
         said: the target's words, or ours.
         hopeless: trying again would give the same answer.
+        only_a_person: nobody but a person can say what became of a unit.
     """
     now = hands.now()
     wait = wait_s(lease.attempt, chance=hands.chance(), asked_s=asked_s)
@@ -204,6 +214,7 @@ def fail(
                     facts={"attempt": lease.attempt, "said": said, "hopeless": hopeless},
                     retry_at=retry_at,
                     asked=bool(asked_s),
+                    only_a_person=only_a_person,
                 )
                 _note_retry(climb, retry_at)
             elif climb.request.state == S.EXECUTING:
@@ -359,6 +370,9 @@ def _end_retry(climb: Climb, *, succeeded: bool) -> None:
     for recovery in Recovery.objects.filter(
         request=climb.request, pattern=Recovery.Pattern.RETRY, state=Recovery.State.RUNNING
     ):
+        recovery.needed_a_person |= any(
+            path == Path.SYSTEM_FAILURE and level > Level.L1 for path, level in climb.used
+        )
         if succeeded:
             recovery.succeed(now=climb.now)
         else:

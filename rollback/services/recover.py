@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, Order
 from approvals.services import endings, failures
+from approvals.services.escalate import Climb
+from governance.vocabulary import Path
 from rollback.connectors.base import Action, CallFailed, CannotRun, Connector, Json, Rejected
 from rollback.models import Direction, Recovery, Snapshot, Unit
 from rollback.patterns import LONGEST_WAIT_S, Drift, choose, compare, wait_s
@@ -56,6 +58,8 @@ def take_back(lease: Lease, hands: Hands) -> None:
         all_back = _units(lease, hands)
     except Fenced:
         return
+    except Stopped:
+        _stop(lease, hands)
     except CallFailed as problem:
         hopeless = isinstance(problem, Rejected) and not _may_have_changed(lease)
         fail(lease, hands, problem.said, asked_s=problem.retry_after_s, person=hopeless)
@@ -71,7 +75,8 @@ def take_back(lease: Lease, hands: Hands) -> None:
 def _units(lease: Lease, hands: Hands) -> bool:
     """Send the reversals that are missing. Returns False if the time is up.
 
-    Raises NeedsAPerson for what is left when all else is done.
+    Raises NeedsAPerson for what is left when all else is done, and Stopped where
+    it may send nothing more.
     """
     request = ActionRequest.objects.select_related("action_type", "agent").get(ref=lease.ref)
     connector = hands.connector_for(request.action_type)
@@ -86,6 +91,9 @@ def _units(lease: Lease, hands: Hands) -> bool:
             continue
         if hands.enough():
             return False
+        if unit.by_hand:
+            stuck.append(f"“{unit.name}” was done by hand, so a person takes it back.")
+            continue
         reversal = Unit.objects.select_related("reverses").filter(reverses=unit).first()
         if pattern is None or reversal is None:
             stuck.append(f"There is no way back for “{unit.name}”.")
@@ -101,12 +109,9 @@ def _units(lease: Lease, hands: Hands) -> bool:
         elif back.body is None:
             _leave(lease, recovery, unit, back.drift, now=hands.now())
         elif reversal.state in TO_SEND:
-            try:
-                units.intend(
-                    lease, reversal, now=hands.now(), technical=hands.technical, body=back.body
-                )
-            except Stopped as stop:
-                raise Fenced(str(stop)) from stop
+            units.intend(
+                lease, reversal, now=hands.now(), technical=hands.technical, body=back.body
+            )
             send(lease, hands, connector, reversal, version=back.version)
         else:
             raise RuntimeError(f"{reversal} although its unit is {unit.state}")
@@ -260,8 +265,14 @@ def fail(
             climb.act.record(
                 request, "undo.failed", attempt=lease.attempt, said=said, person=person
             )
+            if climb.claim is not None:
+                _leave_to_whoever_has_it(climb)
+                return
+            if endings.close_orders(climb, Order.Kind.RETRY, Order.Outcome.CARRIED_OUT):
+                request.next_attempt_at = now  # it was ordered while this one was under way
+                return
             wait = wait_s(lease.attempt, chance=hands.chance(), asked_s=asked_s)
-            if person:
+            if person or _was_ordered(climb):
                 # Whoever is asked may put the target right: it is looked at again, now and then.
                 wait = LONGEST_WAIT_S
                 request.run_deadline = None
@@ -276,12 +287,40 @@ def fail(
         return
 
 
+def _was_ordered(climb: Climb) -> bool:
+    """Whether this was the attempt that somebody had made: it failed, so the path goes on."""
+    return climb.step is None and any(path == Path.UNDO for path, _ in climb.used)
+
+
+def _stop(lease: Lease, hands: Hands) -> None:
+    """End a run that may send nothing more: it was moved on, or somebody has it in hand."""
+    now = hands.now()
+    try:
+        with ending(lease, now=now) as climb:
+            finish(lease, climb)
+            if climb.request.state == S.ROLLING_BACK:
+                _leave_to_whoever_has_it(climb)
+    except Fenced:
+        return
+
+
+def _leave_to_whoever_has_it(climb: Climb) -> None:
+    """A person finishes it. What they wait to be told of open intents is asked at once."""
+    asked_first = Order.objects.filter(
+        request=climb.request, kind=Order.Kind.BY_HAND, closed_at__isnull=True
+    )
+    climb.request.next_attempt_at = climb.now if asked_first.exists() else None
+
+
 def _end(lease: Lease, hands: Hands) -> None:
     now = hands.now()
     try:
         with ending(lease, now=now) as climb:
             finish(lease, climb)
             if climb.request.state != S.ROLLING_BACK:
+                return
+            if climb.claim is not None:
+                _leave_to_whoever_has_it(climb)
                 return
             for recovery in Recovery.objects.filter(
                 request=climb.request, state=Recovery.State.RUNNING

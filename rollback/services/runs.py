@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from django.db import transaction
 from django.db.models import Max
 
-from approvals import notifying
+from approvals import notifying, undoing
 from approvals.due import set_due
 from approvals.locks import lock_request, lock_resources
 from approvals.models import ActionRequest, Order, Step
@@ -55,6 +55,7 @@ class Lease(NamedTuple):
     direction: Direction
     attempt: int
     worker: str
+    only_asks: bool = False  # what became of open intents, for somebody who has it in hand
 
 
 @dataclass
@@ -88,10 +89,13 @@ def take(pk: int, *, worker: str, now: datetime, technical: Technical) -> Lease 
             lost.save()
             act.record(request, "run.lost", attempt=lost.attempt, direction=lost.direction)
         waiting = Step.objects.filter(request=request, state=Step.State.WAITING).first()
+        only_asks = undoing.open_claim(request) is not None
         _lease(request, waiting, direction, now, technical)
-        if was in (S.APPROVED, S.TROUBLED):
+        if was in (S.APPROVED, S.TROUBLED) and not only_asks:
             request.begin()
             notifying.state_changed(writes, request, now=now)
+        if was != S.APPROVED and not only_asks:
+            _carry_out_retry(request, act)
         run = Run(
             request=request,
             direction=direction,
@@ -108,7 +112,16 @@ def take(pk: int, *, worker: str, now: datetime, technical: Technical) -> Lease 
         set_due(request, waiting=waiting)
         writes.move(request, was=was)
         writes.save()
-    return Lease(request.ref, run.token, run.pk, direction, run.attempt, worker)
+    return Lease(request.ref, run.token, run.pk, direction, run.attempt, worker, only_asks)
+
+
+def _carry_out_retry(request: ActionRequest, act: Act) -> None:
+    """What somebody had tried again is being tried."""
+    orders = Order.objects.filter(request=request, kind=Order.Kind.RETRY, closed_at__isnull=True)
+    if orders.update(outcome=Order.Outcome.CARRIED_OUT, closed_at=act.now):
+        act.record(
+            request, "order.closed", order=Order.Kind.RETRY, outcome=Order.Outcome.CARRIED_OUT
+        )
 
 
 def _claimed(pk: int, now: datetime) -> ActionRequest | None:
@@ -247,10 +260,13 @@ def _own_state(lease: Lease) -> str:
 def _may_send(request: ActionRequest, lease: Lease, now: datetime) -> None:
     if request.state != _own_state(lease):
         raise Stopped(f"{lease.ref} is {request.state}")
+    orders = orders_of(request)
+    if Order.Kind.BY_HAND in orders:
+        raise Stopped(f"somebody has {lease.ref} in hand")
     if lease.direction == Direction.UNDO:
         return
     if request.run_deadline is None or now >= request.run_deadline:
         raise Stopped(f"the time of {lease.ref} is over")
-    stopping = {Order.Kind.BLOCK.value, Order.Kind.ROLL_BACK.value} & set(orders_of(request))
+    stopping = {Order.Kind.BLOCK.value, Order.Kind.ROLL_BACK.value} & set(orders)
     if stopping:
         raise Stopped(f"{' and '.join(sorted(stopping))} was ordered")

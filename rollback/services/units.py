@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, Claim
 from governance import canonical
+from governance.ledger import Act
 from rollback.connectors.base import CallFailed, Json, OutcomeUnknown, Plan, Reading, Receipt
 from rollback.models import Direction, Snapshot, Unit
 from rollback.services.runs import Hold, Lease, Technical, holding
@@ -26,6 +27,7 @@ CHANGED = (
     "receipt",
     "in_doubt",
     "probed",
+    "by_hand",
     "error",
     "tries",
 )
@@ -44,41 +46,45 @@ def plan(lease: Lease, plans: Sequence[Plan], *, now: datetime) -> None:
     Does nothing if it is written down already.
     """
     with holding(lease, now=now) as hold:
-        request = hold.request
-        if Unit.objects.filter(request=request).exists():
-            return
-        request.generation = _generation(request)
-        ActionRequest.objects.filter(pk=request.pk).update(generation=request.generation)
-        for position, each in enumerate(plans, start=1):
-            unit = Unit.objects.create(
+        plan_under_lock(hold.request, hold.act, plans)
+
+
+def plan_under_lock(request: ActionRequest, act: Act, plans: Sequence[Plan]) -> None:
+    """Likewise, for whoever holds the request's lock and saves it."""
+    if Unit.objects.filter(request=request).exists():
+        return
+    request.generation = _generation(request)
+    ActionRequest.objects.filter(pk=request.pk).update(generation=request.generation)
+    for position, each in enumerate(plans, start=1):
+        unit = Unit.objects.create(
+            request=request,
+            direction=Direction.FORWARD,
+            position=position,
+            key=f"{request.business_key}~{request.generation}/{position}",
+            name=each.name[:200],
+            record=each.record,
+            amount=each.amount,
+            currency=each.currency,
+            body=each.body,
+        )
+        if each.undo_name:
+            Unit.objects.create(
                 request=request,
-                direction=Direction.FORWARD,
+                direction=Direction.UNDO,
                 position=position,
-                key=f"{request.business_key}~{request.generation}/{position}",
-                name=each.name[:200],
+                key=f"{request.business_key}~{request.generation}/undo/{position}",
+                name=each.undo_name[:200],
                 record=each.record,
                 amount=each.amount,
                 currency=each.currency,
-                body=each.body,
+                body={},
+                reverses=unit,
             )
-            if each.undo_name:
-                Unit.objects.create(
-                    request=request,
-                    direction=Direction.UNDO,
-                    position=position,
-                    key=f"{request.business_key}~{request.generation}/undo/{position}",
-                    name=each.undo_name[:200],
-                    record=each.record,
-                    amount=each.amount,
-                    currency=each.currency,
-                    body={},
-                    reverses=unit,
-                )
-        hold.act.record(
-            request, "units.planned", units=[each.name for each in plans],
-            staged=[each.undo_name for each in plans if each.undo_name],
-            generation=request.generation,
-        )  # fmt: skip
+    act.record(
+        request, "units.planned", units=[each.name for each in plans],
+        staged=[each.undo_name for each in plans if each.undo_name],
+        generation=request.generation,
+    )  # fmt: skip
 
 
 def _generation(request: ActionRequest) -> int:
@@ -218,10 +224,16 @@ def known_not_done(lease: Lease, unit: Unit, *, now: datetime) -> None:
 
 
 def note_effects(request: ActionRequest) -> None:
-    """Have the request say whether anything of it may be in the target. Under its lock; the caller saves."""
-    request.has_effects = Unit.objects.filter(
+    """Have the request say whether anything of it may be in the target. Under its lock; the caller saves.
+
+    While somebody has it in hand, something may be.
+    """
+    ours = Unit.objects.filter(
         request=request, direction=Direction.FORWARD, state__in=MAY_HAVE_EFFECTS
-    ).exists()
+    )
+    request.has_effects = (
+        ours.exists() or Claim.objects.filter(request=request, closed_at__isnull=True).exists()
+    )
 
 
 def _reverse(hold: Hold, unit: Unit, now: datetime) -> None:

@@ -463,12 +463,21 @@ def test_the_deadline_of_an_undo_stands_between_two_leases():
 # --- 7. One decision a person a step; no bypass without a review ------------------------------
 
 
-@pytest.mark.parametrize("verdict", Verdict)
+@pytest.mark.parametrize("verdict", [each for each in Verdict if each != Verdict.BY_HAND])
 def test_a_person_decides_a_step_once(verdict):
     decision = DecisionFactory(verdict="approve")
 
     with broken("decision_once_a_person"):
         DecisionFactory(step=decision.step, person=decision.person, verdict=verdict)
+
+
+def test_what_was_taken_in_hand_and_given_back_may_be_answered_otherwise():
+    taken = DecisionFactory(verdict="by_hand")
+
+    DecisionFactory(step=taken.step, person=taken.person, verdict="by_hand")
+    DecisionFactory(step=taken.step, person=taken.person, verdict="retry")
+    with broken("decision_once_a_person"):
+        DecisionFactory(step=taken.step, person=taken.person, verdict="roll_back")
 
 
 def test_two_people_may_decide_one_step():
@@ -740,6 +749,22 @@ def test_a_request_has_one_open_claim():
     ClaimFactory(case=claim.case, taken_over_from=claim)
 
     assert Claim.objects.filter(closed_at=None).count() == 1
+
+
+def test_what_was_finished_by_hand_is_found_again_in_the_target():
+    claim = ClaimFactory()
+
+    with broken("claim_finished_has_a_reference"):
+        update(claim, finished_at=LATER)
+    update(claim, finished_at=LATER, target_reference="SO-3391")
+
+
+def test_what_was_given_back_is_in_nobodys_hand():
+    claim = ClaimFactory()
+
+    with broken("claim_given_back_is_closed"):
+        update(claim, given_back_at=LATER)
+    update(claim, given_back_at=LATER, closed_at=LATER)
 
 
 def test_the_second_person_of_a_claim_is_another():

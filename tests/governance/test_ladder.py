@@ -47,7 +47,7 @@ def test_the_first_ask_has_no_window_of_the_policy():
         (Path.TIMEOUT, [L1, L2, L3]),
         (Path.REJECTION, [L2, L3]),
         (Path.CONFLICT, [L2, L3]),
-        (Path.SYSTEM_FAILURE, [L1]),  # nobody can answer for a failure yet
+        (Path.SYSTEM_FAILURE, [L1, L2, L3]),
         (Path.POLICY_VIOLATION, [L2, L3]),
         (Path.UNDO, [L2, L3]),
     ],
@@ -70,7 +70,7 @@ def test_a_critical_process_opens_l4_and_nothing_else_does(path):
         (Path.TIMEOUT, L2, L2),
         (Path.REJECTION, L1, L2),
         (Path.SYSTEM_FAILURE, L1, L1),
-        (Path.SYSTEM_FAILURE, L2, L1),  # downwards, as nothing above opens
+        (Path.SYSTEM_FAILURE, L2, L2),
     ],
 )
 def test_a_case_enters_where_the_tree_says_or_at_the_nearest_rung_that_opens(path, at_least, first):
