@@ -13,16 +13,16 @@ from approvals.story.words import plural_of
 from governance import ladder
 from governance.decision_tree import ENTERS_AT
 from governance.models import ActionType
-from governance.routing import GIVES_LEAVE, Limit, route
+from governance.routing import GIVES_LEAVE, MENDS, Limit, route
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, Severity
 
 DRAWN = (*GIVES_LEAVE, Path.CONFLICT)
 
 
 def drawn_path(packet: Packet) -> Path:
-    """Return the ladder that is drawn: a conflict's while it waits for a ruling, after a no the one of rejections."""
-    if packet.waiting is not None and packet.waiting.path == Path.CONFLICT:
-        return Path.CONFLICT
+    """Return the ladder drawn: that of a conflict, failure or undo while it waits; after a no that of rejections."""
+    if packet.waiting is not None and packet.waiting.path in (Path.CONFLICT, *MENDS):
+        return Path(packet.waiting.path)
     noes = any(step.path == Path.REJECTION for step in packet.steps)
     return Path.REJECTION if noes else Path.TIMEOUT
 

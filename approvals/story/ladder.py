@@ -12,7 +12,8 @@ from approvals.story.silence import passed_on
 from approvals.story.states import ended_word
 from approvals.story.words import did, listed, so_often, the, upper_first
 from governance import wording
-from governance.routing import GIVES_LEAVE
+from governance.ladder import AUTOMATIC, DEFAULT_WINDOWS
+from governance.routing import GIVES_LEAVE, MENDS
 from governance.vocabulary import Level, Path, Verdict
 
 S = ActionRequest.State
@@ -25,7 +26,7 @@ def rungs(reading: Reading) -> tuple[Rung, ...]:
     by_level = {
         Level(step.level): step
         for step in reading.packet.steps
-        if (step.path == path if path == Path.CONFLICT else step.path in GIVES_LEAVE)
+        if (step.path == path if path not in GIVES_LEAVE else step.path in GIVES_LEAVE)
     }
     ahead = {rung.level: rung for rung in reading.ahead}
     found = []
@@ -35,6 +36,8 @@ def rungs(reading: Reading) -> tuple[Rung, ...]:
             found.append(_rung_of(reading, step))
         elif level in ahead:
             found.append(_rung_not_reached(reading, ahead[level]))
+        elif path in MENDS and (level == Level.L0 or (path, level) not in DEFAULT_WINDOWS):
+            continue
         elif path == Path.CONFLICT and level < Level.L2:
             found.append(_shut(level, "Left out", "A conflict goes to the owner of the record"))
         elif path == Path.REJECTION and level == Level.L1:
@@ -63,7 +66,8 @@ def rungs_words(reading: Reading) -> str:
 def _rung_of(reading: Reading, step: Step) -> Rung:
     asks = reading.packet.asks.get(step.pk, ())
     asked = [ask.person for ask in asks if ask.asked_at and not ask.passed_over_at]
-    names = listed([str(person) for person in asked])
+    automatic = (Path(step.path), Level(step.level)) in AUTOMATIC
+    names = "Tried again by itself" if automatic else listed([str(person) for person in asked])
     top = f"L{step.level}"
     if step.state == Step.State.WAITING and step.due_at is not None:
         if any(person.pk == reading.reader.pk for person in asked):
@@ -95,6 +99,8 @@ def _how_it_ended(reading: Reading, step: Step, asks: Sequence[Ask]) -> tuple[st
         return (
             "check" if last.verdict == Verdict.APPROVE else "x"
         ), f"{upper_first(did(last))}{who}"
+    if step.state == Step.State.EXPIRED and (Path(step.path), Level(step.level)) in AUTOMATIC:
+        return "hourglass", f"No success in {wording.span(step.window)}"
     if step.state == Step.State.EXPIRED:
         pings = max((ask.pings for ask in asks), default=0)
         if pings:
@@ -148,6 +154,11 @@ def _end_rung(reading: Reading) -> Rung:
         late = reading.nothing_done if request.person_present else "it is a system failure"
         by = f"Begins by {reading.at(request.due_at)}, else {late}" if request.due_at else ""
         return Rung("end", "End", "circle-check", "Approved", by, request.approved_at)
+    if reading.step is not None and reading.step.path == Path.UNDO:
+        return Rung("end", "End", "circle-dashed", "Stranded", "Half done; people clean it up")
+    if reading.step is not None and reading.step.path == Path.SYSTEM_FAILURE:
+        words = "What was done is undone" if request.has_effects else nothing
+        return Rung("end", "End", "circle-dashed", "Undone, or closed", words)
     words = ended_word(request)
     good = request.state in (S.COMPLETED, S.COMPLETED_MANUALLY)
     icon = "circle-check" if good else "circle-dashed"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from approvals.models import ActionRequest, Order
+from approvals.models import ActionRequest, Decision, Order
 from approvals.services import endings, failures
 from approvals.services.escalate import Climb
-from governance.vocabulary import Path
+from governance.vocabulary import Path, Verdict
 from rollback.connectors.base import Action, CallFailed, CannotRun, Connector, Json, Rejected
 from rollback.models import Direction, Recovery, Snapshot, Unit
 from rollback.patterns import LONGEST_WAIT_S, Drift, choose, compare, wait_s
@@ -289,7 +289,10 @@ def fail(
 
 def _was_ordered(climb: Climb) -> bool:
     """Whether this was the attempt that somebody had made: it failed, so the path goes on."""
-    return climb.step is None and any(path == Path.UNDO for path, _ in climb.used)
+    ordered = Decision.objects.filter(
+        request=climb.request, step__path=Path.UNDO, verdict=Verdict.RETRY
+    )
+    return climb.step is None and ordered.exists()
 
 
 def _stop(lease: Lease, hands: Hands) -> None:

@@ -408,6 +408,7 @@ def test_a_failure_path_that_ends_keeps_its_case_until_it_is_undone(
     books.fail(3, Rejected("422 no such line"))
 
     run_next(worker.hands)
+    timeline.advance(hours=6)  # on-call and their manager say nothing
     case = Case.objects.get(exception="system_failure")
     assert (now_(approved).state, case.state) == (S.ROLLING_BACK, Case.State.OPEN)
     run_next(worker.hands)

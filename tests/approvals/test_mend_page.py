@@ -1,0 +1,214 @@
+"""How a failure is answered on the page and over the API: whoever is asked chooses, others read why they may not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from rest_framework.test import APIClient
+
+from approvals.models import ActionRequest, Claim, Decision
+from rollback.models import Unit
+from rollback.services import by_hand
+from tests.approvals.asking import answer, ask_for_payment
+from tests.factories import (
+    AskFactory,
+    CaseFactory,
+    ContactChannelFactory,
+    PersonFactory,
+    RoleFactory,
+    StepFactory,
+    UnitFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+S = ActionRequest.State
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+def browser(person):
+    client = Client()
+    client.force_login(person, backend=BACKEND)
+    return client
+
+
+def api_of(person):
+    client = APIClient()
+    client.force_login(person, backend=BACKEND)
+    return client
+
+
+@pytest.fixture
+def oncall(company):
+    person = PersonFactory(username="oncall", name="On-call Engineer")
+    ContactChannelFactory(person=person)
+    return person
+
+
+@pytest.fixture
+def operator(company):
+    return PersonFactory(username="operator", roles=[RoleFactory(key="operator")])
+
+
+@pytest.fixture
+def failing(company, oncall, timeline):
+    """A payment whose only unit failed in the target; whoever is on call is asked."""
+    request = ask_for_payment(company)
+    answer(request, company.finance_manager, now=timeline.now)
+    ActionRequest.objects.filter(pk=request.pk).update(
+        state=S.TROUBLED, due_at=timeline.now + timedelta(hours=2)
+    )
+    case = CaseFactory(request=request, exception="system_failure", response="oncall")
+    step = StepFactory(
+        request=request, case=case, path="system_failure", level=2,
+        opened_at=timeline.now, window=timedelta(hours=2),
+    )  # fmt: skip
+    AskFactory(step=step, person=oncall)
+    UnitFactory(request=request, position=1, state=Unit.State.NOT_DONE, name="Payment")
+    return ActionRequest.objects.get(pk=request.pk)
+
+
+def send(client, request, verdict, **over):
+    fields = {"verdict": verdict, "note": "", "digest": request.digest, **over}
+    return client.post(f"/requests/{request.ref}/mend/", fields)
+
+
+def shown(request):
+    claim = Claim.objects.get(request=request, closed_at=None)
+    return by_hand.stamp_of(claim, by_hand.items_of(request, claim))
+
+
+def test_whoever_is_asked_is_offered_all_three_answers(failing, oncall):
+    page = browser(oncall).get(f"/requests/{failing.ref}/").content.decode()
+
+    for words in ("Go on from where it stopped", "Try it again now", "End it", "Open the list"):
+        assert words in page
+    assert 'href="#decide">Choose…' in page
+
+
+def test_others_see_the_controls_and_why_they_may_not(failing, operator):
+    page = browser(operator).get(f"/requests/{failing.ref}/execution/").content.decode()
+
+    assert page.count('aria-describedby="hands-why-not"') == 3
+    assert "The On-call Engineer is asked how it goes on" in page.replace("\xa0", " ")
+    assert (
+        "Try it again now"
+        not in browser(operator).get(f"/requests/{failing.ref}/").content.decode()
+    )
+
+
+def test_another_attempt_is_ordered_from_the_page(failing, oncall, timeline):
+    answered = send(browser(oncall), failing, "retry")
+
+    assert answered.status_code == 302
+    assert Decision.objects.get(verdict="retry").via == Decision.Via.PAGE
+    assert ActionRequest.objects.get(pk=failing.pk).next_attempt_at == timeline.now
+
+
+def test_a_form_that_says_nothing_or_is_about_something_else_is_refused_in_place(failing, oncall):
+    client = browser(oncall)
+
+    assert send(client, failing, "").status_code == 422
+    assert send(client, failing, "retry", digest="0" * 64).status_code == 409
+    assert not Decision.objects.exclude(verdict="approve").exists()
+
+
+def test_what_is_taken_in_hand_opens_its_list_and_ends_with_a_second_person(
+    failing, oncall, operator
+):
+    client = browser(oncall)
+    taken = send(client, failing, "by_hand")
+    assert taken.headers["Location"] == f"/requests/{failing.ref}/by-hand/"
+    url = f"/requests/{failing.ref}/by-hand/"
+    page = client.get(url).content.decode()
+    assert "Payment" in page
+    assert "Our record: it is not in the target." in page
+
+    fields = {"shown": shown(failing), "state-1": "done", "reference-1": "PAY-1", "act": "finish"}
+    missing = client.post(url, fields)
+    assert missing.status_code == 422
+    assert 'value="PAY-1"' in missing.content.decode(), "what was typed stays"
+    assert client.post(url, fields | {"target_reference": "PAY-1"}).status_code == 302
+    assert "waits for a second person" in client.get(url).content.decode()
+
+    second = browser(operator)
+    assert "Confirm what was done by hand" in second.get(url).content.decode()
+    confirmed = second.post(url, {"act": "confirm", "shown": shown(failing)})
+    assert confirmed.status_code == 302
+    assert ActionRequest.objects.get(pk=failing.pk).state == S.COMPLETED_MANUALLY
+
+
+def test_the_list_is_kept_and_given_back(failing, oncall):
+    client = browser(oncall)
+    send(client, failing, "by_hand")
+    url = f"/requests/{failing.ref}/by-hand/"
+
+    kept = {"shown": shown(failing), "state-1": "unknown", "reference-1": "", "act": "note"}
+    assert client.post(url, kept).status_code == 302
+    assert Claim.objects.get().units == [{"n": 1, "state": "unknown", "reference": ""}]
+    back = {"shown": shown(failing), "state-1": "not_done", "reference-1": "", "act": "give_back"}
+    assert client.post(url, back).headers["Location"] == f"/requests/{failing.ref}/"
+
+    assert Claim.objects.get().given_back_at is not None
+    assert "Try it again now" in client.get(f"/requests/{failing.ref}/").content.decode()
+
+
+def test_what_somebody_has_in_hand_is_said_on_the_panel(failing, oncall, operator):
+    send(browser(oncall), failing, "by_hand")
+
+    page = browser(operator).get(f"/requests/{failing.ref}/execution/").content.decode()
+
+    assert "The On-call Engineer has it in hand since" in page.replace("\xa0", " ")
+
+
+def test_the_api_takes_the_same_answers(failing, oncall, company):
+    url = f"/api/v1/requests/{failing.ref}/decisions/"
+    body = {"verdict": "by_hand", "digest": failing.digest, "note": "I enter it."}
+
+    assert api_of(company.finance_manager).post(url, body, format="json").status_code == 403
+    taken = api_of(oncall).post(url, body, format="json")
+
+    assert taken.status_code == 200
+    assert taken.json()["claims"][0]["person"] == "oncall"
+    again = api_of(oncall).post(url, body | {"verdict": "retry"}, format="json")
+    assert (again.status_code, again.json()["type"].endswith("already-decided")) == (409, True)
+
+
+def test_the_list_over_the_api(failing, oncall, operator):
+    send(browser(oncall), failing, "by_hand")
+    url, client = f"/api/v1/requests/{failing.ref}/by-hand/", api_of(oncall)
+    read = client.get(url).json()
+    assert [(unit["n"], unit["state"]) for unit in read["units"]] == [(1, "not_done")]
+
+    body = {
+        "act": "finish", "shown": read["shown"], "target_reference": "PAY-1",
+        "units": [{"n": 1, "state": "done", "reference": "PAY-1"}],
+    }  # fmt: skip
+    finished = client.post(url, body, format="json")
+    assert (finished.status_code, finished.json()["finished_at"] is not None) == (200, True)
+    confirm = {"act": "confirm", "shown": finished.json()["shown"]}
+    assert client.post(url, confirm, format="json").status_code == 403
+    confirmed = api_of(operator).post(url, confirm, format="json")
+
+    assert confirmed.json()["state"] == "completed_manually"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"act": "burn"}, {"act": "note", "units": [{"n": "1"}]}, {"act": "confirm", "units": []}],
+)
+def test_a_body_that_says_something_else_is_malformed(failing, oncall, body):
+    send(browser(oncall), failing, "by_hand")
+    url = f"/api/v1/requests/{failing.ref}/by-hand/"
+
+    assert api_of(oncall).post(url, body, format="json").status_code == 422
+
+
+def test_an_agent_answers_nothing(failing, api, company):
+    url = f"/api/v1/requests/{failing.ref}/"
+    body = {"verdict": "by_hand", "digest": failing.digest}
+
+    for end in ("decisions/", "by-hand/"):
+        assert api(company.agent).post(url + end, body, format="json").status_code == 403
