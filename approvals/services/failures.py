@@ -74,17 +74,18 @@ def fail(
 def _enter(climb: Climb, reason: str, facts: dict[str, Any], *, at_least: Level) -> None:
     """Nothing waits: open a case and enter its path, or go on with the open one where it was left."""
     path, case = Path.SYSTEM_FAILURE, climb.case
+    critical = climb.request.action_type.is_critical
     rung: Level | None
     if case is None or case.exception != ExceptionType.SYSTEM_FAILURE:
         rung = climb.open_case(ExceptionType.SYSTEM_FAILURE, reason, since=climb.now, facts=facts)
         _tell(climb, reason)
     else:
-        rung = ladder.first_rung(path, at_least=at_least)
+        rung = ladder.first_rung(path, at_least=at_least, critical=critical)
     stood = [Level(level) for on, level in climb.used if on == path]
     if stood:
-        rung = ladder.next_rung(path, max(stood))
+        rung = ladder.next_rung(path, max(stood), critical=critical)
     if rung is not None:
-        rung = ladder.first_rung(path, at_least=max(rung, at_least))
+        rung = ladder.first_rung(path, at_least=max(rung, at_least), critical=critical)
     climb.enter(path, rung, since=climb.now, began=Step.Began.OPENED)
 
 
@@ -113,5 +114,6 @@ def ask_about_undo(climb: Climb, reason: str) -> None:
     stood = [Level(level) for on, level in climb.used if on == Path.UNDO]
     if not stood:
         climb.act.record(climb.request, "undo.needs_a_person", reason=reason)
-    rung = ladder.next_rung(Path.UNDO, max(stood)) if stood else Level.L2
+    critical = climb.request.action_type.is_critical
+    rung = ladder.next_rung(Path.UNDO, max(stood), critical=critical) if stood else Level.L2
     climb.enter(Path.UNDO, rung, since=climb.now, began=Step.Began.OPENED)

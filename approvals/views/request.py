@@ -248,7 +248,7 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "offer_form": _may_answer(told),
         "reviews": _reviews(found, request.user, now),
         "may_spot_check": found.state in COMPLETED and request.user.has_duty(Duty.AUDITOR),
-        "mend": mending_of(packet, request.user),
+        "mending": mending_of(packet, request.user),
         "others": _to_hand_over_to(packet, request.user, now),
         "may_ask": told.may_ask,
         "unanswered": sum(each.answered_at is None for each in packet.questions),

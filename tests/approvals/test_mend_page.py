@@ -110,8 +110,12 @@ def test_another_attempt_is_ordered_from_the_page(failing, oncall, timeline):
 def test_a_form_that_says_nothing_or_is_about_something_else_is_refused_in_place(failing, oncall):
     client = browser(oncall)
 
-    assert send(client, failing, "").status_code == 422
-    assert send(client, failing, "retry", digest="0" * 64).status_code == 409
+    mended = send(client, failing, "")
+    assert mended.status_code == 422
+    assert "Try it again now" in mended.content.decode()
+    refused = send(client, failing, "retry", digest="0" * 64)
+    assert refused.status_code == 409
+    assert "Try it again now" not in refused.content.decode(), "look anew first"
     assert not Decision.objects.exclude(verdict="approve").exists()
 
 
