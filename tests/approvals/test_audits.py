@@ -11,14 +11,21 @@ from django.utils.module_loading import import_string
 from django_q.models import Failure
 
 from approvals import audits, tasks
-from approvals.models import ActionRequest, Alert, Ask, Case, Finding, Step
+from approvals.models import ActionRequest, Alert, Ask, Case, Decision, Finding, Step
 from approvals.selectors import open_findings
 from approvals.services.seen import see_request
 from governance.ledger import Act
 from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion
 from governance.vocabulary import Chain
 from tests.approvals.asking import answer, ask_for_payment
-from tests.factories import MONDAY_9AM, CaseFactory, NoticeFactory, RequestFactory
+from tests.factories import (
+    MONDAY_9AM,
+    CaseFactory,
+    DecisionFactory,
+    NoticeFactory,
+    RequestFactory,
+    ReviewFactory,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -252,3 +259,31 @@ class TestCallForAudit:
         audits.call_for_audit(now=MONDAY_9AM + timedelta(seconds=181))
 
         assert Heartbeat.objects.get(pk="audit").beat_at == MONDAY_9AM + timedelta(seconds=181)
+
+
+def test_a_review_is_out_of_step_a_minute_after_its_clock_and_not_before(company):
+    review = ReviewFactory(asked=company.cfo)
+
+    assert "reviews_out_of_step" not in found_by(review.due_at + M)
+    assert "reviews_out_of_step" in found_by(review.due_at + M + timedelta(microseconds=1))
+
+
+def test_a_review_that_nobody_is_asked_to_do(company):
+    ReviewFactory(asked=None)
+
+    assert "reviews_out_of_step" in found_by()
+
+
+def test_a_bypass_without_a_second_factor(company, waiting):
+    decision = DecisionFactory(
+        step=waiting.steps.get(),
+        person=company.cfo,
+        is_bypass=True,
+        review=ReviewFactory(request=waiting, kind="bypass", asked=company.controller),
+        reauthenticated_at=MONDAY_9AM,
+    )
+    assert "bypasses_without_a_factor" not in found_by()
+
+    Decision.objects.filter(pk=decision.pk).update(reauthenticated_at=None)
+
+    assert "bypasses_without_a_factor" in found_by()
