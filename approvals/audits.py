@@ -14,6 +14,7 @@ import httpx2
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.module_loading import import_string
 from django_q.models import Failure
 
@@ -80,8 +81,9 @@ def due_at_differs(now: datetime) -> Iterator[Found]:
     pending = ActionRequest.objects.filter(~Exists(waiting), state=S.PENDING).order_by("pk")
     for pk, ref in pending.values_list("pk", "ref")[:SHOWN]:
         yield Found(ref, f"{ref} waits, and its clock is not its step's.", pk)
-    right = Q(person_present=False, due_at=F("approved_at") + BEGIN_WITHIN) | Q(
-        person_present=True, due_at=F("approved_at") + BEGIN_WITHIN_PERSON_PRESENT
+    since = Coalesce("ready_at", "approved_at")
+    right = Q(person_present=False, due_at=since + BEGIN_WITHIN) | Q(
+        person_present=True, due_at=since + BEGIN_WITHIN_PERSON_PRESENT
     )
     approved = ActionRequest.objects.filter(~right, state=S.APPROVED).order_by("due_at")
     for pk, ref in approved.values_list("pk", "ref")[:SHOWN]:

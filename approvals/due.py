@@ -45,7 +45,7 @@ def _clocks(
             return [asked, held_until]
         case S.APPROVED if request.approved_at is not None:
             window = BEGIN_WITHIN_PERSON_PRESENT if request.person_present else BEGIN_WITHIN
-            return [request.approved_at + window]
+            return [(request.ready_at or request.approved_at) + window]
         case S.EXECUTING:
             return [request.lease_until, request.run_deadline]
         case S.TROUBLED:

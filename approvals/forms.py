@@ -7,13 +7,14 @@ from typing import Any
 
 from django import forms
 
-from approvals.services import handover
+from approvals.services import compliance, handover, violations
 from approvals.services.cleanups import OUTCOMES, REFERENCE_LENGTH
 from approvals.services.decide import NOTE_LENGTH
 from approvals.services.findings import FINDINGS
 from approvals.services.questions import QUESTION_LENGTH
 from approvals.services.reviews import REASON_LENGTH
 from approvals.story.conflict import REFUSED
+from governance import cel
 from governance.vocabulary import Severity, Verdict
 
 
@@ -149,6 +150,58 @@ class QuestionForm(forms.Form):
             "required": "Write what you want to know.",
             "max_length": "Keep it under %(limit_value)d characters; this one has %(show_value)d.",
         },
+    )
+
+
+class ComplianceForm(forms.Form):
+    """A verdict on a violation. Who may give it is `services.compliance`'s to say."""
+
+    verdict = forms.ChoiceField(
+        choices=[(each.value, each.label) for each in compliance.VERDICTS],
+        error_messages={
+            "required": "Choose one: deny, let it pass, or ask for a change.",
+            "invalid_choice": "Choose one: deny, let it pass, or ask for a change.",
+        },
+    )
+    note = forms.CharField(
+        max_length=NOTE_LENGTH,
+        error_messages={
+            "required": "Say why. Everybody asked about this and the auditors will read it.",
+            "max_length": "Keep it under %(limit_value)d characters; this one has %(show_value)d.",
+        },
+    )
+    digest = forms.CharField(
+        max_length=64,
+        error_messages={"required": "Open the request again: this form has lost what it is about."},
+    )
+    shown = forms.IntegerField(
+        min_value=0,
+        max_value=10_000,
+        error_messages={"required": "Open the request again: this form has lost what it is about."},
+    )
+
+
+class ReportForm(forms.Form):
+    """What somebody of compliance, or an auditor, reports."""
+
+    text = forms.CharField(
+        max_length=violations.TEXT_LENGTH,
+        error_messages={
+            "required": "Say what is wrong. Compliance rules on your sentence.",
+            "max_length": "Keep it under %(limit_value)d characters; this one has %(show_value)d.",
+        },
+    )
+
+
+class BenchForm(forms.Form):
+    """An expression, and the request it is tried on."""
+
+    ref = forms.CharField(
+        max_length=20,
+        error_messages={"required": "Name a request: R-…", "max_length": "That is no reference."},
+    )
+    expression = forms.CharField(
+        max_length=4 * cel.LENGTH, error_messages={"required": "Write an expression."}
     )
 
 

@@ -18,9 +18,11 @@ from approvals.models import (
     Notice,
     Order,
     Question,
+    RecordRead,
     Step,
+    Violation,
 )
-from approvals.services.escalate import Handed, behind_of, deciders_of, limit_of_noes
+from approvals.services.escalate import Handed, Ruled, behind_of, deciders_of, limit_of_noes
 from approvals.services.gather import in_debt, offices_of
 from governance import tables
 from governance.routing import History, Passed, People, barred
@@ -54,6 +56,8 @@ class Packet:
     debtors: frozenset[int] = (
         frozenset()
     )  # with an overdue review of a bypass; of critical ones only
+    violations: Sequence[Violation] = ()  # oldest first
+    reads: Sequence[RecordRead] = ()  # of the target, as it was read last
 
     @property
     def waiting(self) -> Step | None:
@@ -132,6 +136,12 @@ class Packet:
             for ask in self.asks.get(step.pk, ())
             if ask.asked_at and ask.pk not in self.given_away
         ]
+        waits_for = self.waiting.path if self.waiting is not None else ""
+        asked_of_compliance = waits_for == Path.POLICY_VIOLATION
+        violations = [
+            each for each in self.cases if each.exception == ExceptionType.POLICY_VIOLATION
+        ]
+        ruled = Ruled.of(self.decisions, violations[-1] if violations else None)
         return History(
             deciders=deciders_of(self.decisions),
             at_least=limit_of_noes(self.decisions, self.people),
@@ -147,6 +157,8 @@ class Packet:
             barred=(
                 self.barred if self.waiting is not None and self.waiting.level == Level.L4 else {}
             ),
+            approvers=ruled.approvers if asked_of_compliance else frozenset(),
+            signers=ruled.signers if asked_of_compliance else frozenset(),
         )
 
 
@@ -156,9 +168,10 @@ def packets_of(
     """Return the packets of these requests, in their order.
 
     Nine queries and one for each policy version not read before, whatever the
-    number of requests, one if some are of a critical process, and one if a conflict holds some of them; five or
-    six more `with_sent`: what was sent to those asked, the orders to roll back, the
-    questions to the agent, the parties to conflicts and the rulings on them.
+    number of requests, one if some are of a critical process, and one if a conflict holds some of them; seven or
+    eight more `with_sent`: what was sent to those asked, the orders to roll back, the
+    questions to the agent, the parties to conflicts and the rulings on them, what rules were
+    broken, and what was read of the target.
 
     Args:
         requests: with `action_type`, `agent` and `department` loaded.
@@ -211,6 +224,14 @@ def packets_of(
         if theirs:
             given = Decision.objects.filter(step__case__in=theirs, verdict=Verdict.RULE)
             rulings = list(given.select_related("person", "step").order_by("at", "pk"))
+    violations: dict[int, list[Violation]] = defaultdict(list)
+    reads: dict[int, list[RecordRead]] = defaultdict(list)
+    if with_sent:
+        broken = Violation.objects.filter(request__in=ids).select_related("by_agent", "by_person")
+        for violation in broken.order_by("at", "pk"):
+            violations[violation.request_id].append(violation)
+        for read in RecordRead.objects.filter(request__in=ids).order_by("record"):
+            reads[read.request_id].append(read)
     now_held = [each for each in requests if each.state == ActionRequest.State.HELD]
     prefetch_related_objects(now_held, "resource")
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
@@ -228,6 +249,8 @@ def packets_of(
                     *offices.owner,
                     *offices.executives,
                     *offices.reviewers,
+                    *offices.compliance,
+                    *offices.head_of_compliance,
                 )
             ),
         },
@@ -250,6 +273,8 @@ def packets_of(
             parties=carried[request.pk],
             held=held[request.pk],
             questions=questions[request.pk],
+            violations=violations[request.pk],
+            reads=reads[request.pk],
             rulings=[
                 each
                 for each in rulings

@@ -152,6 +152,7 @@ CLOCKS = (
     _first(lambda: ActionRequest.objects.filter(_unparked, state=ActionRequest.State.PENDING)),
     _first(lambda: ActionRequest.objects.filter(_unparked, state=ActionRequest.State.APPROVED)),
     _first(lambda: ActionRequest.objects.filter(_unparked, state=ActionRequest.State.HELD)),
+    _first(lambda: ActionRequest.objects.filter(_unparked, state=ActionRequest.State.BLOCKED)),
     _first(lambda: ActionRequest.objects.filter(_unparked, state__in=UNDERWAY, due_at__gt=NOW)),
     _first(lambda: Ask.objects.filter(next_ping_at__isnull=False), "next_ping_at"),
     _first(lambda: Notice.objects.filter(next_attempt_at__gt=NOW), "next_attempt_at"),

@@ -14,8 +14,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from approvals import notifying
 from approvals.batches import in_halves
 from approvals.locks import lock_resources_of
-from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Step
-from approvals.services import alerts, asking, conflicts, endings, failures
+from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Step, Violation
+from approvals.services import alerts, asking, conflicts, endings, failures, violations
 from approvals.services.asking import subject_of
 from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
@@ -132,6 +132,52 @@ def end_holds(*, now: datetime, limit: int = BATCH) -> int:
 APPROVAL_DUE = Due(lambda: _due(S.APPROVED))
 
 
+BLOCKED_DUE = Due(lambda: _due(S.BLOCKED))
+
+
+def climb_blocked(*, now: datetime, limit: int = BATCH) -> int:
+    """Likewise for what breaks a rule, on the path of compliance; at its end it is denied."""
+
+    def move(climb: Climb) -> bool:
+        climb.run_out()
+        return True
+
+    candidates = BLOCKED_DUE.candidates(now, limit)
+    return _move(candidates, BLOCKED_DUE, move, sweep="climb_blocked", now=now)
+
+
+# What was reported while a worker had the lease, and it has none any more: it may have died.
+REPORTED = Due(
+    lambda: ActionRequest.objects.filter(
+        _unparked(), Q(lease_until__isnull=True) | Q(lease_until__lte=NOW), Exists(_reports())
+    )
+)
+read_reported = Read(
+    lambda: (
+        Violation.objects.filter(case__isnull=True, settled_at__isnull=True)
+        .order_by("request")
+        .values_list("request", flat=True)[:BATCH]
+    )
+)
+
+
+def _reports() -> QuerySet[Violation]:
+    return Violation.objects.filter(
+        request=OuterRef("pk"), case__isnull=True, settled_at__isnull=True
+    )
+
+
+def block_what_was_reported(*, now: datetime, limit: int = BATCH) -> int:
+    """Block what a run did not come to stop for itself. Returns how many requests."""
+
+    def obey(climb: Climb) -> bool:
+        violations.obey(climb)
+        return True
+
+    found = dict.fromkeys(pk for (pk,) in read_reported())
+    return _move(list(found)[:limit], REPORTED, obey, sweep="block_what_was_reported", now=now)
+
+
 def end_lapsed_approvals(*, now: datetime, limit: int = BATCH) -> int:
     """Look after approvals that nothing began in time. Returns how many, at most `limit`.
 
@@ -222,7 +268,7 @@ def _still_running() -> QuerySet[ActionRequest]:
     waiting = Exists(_waiting().filter(due_at__gt=NOW))
     running: QuerySet[ActionRequest] = ActionRequest.objects.filter(
         Q(state=S.PENDING, due_at__gt=NOW)
-        | Q(waiting, state__in=(S.HELD, S.TROUBLED, S.ROLLING_BACK)),
+        | Q(waiting, state__in=(S.HELD, S.BLOCKED, S.TROUBLED, S.ROLLING_BACK)),
         _unparked(),
     )
     return running

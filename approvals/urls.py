@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from approvals.views import inbox, notices, open, request, reviews, several, step_up
+from approvals.views import (
+    bench,
+    inbox,
+    notices,
+    open,
+    request,
+    reviews,
+    several,
+    step_up,
+    violation,
+)
 
 app_name = "approvals"
 urlpatterns = [
@@ -20,6 +30,9 @@ urlpatterns = [
     path("requests/<str:ref>/rule/", request.request_rule, name="request-rule"),
     path("requests/<str:ref>/step-up/", step_up.request_step_up, name="request-step-up"),
     path("requests/<str:ref>/mend/", request.request_mend, name="request-mend"),
+    path("requests/<str:ref>/comply/", violation.request_comply, name="request-comply"),
+    path("requests/<str:ref>/report/", violation.request_report, name="request-report"),
+    path("policy/bench/", bench.bench, name="bench"),
     path("requests/<str:ref>/seen/", request.request_seen, name="request-seen"),
     path("requests/<str:ref>/spot-check/", reviews.spot_check_open, name="spot-check-open"),
     path("reviews/", reviews.review_queue, name="reviews"),

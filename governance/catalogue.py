@@ -63,8 +63,10 @@ def _money(value: str) -> dict[str, str]:
     return {"value": value, "currency": "USD"}
 
 
-def _fact(label: str, pointer: str) -> dict[str, str]:
-    return {"label": label, "pointer": pointer}
+def _fact(label: str, pointer: str, *, now: tuple[str, str] | None = None) -> dict[str, Any]:
+    """Return a fact that is shown of a payload; `now`: the record and the place where the target has it."""
+    shown: dict[str, Any] = {"label": label, "pointer": pointer}
+    return shown if now is None else shown | {"now": {"record": now[0], "pointer": now[1]}}
 
 
 def _line(sku: str, what: str, quantity: int, amount: str) -> dict[str, Any]:
@@ -214,7 +216,22 @@ _SALE = _http(
     ),
     records=(("demo:sales-order:", "sales-orders"), ("demo:customer:", "customers")),
     example_answer={"reference": "SO-4711/1"},
+    basis=["demo:sales-order:{/order}"],
+    facts={
+        "credit_limit": {
+            "record": "demo:customer:{/customer}",
+            "pointer": "/credit_limit",
+            "money": "USD",
+        },
+        "open_orders": {
+            "record": "demo:customer:{/customer}",
+            "pointer": "/open_orders/USD",
+            "money": "USD",
+            "default": "0.00",
+        },
+    },
 )
+PLACES = ("billing-address", "shipping-address", "contact", "terms")  # of a customer's record
 _CUSTOMER = _http(
     units=[
         _part("billing_address", "Billing address", "billing-address", _value("payload.billing_address")),
@@ -226,6 +243,7 @@ _CUSTOMER = _http(
     records=(("demo:customer:", "customers"),),
     example_answer={"reference": "CHG-1001", "record": {"version": "2"}},
     left=_value("answer.record"),
+    basis=[f"demo:customer:{{/customer}}/{place}" for place in PLACES],
 )  # fmt: skip
 _REVENUE = _http(
     units=[
@@ -363,9 +381,13 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "name": "Sales order",
         "title": "Enter order {/order} over {amount} for {/customer}",
         "shown_facts": [
-            _fact("Customer", "/customer"),
-            _fact("Order", "/order"),
-            _fact("Requested delivery", "/delivery_date"),
+            _fact("Customer", "/customer", now=("demo:sales-order:{/order}", "/customer")),
+            _fact("Order", "/order", now=("demo:sales-order:{/order}", "/order")),
+            _fact(
+                "Requested delivery",
+                "/delivery_date",
+                now=("demo:sales-order:{/order}", "/delivery_date"),
+            ),
         ],
         "schema": _schema(
             "Sales order",
@@ -426,8 +448,16 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "shown_facts": [
             _fact("Customer", "/customer"),
             _fact("Change", "/change_ref"),
-            _fact("New terms", "/payment_terms"),
-            _fact("New contact", "/contact_email"),
+            _fact(
+                "New terms",
+                "/payment_terms",
+                now=("demo:customer:{/customer}/terms", "/payment_terms"),
+            ),
+            _fact(
+                "New contact",
+                "/contact_email",
+                now=("demo:customer:{/customer}/contact", "/email"),
+            ),
         ],
         "schema": _schema(
             "Customer update",
@@ -455,12 +485,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         },
         "resource_key": "demo:customer:{/customer}",
         "business_key": "demo:customer:{/customer}:{/change_ref}",
-        "snapshot_plan": [
-            "demo:customer:{/customer}/billing-address",
-            "demo:customer:{/customer}/shipping-address",
-            "demo:customer:{/customer}/contact",
-            "demo:customer:{/customer}/terms",
-        ],
+        "snapshot_plan": [f"demo:customer:{{/customer}}/{place}" for place in PLACES],
         "records_touched": 4,
         "reversal": ActionType.Reversal.RESTORE,
         "reversal_code": "restore",

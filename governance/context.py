@@ -18,6 +18,7 @@ from django_htmx.middleware import HtmxDetails
 from governance import clock, wording
 from governance.vocabulary import Duty, Path
 
+TRY_RULES = (Duty.COMPLIANCE, Duty.POLICY_ADMIN)  # on the bench
 # Who may see requests that nobody asked them about.
 OVERSEERS = (Duty.OPERATOR, Duty.AUDITOR, Duty.COMPLIANCE, Duty.POLICY_ADMIN)
 
@@ -101,6 +102,8 @@ def _nav(request: HttpRequest, person: Any, facts: Any) -> tuple[NavItem, ...]:
         )
     if facts.review_count is not None:
         found.append(("reviews", "Reviews", "approvals:reviews", "scale", "r", facts.review_count))
+    if person.is_superuser or person.has_duty(*TRY_RULES):
+        found.append(("bench", "Try a rule", "approvals:bench", "shield-check", "t", None))
     return tuple(
         NavItem(
             key,

@@ -24,7 +24,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
-from governance import actors, decision_tree, ledger_triggers
+from governance import actors, cel, decision_tree, ledger_triggers
 from governance.catalogue import CATALOGUE, TARGET
 from governance.ladder import DEFAULT_WINDOWS
 from governance.ledger import Act
@@ -41,6 +41,7 @@ from governance.models import (
     MatrixRow,
     PathWindow,
     Person,
+    PolicyCheck,
     PolicyVersion,
     Role,
     RosterShift,
@@ -157,6 +158,40 @@ OFFICES = (
     (Appointment.Office.REVIEWER, "", "second_reviewer"),
     (Appointment.Office.EXECUTIVE, "", "ceo"),
     (Appointment.Office.EXECUTIVE, "", "cfo"),
+)
+
+
+class Rule(NamedTuple):
+    """One check of the policy, in CEL."""
+
+    key: str
+    name: str
+    action: str
+    reads: str
+    expression: str
+    on_break: str
+
+
+RULES = (
+    Rule(
+        "line-totals",
+        "The lines come to the amount of the order",
+        "sales_order",
+        PolicyCheck.Reads.PAYLOAD,
+        "total(payload.lines.map(line, line.amount.minor)) == payload.amount.minor"
+        " && payload.lines.all(line, line.amount.currency == payload.amount.currency)",
+        "The lines do not come to the amount of the order.",
+    ),
+    Rule(
+        "credit-limit",
+        "Open orders stay within the customer's credit limit",
+        "sales_order",
+        PolicyCheck.Reads.TARGET,
+        # What is entered of this order is among the open ones already.
+        "facts.open_orders - done.minor + total(payload.lines.map(line, line.amount.minor))"
+        " <= facts.credit_limit",
+        "With this order the customer's open orders pass the credit limit.",
+    ),
 )
 SCOPES = (Scope.SUBMIT, Scope.READ, Scope.WITHDRAW, Scope.URGENT, Scope.VIOLATIONS)
 
@@ -326,6 +361,10 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
         Appointment(version=version, office=office, scope=scope, person=people[username])
         for office, scope, username in OFFICES
     )
+    PolicyCheck.objects.bulk_create(
+        PolicyCheck(version=version, expression_hash=cel.checked(rule.expression), **rule._asdict())
+        for rule in RULES
+    )
     version.activate()
     version.activated_at, version.activated_by = now, people[POLICY_ACTIVATOR]
     version.save()
@@ -333,6 +372,7 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
         Chain.POLICY, "policy.activated", number=1, by=actors.person(people[POLICY_ACTIVATOR]),
         editors=[actors.person(people[POLICY_EDITOR])], rows=len(MATRIX),
         windows=len(DEFAULT_WINDOWS), appointments=len(OFFICES),
+        checks=[[rule.key, cel.hash_of(rule.expression)] for rule in RULES],
     )  # fmt: skip
 
 

@@ -50,6 +50,9 @@ SHORTEST = timedelta(minutes=10)  # no window is cut below this
 NEEDED_WITHIN = timedelta(days=7)  # how far ahead an agent may say that something is needed
 
 UNDO_WITHIN = timedelta(minutes=30)  # an undo not done by then is somebody's to look at
+READ_WITHIN = timedelta(
+    minutes=30
+)  # of the submission; a target that cannot be read by then is an alert
 RUN_WITHIN = timedelta(minutes=30)  # from the first lease; a run not done by then is a failure
 SECOND_WITHIN = timedelta(hours=4)  # an order that waits for a second person lapses then
 

@@ -129,6 +129,7 @@ class History:
     `at_least` is the limit of whoever said no: nobody below them is asked after that. `beside`
     are those who may not act on another party to a conflict, so that they may not rule on any.
     `barred` are those who may not override what came before, and why: read on L4 alone.
+    Of a violation: `approvers` said yes to the request, `signers` have signed the waiver already.
     """
 
     deciders: frozenset[int] = frozenset()
@@ -140,6 +141,8 @@ class History:
     )  # on this very step, already passed over
     beside: frozenset[int] = frozenset()
     barred: Mapping[int, Passed] = field(default_factory=dict)
+    approvers: frozenset[int] = frozenset()
+    signers: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,8 @@ class Offices:
     owner: tuple[int, ...] = ()  # of the resource
     executives: tuple[int, ...] = ()  # the row's own first; named for critical processes alone
     reviewers: tuple[int, ...] = ()  # of what executives override; likewise
+    compliance: tuple[int, ...] = ()  # its members, without the head
+    head_of_compliance: tuple[int, ...] = ()
 
 
 NOBODY_NAMED = Offices()
@@ -170,6 +175,8 @@ class Why(StrEnum):
     CHAIN = "chain"
     DEBT = "debt"
     UNREVIEWED = "unreviewed"
+    APPROVED = "approved"
+    SIGNED = "signed"
     NOBODY = "nobody"
 
 
@@ -200,6 +207,7 @@ class Routing:
 
 # The paths whose answer lets a request act. On the others people mend or put in order what others allow.
 GIVES_LEAVE = (Path.APPROVAL, Path.TIMEOUT, Path.REJECTION)
+SIGNATURES = 2  # of a waiver, counted over all rungs of its case
 
 # The paths on which whoever is asked says how what was allowed goes on in the target.
 MENDS = (Path.SYSTEM_FAILURE, Path.UNDO)
@@ -244,7 +252,8 @@ def route(
     A rung asks as many people as approvals are still missing; if it cannot, it
     asks nobody and is passed over. Somebody who cannot be reached gives way to
     somebody who can; with nobody to give way to, they are asked all the same.
-    Nobody beyond the last one needed is judged.
+    Nobody beyond the last one needed is judged. Of a violation one person can
+    answer with a no, so that a rung opens with fewer than a waiver takes.
 
     Args:
         row: the matrix row the request was routed by.
@@ -255,6 +264,8 @@ def route(
     """
     deciding = path in GIVES_LEAVE
     needed = max(row.quorum - history.approvals, 1) if deciding and level < Level.L4 else 1
+    if path == Path.POLICY_VIOLATION:
+        needed = max(SIGNATURES - len(history.signers), 1)
     passed: list[Passed] = list(history.spent.values())
     eligible: list[Asked] = []
     for pk, why in _candidates(path, level, row, people, history, subject, policy, offices):
@@ -271,7 +282,7 @@ def route(
         if sum(each.reachable for each in eligible) == needed:
             # Those further on are not passed over: they may be needed, and free, later on.
             break
-    if len(eligible) < needed:
+    if len(eligible) < (1 if path == Path.POLICY_VIOLATION else needed):
         passed += [
             Passed(asked.person, Why.NOBODY, f"could be asked, but {needed} people are needed here")
             for asked in eligible
@@ -348,6 +359,10 @@ def hindrance(
         )
     if pk in history.barred:
         return history.barred[pk]
+    if pk in history.approvers:
+        return Passed(pk, Why.APPROVED, "has approved this request, so may not rule on a violation")
+    if pk in history.signers:
+        return Passed(pk, Why.SIGNED, "has signed the waiver already")
     if deciding and pk in history.deciders:
         return Passed(pk, Why.DECIDED, "has decided on this request before")
     if candidate.away_until is not None:
@@ -425,6 +440,13 @@ def _candidates(
         return [
             (pk, f"next above {_name(people, report)}, who owns the record")
             for pk, report in _upwards(offices.owner, people)
+        ]
+    if path == Path.POLICY_VIOLATION and level == Level.L2:
+        return [(pk, f"one of compliance (policy {policy})") for pk in offices.compliance]
+    if path == Path.POLICY_VIOLATION and level == Level.L3:
+        return [
+            *((pk, f"head of compliance (policy {policy})") for pk in offices.head_of_compliance),
+            *((pk, f"another one of compliance (policy {policy})") for pk in offices.compliance),
         ]
     if path in MENDS and level == Level.L2:
         return [(pk, f"one on call for the target of {band}") for pk in offices.on_call]

@@ -244,6 +244,8 @@ RECOURSE_SWEEPS = [
     "approvals.sweeps.pass_over_absent",
     "rollback.sweeps.call_the_worker",
     "approvals.sweeps.end_holds",
+    "approvals.sweeps.climb_blocked",
+    "approvals.sweeps.block_what_was_reported",
     "approvals.sweeps.end_lapsed_approvals",
     "approvals.sweeps.trouble_overdue_runs",
     "approvals.sweeps.climb_underway",

@@ -31,6 +31,7 @@ from governance.models import (
     MatrixRow,
     PathWindow,
     Person,
+    PolicyCheck,
     PolicyVersion,
     RosterShift,
 )
@@ -48,6 +49,20 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A rule of the policy, in CEL. A waiver silences one key at one revision."""
+
+    key: str
+    revision: int
+    name: str
+    action: str  # an action type's key; "" = any
+    reads_target: bool  # it speaks of facts of the target, which only the worker can read
+    expression: str
+    expression_hash: str
+    on_break: str  # told to compliance when it breaks
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A policy version as routing and the ladder read it. Immutable, as the version is."""
 
@@ -62,6 +77,17 @@ class Policy:
     owners: dict[str, int]  # of resources, by a pattern of their keys: a person's primary key
     executives: tuple[int, ...]  # who may bypass, in their order
     reviewers: tuple[int, ...]  # who looks at what they did
+    compliance: tuple[int, ...] = ()  # people's primary keys, without the head's
+    head_of_compliance: tuple[int, ...] = ()  # at most one
+    checks: tuple[Check, ...] = ()
+
+    def checks_of(self, action: str, *, reads_target: bool) -> list[Check]:
+        """Return the rules for an action type, by its key: over what was asked, or over the target."""
+        return [
+            each
+            for each in self.checks
+            if each.action in ("", action) and each.reads_target == reads_target
+        ]
 
     def owner_of(self, resource: str) -> int | None:
         """Return who owns a resource, by its key: of the patterns it fits, the longest names them."""
@@ -119,6 +145,9 @@ def load(version: PolicyVersion) -> Policy:
         owners=_appointed(version, Appointment.Office.RESOURCE_OWNER),
         executives=_holders(version, Appointment.Office.EXECUTIVE),
         reviewers=_holders(version, Appointment.Office.REVIEWER),
+        compliance=_holders(version, Appointment.Office.COMPLIANCE),
+        head_of_compliance=_holders(version, Appointment.Office.HEAD_OF_COMPLIANCE),
+        checks=tuple(map(_check, PolicyCheck.objects.filter(version=version).order_by("key"))),
     )
 
 
@@ -132,6 +161,25 @@ def _appointed(version: PolicyVersion, office: str) -> dict[str, int]:
     """Return who holds an office, by what it is held for."""
     held = Appointment.objects.filter(version=version, office=office)
     return dict(held.values_list("scope", "person_id"))
+
+
+def _check(check: PolicyCheck) -> Check:
+    return Check(
+        key=check.key,
+        revision=check.revision,
+        name=check.name,
+        action=check.action,
+        reads_target=check.reads == PolicyCheck.Reads.TARGET,
+        expression=check.expression,
+        expression_hash=check.expression_hash,
+        on_break=check.on_break,
+    )
+
+
+def active_policy() -> Policy | None:
+    """Return the tables of the active version, None if there is none."""
+    found = PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE).values_list("pk").first()
+    return policy(found[0]) if found is not None else None
 
 
 def _row(row: MatrixRow) -> Row:

@@ -14,6 +14,7 @@ from rollback import selectors
 from rollback.models import Direction
 from rollback.services import by_hand, execute, recover
 from rollback.services.hands import Hands
+from rollback.services.reading import read_for
 from rollback.services.runs import Lease, take
 
 log = logging.getLogger("recourse.runner")
@@ -22,9 +23,29 @@ log = logging.getLogger("recourse.runner")
 def run_all(hands: Hands) -> int:
     """Carry out and undo what is due, until nothing is or it is enough. Returns how many were taken up."""
     taken = 0
-    while not hands.enough() and run_next(hands):
-        taken += 1
+    while not hands.enough():
+        # One of each in turn: neither what is to be done nor what is to be read waits for all of the other.
+        found = read_next(hands) + run_next(hands)
+        if not found:
+            break
+        taken += found
     return taken
+
+
+def read_next(hands: Hands) -> bool:
+    """Read the target for what waits longest for that. Returns whether there was something.
+
+    Raises OperationalError and InterfaceError, as `run_next`.
+    """
+    for pk in selectors.readable(hands.now(), limit=selectors.LOOKED_AT):
+        try:
+            if read_for(pk, hands):
+                return True
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - one that cannot be read must not stop the others
+            _tell_of_defect(pk, problem, hands)
+    return False
 
 
 def run_next(hands: Hands) -> bool:
@@ -45,6 +66,18 @@ def run_next(hands: Hands) -> bool:
             _run(lease, hands)
             return True
     return False
+
+
+def _tell_of_defect(pk: int, problem: Exception, hands: Hands) -> None:
+    """Raise an alert. The request is not parked: people who are asked about it lose no time by it."""
+    request = ActionRequest.objects.get(pk=pk)
+    said = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+    where = "".join(traceback.format_tb(problem.__traceback__))
+    log.error("reading for %s failed: %s\n%s", request.ref, said, where)
+    raise_alert(
+        kind="run.defect", key=f"read {request.ref}", now=hands.now(), request=request,
+        text=f"Reading the target for {request.ref} failed by a defect: {said}",
+    )  # fmt: skip
 
 
 def _run(lease: Lease, hands: Hands) -> None:

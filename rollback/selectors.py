@@ -69,6 +69,22 @@ _fresh = Read(lambda: _oldest(ready(NOW)))
 _going = Read(lambda: _oldest(to_go_on(NOW)))
 
 
+def to_read(now: Instant) -> QuerySet[ActionRequest]:
+    """Return requests whose target is to be read now."""
+    rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(
+        unparked(now), read_due_at__lte=now
+    )
+    return rows
+
+
+_unread = Read(lambda: to_read(NOW).order_by("read_due_at", "pk").values_list("pk")[:LOOKED_AT])
+
+
+def readable(now: datetime, *, limit: int) -> list[int]:
+    """Return the primary keys of those whose target is to be read, the first due first; at most LOOKED_AT."""
+    return [pk for (pk,) in _unread(now=now)][:limit]
+
+
 def orders_to_undo() -> QuerySet[Order]:
     """Return the open orders to roll back that need nobody's word any more."""
     rows: QuerySet[Order] = Order.objects.filter(

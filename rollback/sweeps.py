@@ -43,6 +43,7 @@ def call_the_worker(*, now: datetime) -> int:
     """
     hands = max(settings.Q_CLUSTER["workers"] - 1, 1)
     wanted = len(selectors.runnable(now, limit=hands))
+    wanted += len(selectors.readable(now, limit=hands - wanted)) if wanted < hands else 0
     queued = waiting = 0
     for mark in (f"runner-{n}" for n in range(hands)):
         if queued + waiting == wanted:

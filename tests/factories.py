@@ -25,9 +25,11 @@ from approvals.models import (
     Notice,
     Order,
     Question,
+    RecordRead,
     Resource,
     Review,
     Step,
+    Violation,
     Waiver,
 )
 from approvals.models.request import WITH_KEY
@@ -439,6 +441,9 @@ class RequestFactory(DjangoModelFactory):
     holds_key = factory.LazyAttribute(
         lambda request: request.resource is not None and request.state in WITH_KEY
     )
+    blocked_from = factory.LazyAttribute(
+        lambda request: "pending" if request.state == ActionRequest.State.BLOCKED else ""
+    )
     resource = None
     had_effects = factory.SelfAttribute("has_effects")
     has_effects = False
@@ -569,6 +574,28 @@ class WaiverFactory(DjangoModelFactory):
     digest = factory.SelfAttribute("request.digest")
     person = factory.SubFactory(PersonFactory)
     at = MONDAY_9AM
+
+
+class ViolationFactory(DjangoModelFactory):
+    """A rule that does not hold, found by the policy itself."""
+
+    class Meta:
+        model = Violation
+
+    request = factory.SubFactory(RequestFactory)
+    check_key = "terms-are-known"
+    check_revision = 1
+    text = "The payment names no terms."
+    at = MONDAY_9AM
+
+
+class RecordReadFactory(DjangoModelFactory):
+    class Meta:
+        model = RecordRead
+
+    request = factory.SubFactory(RequestFactory)
+    record = "demo:customer:C-1042"
+    read_at = MONDAY_9AM
 
 
 class OrderFactory(DjangoModelFactory):

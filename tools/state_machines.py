@@ -59,8 +59,14 @@ def movers() -> tuple[Mover, ...]:
             " stood; queued: `expired`, reason `queue`, with an alert",
         ),
         Mover(
+            state.BLOCKED,
+            "the waiting step's clock",
+            ("approvals.sweeps.climb_blocked",),
+            "the path of compliance climbs, or ends: `denied`; with effects, undone and `rolled_back`",
+        ),
+        Mover(
             state.APPROVED,
-            f"approval + {begin}; a person present: + {present}",
+            f"approval, or what held or blocked it being over, + {begin}; a person present: + {present}",
             (worker, "approvals.sweeps.end_lapsed_approvals"),
             "the worker begins it at once; not begun by then it is `troubled`, with a case;"
             " a person present: `expired`, reason `lapsed`, with an alert",
@@ -160,7 +166,6 @@ def _table_of_movers() -> str:
         "## Who moves an open request, and when",
         "",
         "`due_at` is written by `approvals.due.set_due` alone, in the transaction of its source.",
-        "States that nothing enters yet (`held`, `blocked`) are left out.",
         "",
         "| state | `due_at` is | swept by | at that instant |",
         "|---|---|---|---|",

@@ -13,8 +13,10 @@ from django.utils.module_loading import import_string
 from rest_framework import serializers
 
 from approvals.models import ActionRequest, Claim, Order, Question, Review, Step
+from approvals.services import violations
 from approvals.services.orders import Ordered
 from approvals.services.submission import Malformed
+from approvals.services.violations import Became, Reported
 from governance.models import ActionType
 from governance.vocabulary import Impact, Severity
 from governance.vocabulary import Verdict as Verdicts
@@ -27,6 +29,7 @@ REASONS = {
 }  # fmt: skip
 VERDICT_FIELDS = {"verdict", "note", "digest", "severity"}
 REF_LISTS = ("order", "refuse")
+REPORT_FIELDS = {"check", "reason"}
 RULING_FIELDS = {"verdict", "note", "digest", *REF_LISTS}
 MENDING = (Verdicts.RETRY, Verdicts.ROLL_BACK, Verdicts.BY_HAND)
 MENDING_FIELDS = {"verdict", "note", "digest"}
@@ -290,6 +293,41 @@ def text(body: object) -> str:
     return str(found)
 
 
+def report(body: object) -> tuple[str, str]:
+    """Return the key of a rule and the sentence in a body, "" for what is not there. Raises Malformed."""
+    if not isinstance(body, dict):
+        raise Malformed("The body is not a JSON object.")
+    errors = {str(name)[:60]: "Unknown field." for name in body.keys() - REPORT_FIELDS}
+    given = {name: body.get(name) for name in REPORT_FIELDS if body.get(name) is not None}
+    errors |= {name: "Text." for name, value in given.items() if not isinstance(value, str)}
+    if len(str(given.get("reason", ""))) > violations.TEXT_LENGTH:
+        errors["reason"] = f"At most {violations.TEXT_LENGTH:,} characters."
+    if errors:
+        raise Malformed("Mend these fields and send it again.", errors=errors)
+    return str(given.get("check", "")), str(given.get("reason", ""))
+
+
+# What a reporter is told: nobody's name, no note, no other request.
+BECAME = {
+    Became.BLOCKED: "It is blocked, and compliance is asked.",
+    Became.STOPPING: "It is being carried out. It stops after the unit it is at; then compliance is asked.",
+    Became.JOINED: "Compliance is asked about it already. Your report was added.",
+    Became.REVIEW: "It has effects and cannot be stopped any more. Somebody independent looks at it.",
+    Became.RECORDED: "It has ended, and nothing of it is in the target. Your report was recorded.",
+    Became.WAIVED: "Compliance has let this rule pass for it. Your report was recorded.",
+}
+
+
+def reported(answer: Reported, *, own: bool) -> dict[str, Any]:
+    """Return the answer to a report. Of somebody else's request an agent reads no state."""
+    return {
+        "ref": answer.request.ref,
+        "outcome": str(answer.became),
+        "detail": BECAME[answer.became],
+        "state": str(answer.request.state) if own else None,
+    }
+
+
 def ordered(answer: Ordered) -> dict[str, Any]:
     """Return the answer to an order: what stands now, and what it waits for."""
     order = answer.order
@@ -504,7 +542,10 @@ class RequestForPeople(serializers.Serializer[Any]):
 
 class Verdict(serializers.Serializer[Any]):
     verdict = serializers.ChoiceField(
-        ["approve", "reject", "rule", "retry", "roll_back", "by_hand"]
+        [
+            "approve", "reject", "rule", "deny", "waive", "change_requested", "retry", "roll_back",
+            "by_hand",
+        ]  # fmt: skip
     )
     digest = serializers.CharField()
     note = serializers.CharField(required=False, allow_blank=True, max_length=4000)
@@ -513,6 +554,20 @@ class Verdict(serializers.Serializer[Any]):
         child=serializers.CharField(), required=False
     )  # refs, of a ruling
     refuse = serializers.ListField(child=serializers.CharField(), required=False)
+
+
+class Report(serializers.Serializer[Any]):
+    """The key of a rule, or a sentence; at least one of the two."""
+
+    check = serializers.CharField(required=False, max_length=60)
+    reason = serializers.CharField(required=False, max_length=violations.TEXT_LENGTH)
+
+
+class ReportedShape(serializers.Serializer[Any]):
+    ref = serializers.CharField()
+    outcome = serializers.ChoiceField([str(each) for each in Became])
+    detail = serializers.CharField()
+    state = serializers.ChoiceField(S.choices, allow_null=True)
 
 
 class Reason(serializers.Serializer[Any]):

@@ -28,6 +28,11 @@ urlpatterns = [
         views.QuestionAnswer.as_view(),
         name="question-answer",
     ),
+    path(
+        "v1/requests/<str:ref>/violations/",
+        views.RequestViolations.as_view(),
+        name="request-violations",
+    ),
     path("v1/actions/", views.ActionList.as_view(), name="action-list"),
     path("v1/actions/<str:key>/", views.ActionDetail.as_view(), name="action-detail"),
     re_path(r"^(?P<rest>.*)$", views.Nowhere.as_view(), name="nowhere"),

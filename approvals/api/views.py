@@ -22,6 +22,7 @@ from approvals.api.authentication import Caller, NotAuthenticated
 from approvals.api.permissions import IsAgent, IsAgentOrPerson, IsPerson
 from approvals.models import ActionRequest, Decision
 from approvals.services.close import withdraw
+from approvals.services.compliance import VERDICTS, rule_on_violation
 from approvals.services.decide import decide
 from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
@@ -29,6 +30,7 @@ from approvals.services.questions import answer_question, ask_agent
 from approvals.services.ruling import rule
 from approvals.services.submission import Malformed
 from approvals.services.submit import NotAllowed, record_refusal, submit
+from approvals.services.violations import Became, report
 from governance import actors, clock, wording
 from governance.errors import NotFound, NotYours, Refused
 from governance.models import ActionType, Person
@@ -227,11 +229,55 @@ class RequestDecisions(Api):
             call = rule
         elif given["verdict"] in (Verdict.RETRY, Verdict.ROLL_BACK, Verdict.BY_HAND):
             call = mend
-        if call is not mend:
+        elif given["verdict"] in VERDICTS:
+            given.pop("severity", None)  # a violation's was fixed when its case opened
+            call = rule_on_violation
+        if call in (decide, rule):
             given["presence"] = _presence(request, ref)
         call(ref=ref, actor=person, now=clock.now(), via=Decision.Via.API, **given)
         decided = selectors.visible_to(person).get(ref=ref)
         return Response(shapes.for_people(decided))
+
+
+class RequestViolations(Api):
+    permission_classes = [IsAgentOrPerson]
+
+    @extend_schema(
+        operation_id="request_report_violation",
+        request=shapes.Report,
+        responses={
+            202: shapes.ReportedShape, 200: shapes.ReportedShape, 401: PROBLEM, 403: PROBLEM,
+            404: PROBLEM, 422: PROBLEM,
+        },
+    )  # fmt: skip
+    def post(self, request: Request, ref: str) -> Response:
+        """Report that a request breaks a rule: 202 where it is stopped or looked at, 200 where nothing changes."""
+        caller: object = request.user
+        check, text = shapes.report(request.data)
+        if isinstance(caller, Caller):
+            scopes = caller.credential.scopes
+            if Scope.VIOLATIONS not in scopes and Scope.VIOLATIONS_ANY not in scopes:
+                raise NotAllowed(
+                    "This credential may not report violations: it lacks the scope violations."
+                )
+            agent = caller.credential.agent
+            answer = report(
+                ref=ref,
+                by=agent,
+                any_request=Scope.VIOLATIONS_ANY in scopes,
+                now=clock.now(),
+                check=check,
+                text=text,
+            )
+            own = answer.request.agent_id == agent.pk
+        else:
+            answer, own = (
+                report(ref=ref, by=_person(request), now=clock.now(), check=check, text=text),
+                True,
+            )
+        new = answer.became in (Became.BLOCKED, Became.STOPPING, Became.REVIEW)
+        code = status.HTTP_202_ACCEPTED if new else status.HTTP_200_OK
+        return Response(shapes.reported(answer, own=own), status=code)
 
 
 class RequestRollback(Api):

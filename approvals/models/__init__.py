@@ -10,6 +10,7 @@ from approvals.models.request import ENDED, OPEN, ActionRequest, CounterpartySum
 from approvals.models.resource import Resource
 from approvals.models.review import Review
 from approvals.models.step import Ask, Decision, Question, Step
+from approvals.models.violation import RecordRead, Violation
 
 __all__ = [
     "ENDED",
@@ -26,8 +27,10 @@ __all__ = [
     "Notice",
     "Order",
     "Question",
+    "RecordRead",
     "Resource",
     "Review",
     "Step",
+    "Violation",
     "Waiver",
 ]

@@ -105,6 +105,9 @@ class ActionRequest(Stateful, models.Model):
     needed_by = models.DateTimeField(null=True, blank=True)
     supersedes = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
     basis_digest = models.CharField(max_length=64, blank=True)  # the target's record at submission
+    # When the worker is to read the target for it; put off before each try. None: nothing to read.
+    read_due_at = models.DateTimeField(null=True, blank=True)
+    read_tries = models.PositiveSmallIntegerField(default=0)
 
     # How it was routed.
     policy = models.ForeignKey(PolicyVersion, models.PROTECT, related_name="requests")
@@ -121,6 +124,9 @@ class ActionRequest(Stateful, models.Model):
     due_at = models.DateTimeField(null=True, blank=True)  # written by approvals.due.set_due alone
     submitted_at = models.DateTimeField()
     approved_at = models.DateTimeField(null=True, blank=True)
+    # Since when it may begin: its approval, or the end of what held or blocked it after that.
+    ready_at = models.DateTimeField(null=True, blank=True)
+    blocked_from = models.CharField(max_length=12, blank=True)  # the state it goes on in
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=40, blank=True)  # "silence", "refused", "queue"
     has_effects = models.BooleanField(default=False)
@@ -194,6 +200,15 @@ class ActionRequest(Stateful, models.Model):
                 | (Q(amount__isnull=False, amount__gt=0) & ~Q(currency="")),
             ),
             models.CheckConstraint(name="request_quorum", condition=Q(quorum__gte=1)),
+            # What is blocked knows where it stood, and nothing else does.
+            models.CheckConstraint(
+                name="request_blocked_from_where_it_stood",
+                condition=Q(
+                    state=S.BLOCKED,
+                    blocked_from__in=[S.PENDING, S.HELD, S.APPROVED, S.EXECUTING, S.TROUBLED],
+                )
+                | (~Q(state=S.BLOCKED) & Q(blocked_from="")),
+            ),
         ]
         indexes = [
             # approvals.sweeps.climb_due_steps
@@ -220,6 +235,12 @@ class ActionRequest(Stateful, models.Model):
                 name="request_next_attempt",
                 fields=["next_attempt_at"],
                 condition=Q(next_attempt_at__isnull=False),
+            ),
+            # rollback.selectors.to_read
+            models.Index(
+                name="request_to_read",
+                fields=["read_due_at"],
+                condition=Q(read_due_at__isnull=False),
             ),
             # approvals.selectors.open_requests, by keyset
             models.Index(
@@ -277,7 +298,7 @@ class ActionRequest(Stateful, models.Model):
     @transition(state, source=S.PENDING, target=S.APPROVED)
     def approve(self, *, now: datetime) -> None:
         """People with the authority said yes; it may run."""
-        self.approved_at = now
+        self.approved_at = self.ready_at = now
         self.holds_key = self.resource_id is not None
         self.state_seq += 1
 
@@ -286,9 +307,13 @@ class ActionRequest(Stateful, models.Model):
         """A no that is final, or a ruling against it."""
         self._end(now, reason)
 
-    @transition(state, source=[S.PENDING, S.HELD, S.APPROVED, S.TROUBLED], target=S.EXPIRED)
+    @transition(
+        state,
+        source=[S.PENDING, S.HELD, S.BLOCKED, S.APPROVED, S.EXECUTING, S.TROUBLED],
+        target=S.EXPIRED,
+    )
     def expire(self, *, now: datetime, reason: str) -> None:
-        """Nobody decided, or nobody began: silence never approves."""
+        """Nobody decided, nobody began, or it may not begin as it was approved: silence never approves."""
         self._end(now, reason)
 
     @transition(
@@ -310,12 +335,16 @@ class ActionRequest(Stateful, models.Model):
     def wait_again(self) -> None:
         """The interruption is over; it waits on where it stood."""
         self.holds_key = False
+        self.blocked_from = ""
         self.state_seq += 1
 
     @transition(state, source=[S.HELD, S.BLOCKED], target=S.APPROVED)
-    def be_ready_again(self) -> None:
-        """The interruption is over, and it had been approved before."""
+    def be_ready_again(self, *, now: datetime) -> None:
+        """The interruption is over, and it had been approved before. Who was present for it is gone by then."""
         self.holds_key = self.resource_id is not None
+        self.blocked_from = ""
+        if not self.person_present:
+            self.ready_at = now
         self.state_seq += 1
 
     @transition(
@@ -323,23 +352,27 @@ class ActionRequest(Stateful, models.Model):
     )
     def block(self) -> None:
         """A rule forbids it; compliance is asked. It keeps the key it had."""
+        self.blocked_from = self.state
         self.state_seq += 1
 
     @transition(state, source=S.BLOCKED, target=S.DENIED)
-    def deny(self, *, now: datetime) -> None:
-        """Compliance said no, or said nothing."""
-        self._end(now, "denied")
+    def deny(self, *, now: datetime, reason: str = "denied") -> None:
+        """Compliance said no, or said nothing, and nothing of it is in the target."""
+        self._end(now, reason)
 
     # --- Doing and undoing ---
 
     @transition(state, source=[S.APPROVED, S.TROUBLED, S.BLOCKED], target=S.EXECUTING)
     def begin(self) -> None:
         """A worker took it."""
+        self.blocked_from = ""
+        self.read_due_at = None  # a run reads for itself
         self.state_seq += 1
 
     @transition(state, source=[S.APPROVED, S.EXECUTING, S.BLOCKED], target=S.TROUBLED)
     def fail(self) -> None:
         """It could not begin or go on, or is unblocked and had not; a retry or a person is next."""
+        self.blocked_from = ""
         self.state_seq += 1
 
     @transition(state, source=S.EXECUTING, target=S.COMPLETED)
@@ -360,6 +393,7 @@ class ActionRequest(Stateful, models.Model):
     def roll_back(self) -> None:
         """What was done is being undone."""
         self.holds_key = self.resource_id is not None
+        self.blocked_from = ""
         self.ended_at = None
         self.end_reason = ""
         self.state_seq += 1
@@ -380,7 +414,8 @@ class ActionRequest(Stateful, models.Model):
         self.end_reason = reason
         self.due_at = None
         self.holds_key = False
-        self.next_attempt_at = None
+        self.next_attempt_at = self.read_due_at = None
+        self.blocked_from = ""
         self.let_go()
         self.state_seq += 1
 

@@ -107,6 +107,21 @@ def rejected(request: ActionRequest, *, now: datetime) -> Alert:
     return _of(request, "request.rejected", text, now)
 
 
+def denied(request: ActionRequest, *, now: datetime) -> Alert:
+    """An alert, not yet stored: it broke a rule, and nobody of compliance ruled on it."""
+    text = f"{request.ref} broke a rule, and compliance did not rule on it in time. {request.title}"
+    return _of(request, "violation.denied", text, now)
+
+
+def unread(request: ActionRequest, said: str, *, now: datetime) -> Alert:
+    """An alert, not yet stored: its target could not be read after submission."""
+    text = (
+        f"The target of {request.ref} could not be read: {said} It is read again before anything "
+        f"is done. {request.title}"
+    )
+    return _of(request, "facts.unread", text, now)
+
+
 def lapsed(request: ActionRequest, *, now: datetime) -> Alert:
     """An alert, not yet stored: it was approved with a person present, and did not begin in time."""
     text = f"{request.ref} was approved and not begun in time, so it ended. {request.title}"

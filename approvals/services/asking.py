@@ -61,6 +61,8 @@ def pass_over(climb: Climb, gone: Iterable[Passed], *, only_for_reachable: bool 
     found = find(climb, Path(step.path), Level(step.level), spent=spent, have=len(kept))
     taking = found.asked[: max(wanted, 0)]
     enough = len(taking) >= wanted
+    if step.path == Path.POLICY_VIOLATION:
+        enough = bool(kept or taking)  # one person can say no, so that the rung is not given up
     if only_for_reachable and not (enough and all(asked.reachable for asked in taking)):
         return False
     for ask in climb.asks:
@@ -112,6 +114,8 @@ def find(
         spent=spent or {},
         beside=climb.beside if path == Path.CONFLICT else frozenset(),
         barred=climb.barred if level == Level.L4 else {},
+        approvers=climb.ruled.approvers if path == Path.POLICY_VIOLATION else frozenset(),
+        signers=climb.ruled.signers if path == Path.POLICY_VIOLATION else frozenset(),
     )
     return route(
         path,

@@ -44,11 +44,14 @@ def withdraw(*, ref: str, agent: Agent, now: datetime) -> ActionRequest:
         climb.step.supersede(now=now)
         writes.closed_steps.append(climb.step)
         climb.step = None
+    told = set(climb.everybody_asked)
+    if request.state == ActionRequest.State.BLOCKED:  # whoever was away reads it too
+        told |= {*climb.offices.compliance, *climb.offices.head_of_compliance}
     request.withdraw(now=now)
     climb.act.record(request, "request.withdrawn")
     conflict = climb.case is not None and climb.case.exception == ExceptionType.CONFLICT
     climb.resolve_case(Case.Outcome.LEFT if conflict else Case.Outcome.WITHDRAWN)
-    notifying.told(writes, climb.everybody_asked, request, climb.people, what="withdrawn", now=now)
+    notifying.told(writes, told, request, climb.people, what="withdrawn", now=now)
     notifying.state_changed(writes, request, now=now)
     climb.settle()
     conflicts.save(writes, now=now)

@@ -9,6 +9,7 @@ by which all that want the record come one after the other. Source: DESIGN 2.2,
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
@@ -29,15 +30,37 @@ from governance.vocabulary import ExceptionType, Level, Path
 S = ActionRequest.State
 P = ConflictParty.Role
 R = ConflictParty.Ruling
+WANTING = tuple(each for each in OPEN if each != S.BLOCKED)  # besides whatever has the key
 
 
 def wanting(resource: int) -> QuerySet[ActionRequest]:
     """Return the requests that a newcomer for this record collides with."""
     live: QuerySet[ActionRequest] = ActionRequest.objects.filter(
-        Q(state__in=[each for each in OPEN if each != S.BLOCKED]) | Q(holds_key=True),
+        Q(state__in=WANTING) | Q(holds_key=True),
         resource=resource,
     )
     return live
+
+
+def look_afresh(climb: Climb) -> bool:
+    """A request for a record was blocked, and is no longer: it comes as if just now. Returns whether others want it.
+
+    Its Resource is locked.
+    """
+    request = climb.request
+    if request.resource_id is None:
+        return False
+    live = wanting(request.resource_id).exclude(pk=request.pk)
+    locked = live.select_for_update(no_key=True, of=("self",)).select_related(
+        "agent", "action_type"
+    )
+    others = list(locked.order_by("pk"))
+    if others and request.resource is not None:
+        request.wait_again()  # it is held from there
+        owner = climb.policy.owner_of(request.resource.key)
+        climb.call_in(replace(climb.offices, owner=() if owner is None else (owner,)))
+        meet(climb, others)
+    return bool(others)
 
 
 def wait_of(policy: Policy, *, critical: bool) -> timedelta:
@@ -147,6 +170,14 @@ def _behind(requests: Iterable[ActionRequest]) -> set[int]:
 def _party(
     climb: Climb, case: Case, role: ConflictParty.Role, *, until: datetime | None = None
 ) -> ConflictParty:
+    # One that was blocked meanwhile comes back to the case it had left.
+    before = ConflictParty.objects.filter(case=case.pk, request=climb.request.pk)
+    party = before.first() if climb.was == S.BLOCKED and case.pk is not None else None
+    if party is not None:
+        party.joined_at, party.left_at = climb.now, None
+        party.was_held, party.held_until = True, until
+        climb.writes.changed_parties.append(party)
+        return party
     party = ConflictParty(
         case=case,
         request=climb.request,
@@ -261,7 +292,7 @@ def follow(writes: Writes, *, now: datetime, new: ActionRequest | None = None) -
     ended = {
         each.resource_id
         for was, each in moved
-        if each.resource_id is not None and not each.is_open and each.state != was
+        if each.resource_id is not None and each.state != was and not _still_wants(each)
     }
     if not ended:
         return False
@@ -272,6 +303,11 @@ def follow(writes: Writes, *, now: datetime, new: ActionRequest | None = None) -
     if len(moved) > 1 and len({act.cause for act in writes.acts}) > 1:
         after = Act(now=now, actor=after.actor)
     return sum(see_to(resource, now=now, after=after) for resource in found) > 0
+
+
+def _still_wants(request: ActionRequest) -> bool:
+    """Whether others wait for it: what is blocked without the key left its conflict."""
+    return request.is_open and (request.state != S.BLOCKED or request.holds_key)
 
 
 def see_to(resource: int, *, now: datetime, after: Act) -> int:
@@ -333,7 +369,7 @@ def _next(waiting: Sequence[Climb], resource: int) -> list[Climb]:
                 continue
             climb.close_step(answered=False)
             climb.resolve_case(Case.Outcome.LEFT)
-            climb.case = None
+            climb.go_back_to_case()
         elif party.case.outcome != Case.Outcome.RULED or _is_preceded(party, resource):
             continue
         go_on(climb)
@@ -382,13 +418,13 @@ def _arrive_again(again: Sequence[Climb], resource: int) -> Climb:
 
 def _others_of(party: ConflictParty) -> QuerySet[ConflictParty]:
     """Return the other parties that still want the record, whether or not they wait for the case."""
-    wants = Q(request__state__in=OPEN) | Q(request__holds_key=True)
+    wants = Q(request__state__in=WANTING) | Q(request__holds_key=True)
     return ConflictParty.objects.filter(wants, case=party.case_id).exclude(pk=party.pk)
 
 
 def _is_preceded(party: ConflictParty, resource: int) -> bool:
     """Whether somebody is before it in the queue, or has the key."""
-    wants = Q(request__state__in=OPEN) | Q(request__holds_key=True)
+    wants = Q(request__state__in=WANTING) | Q(request__holds_key=True)
     ahead = Q(ruling="") | Q(ruling=R.FIRST) | Q(ruling=R.QUEUED, position__lt=party.position or 0)
     others = ConflictParty.objects.filter(wants, ahead, case=party.case_id).exclude(pk=party.pk)
     holders = ActionRequest.objects.filter(resource=resource, holds_key=True)
@@ -396,17 +432,27 @@ def _is_preceded(party: ConflictParty, resource: int) -> bool:
 
 
 def go_on(climb: Climb) -> None:
-    """It is held no longer: it waits where it stood, or ends if what was approved may have changed."""
-    if climb.request.approved_at is not None and _party_of(climb).joined_at == climb.now:
-        interruptions.be_ready_again(climb)  # held and let go in one act: nothing can have changed
-        return
-    if climb.request.approved_at is not None:
-        # Its record is not known to be as it was when people said yes to it.
-        endings.expire(climb, "basis_changed")
+    """It is held no longer: it waits where it stood, or may begin as it was approved.
+
+    Whether the record is as it was at submission is asked of the target right before
+    anything is done (`rollback.services.before`). Where it was not known then, it ends.
+    """
+    request = climb.request
+    if request.approved_at is not None:
+        at_once = climb.party is not None and climb.party.joined_at == climb.now
+        if (at_once or request.basis_digest) and not _is_taken(request):
+            interruptions.be_ready_again(climb)
+        else:
+            endings.expire(climb, "basis_changed")
         return
     stood = climb.paused
     asks = [] if stood is None else list(Ask.objects.filter(step=stood).order_by("pk"))
     interruptions.wait_again(climb, asks)
+
+
+def _is_taken(request: ActionRequest) -> bool:
+    same = ActionRequest.objects.filter(resource=request.resource_id, holds_key=True)
+    return bool(same.exclude(pk=request.pk).exists())
 
 
 def leave(climb: Climb, party: ConflictParty) -> None:

@@ -40,6 +40,9 @@ DID = {
     Verdict.APPROVE: "approved",
     Verdict.REJECT: "rejected",
     Verdict.RULE: "ruled on",
+    Verdict.DENY: "denied",
+    Verdict.WAIVE: "signed a waiver for",
+    Verdict.CHANGE_REQUESTED: "asked for a change of",
     Verdict.RETRY: "ordered another attempt of",
     Verdict.ROLL_BACK: "ordered the undoing of",
     Verdict.BY_HAND: "took over",
@@ -130,7 +133,7 @@ def decide(
     elif override.is_bypass or climb.approvals >= request.quorum:
         _say_yes(climb, step)
     else:
-        _wait_for_more(climb, actor)
+        wait_for_more(climb, actor)
     climb.settle()
     conflicts.save(writes, now=now)
     # What was approved is called to the worker at once, not at its deadline.
@@ -272,7 +275,7 @@ def _answer(climb: Climb, step: Step) -> None:
     climb.step = None
 
 
-def _wait_for_more(climb: Climb, actor: Person) -> None:
+def wait_for_more(climb: Climb, actor: Person) -> None:
     """One signature of several: the step waits on, but no longer on this person."""
     for ask in climb.asks:
         if ask.person_id == actor.pk:

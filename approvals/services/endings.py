@@ -28,6 +28,8 @@ def end_of_path(climb: Climb, path: Path) -> None:
     elif path == Path.REJECTION:
         reject(climb, "rejected_in_silence")
         climb.writes.alerts.append(alerts.rejected(climb.request, now=climb.now))
+    elif path == Path.POLICY_VIOLATION:
+        deny(climb, "denied_in_silence")
     elif path != Path.SYSTEM_FAILURE:
         expire(climb, "silence")
         _say_that_nobody_overrode(climb, path)
@@ -83,6 +85,31 @@ def reject(climb: Climb, what: str, *, by: int | None = None, **facts: Any) -> N
     climb.act.record(climb.request, "request.rejected", how=what, **facts)
     climb.resolve_case(Case.Outcome.REJECTED)
     _tell(climb, what, but=by)
+
+
+def deny(
+    climb: Climb, what: str, *, by: int | None = None, outcome: Case.Outcome = Case.Outcome.DENIED
+) -> None:
+    """Compliance said no, or said nothing. What was done is undone first; the case keeps why.
+
+    Args:
+        what: how people are told, a key of `approvals.channels.words.TOLD`.
+        by: whose answer ends it, if one does; they know.
+        outcome: of the case: denied, or a change requested.
+    """
+    request = climb.request
+    climb.close_step(answered=by is not None)
+    climb.resolve_case(outcome)
+    climb.go_back_to_case()
+    climb.act.record(request, "request.denied", how=what, has_effects=request.has_effects)
+    if request.has_effects:
+        undo(climb, reason="It broke a rule, so what was done is undone.")
+    else:
+        request.let_go()
+        request.deny(now=climb.now, reason=str(outcome))
+    _tell(climb, what, but=by)
+    if by is None:
+        climb.writes.alerts.append(alerts.denied(request, now=climb.now))
 
 
 def complete(climb: Climb) -> None:

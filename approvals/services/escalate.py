@@ -16,7 +16,7 @@ from approvals.due import set_due
 from approvals.models import ActionRequest, Ask, Case, Claim, ConflictParty, Decision, Step
 from approvals.services import asking, endings
 from approvals.services.writes import Writes
-from governance import ladder, wording
+from governance import ladder, tables, wording
 from governance.decision_tree import ENTERS_AT
 from governance.ledger import Act
 from governance.routing import (
@@ -62,11 +62,53 @@ class Handed(NamedTuple):
 
 
 NEVER_HANDED = Handed()
+_S, _O = ActionRequest.State, Case.Outcome
+# What becomes of a case that was interrupted, when its request ends without going back to it.
+ENDS_CASES = {
+    _S.COMPLETED: _O.RECOVERED,
+    _S.COMPLETED_MANUALLY: _O.BY_HAND,
+    _S.REJECTED: _O.REJECTED,
+    _S.DENIED: _O.DENIED,
+    _S.EXPIRED: _O.EXPIRED,
+    _S.WITHDRAWN: _O.WITHDRAWN,
+    _S.ROLLED_BACK: _O.ROLLED_BACK,
+    _S.STRANDED: _O.STRANDED,
+}
+NO_LEAVE = (Verdict.RULE, Verdict.DENY, Verdict.WAIVE, Verdict.CHANGE_REQUESTED)
+
+
+NOBODY: frozenset[int] = frozenset()
+
+
+class Ruled(NamedTuple):
+    """What of the decisions on a request matters to whoever is asked about a violation: primary keys."""
+
+    approvers: frozenset[int] = NOBODY  # of the request
+    signers: frozenset[int] = NOBODY  # of this case's waiver, on any rung
+
+    @classmethod
+    def of(cls, decisions: Iterable[Decision], case: Case | None) -> Ruled:
+        """Return that of a request's decisions, and of its violation if one is open."""
+        decisions = list(decisions)
+        of_case = [
+            each
+            for each in decisions
+            if each.verdict == Verdict.WAIVE
+            and case is not None
+            and each.details.get("case") == case.pk
+        ]
+        return cls(
+            frozenset(each.person_id for each in decisions if each.verdict == Verdict.APPROVE),
+            frozenset(each.person_id for each in of_case),
+        )
 
 
 def deciders_of(decisions: Iterable[Decision]) -> frozenset[int]:
-    """Return who decided on the request before. Who ruled on a conflict did not decide whether it may act."""
-    return frozenset(each.person_id for each in decisions if each.verdict != Verdict.RULE)
+    """Return who decided on the request before.
+
+    Who ruled on a conflict, or on a violation, did not decide whether it may act.
+    """
+    return frozenset(each.person_id for each in decisions if each.verdict not in NO_LEAVE)
 
 
 def behind_of(request: ActionRequest) -> frozenset[int]:
@@ -120,6 +162,9 @@ class Climb:
         frozenset()
     )  # with an overdue review of a bypass; of critical ones only
     late: timedelta = timedelta(0)  # how late the clock was, where it mattered
+    beneath: list[Case] = field(
+        default_factory=list
+    )  # open cases that were interrupted, oldest first
 
     def __post_init__(self) -> None:
         self.was: str = self.request.state
@@ -149,6 +194,8 @@ class Climb:
             first_asked=self.first_asked,
             beside=self.beside if self._asks_for_a_ruling else frozenset(),
             barred=self.barred if self._is_at_the_top else {},
+            approvers=self.ruled.approvers if self._waits_on(Path.POLICY_VIOLATION) else NOBODY,
+            signers=self.ruled.signers if self._waits_on(Path.POLICY_VIOLATION) else NOBODY,
         )
 
     @property
@@ -173,8 +220,16 @@ class Climb:
         return barred(self.offices, people=self.people, earlier=self.earlier, debtors=self.debtors)
 
     @property
+    def ruled(self) -> Ruled:
+        """Who approved the request, and who has signed the waiver of the violation that is open."""
+        return Ruled.of(self.decisions, self.case)
+
+    @property
     def _asks_for_a_ruling(self) -> bool:
-        return self.step is not None and self.step.path == Path.CONFLICT
+        return self._waits_on(Path.CONFLICT)
+
+    def _waits_on(self, path: Path) -> bool:
+        return self.step is not None and self.step.path == path
 
     # --- What can happen to it ---
 
@@ -238,6 +293,8 @@ class Climb:
         """Have the request's row written as it now is; a new one is inserted so."""
         held_until = self.party.held_until if self.party is not None else None
         set_due(self.request, waiting=self.step, held_until=held_until)
+        if not self.request.is_open:
+            self._close_beneath()
         if self.paused is not None and not self.request.is_open:
             self.paused.supersede(now=self.now)
             self.writes.dropped_steps.append(self.paused)
@@ -338,6 +395,8 @@ class Climb:
         """
         request = self.request
         severity = severity or Severity(request.severity)
+        if self.case is not None and self.case.state == Case.State.OPEN:
+            self.beneath.append(self.case)  # interrupted; it goes on when this one is over
         answer = self.policy.cells[exception, severity, Impact(request.impact)]
         path, at_least = Path(exception.value), ENTERS_AT[answer.response]
         level = ladder.first_rung(path, at_least=at_least, critical=self.critical)
@@ -379,6 +438,19 @@ class Climb:
             highest_level=self.case.highest_level,
         )  # fmt: skip
 
+    def go_back_to_case(self) -> None:
+        """What interrupted it is over: the case it interrupted, if there was one, speaks again."""
+        self.case = self.beneath.pop() if self.beneath else None
+        self._case_is_written = any(self.case is each for each in self.writes.changed_cases)
+
+    def _close_beneath(self) -> None:
+        """The request ended while another case spoke: those it had interrupted end with it."""
+        outcome = ENDS_CASES[ActionRequest.State(self.request.state)]
+        while self.case is not None:
+            if self.case.state == Case.State.OPEN:
+                self.resolve_case(outcome)
+            self.go_back_to_case()
+
     # --- Small things ---
 
     def _window(self, path: Path, level: Level, since: datetime) -> timedelta:
@@ -411,6 +483,15 @@ class Climb:
         if self.case and not self._case_is_written:
             self.writes.changed_cases.append(self.case)
             self._case_is_written = True
+
+    def call_in(self, offices: Offices) -> None:
+        """Have those who hold these offices known, so that they can be asked."""
+        self.offices = offices
+        named = (*offices.owner, *offices.compliance, *offices.head_of_compliance)
+        missing = set(named) - self.people.by_pk.keys()
+        if missing:
+            more = tables.people_for((), also=missing, now=self.now)
+            self.people = People({**self.people.by_pk, **more.by_pk}, self.people.holders)
 
     def put_away(self) -> None:
         self.writes.closed_steps.append(self.waiting())

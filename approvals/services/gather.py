@@ -32,6 +32,7 @@ from governance.routing import Offices
 from governance.vocabulary import Path
 
 HELD = ActionRequest.State.HELD
+BLOCKED = ActionRequest.State.BLOCKED
 REQUESTS = GivenKeys("requests")
 read_waiting: ReadObjects[Step] = ReadObjects(
     lambda: Step.objects.filter(request__among=REQUESTS, state=Step.State.WAITING)
@@ -106,7 +107,9 @@ def climbs(
         if path == Path.APPROVAL and pk not in given:
             first[request_id].append(person)
     # One open case speaks at a time; of several the last one opened.
-    cases: dict[int, Case] = {case.request_id: case for case in open_cases}
+    cases: dict[int, list[Case]] = defaultdict(list)
+    for case in open_cases:
+        cases[case.request_id].append(case)
     decisions: dict[int, list[Decision]] = defaultdict(list)
     for decision in decided:
         decisions[decision.request_id].append(decision)
@@ -136,6 +139,8 @@ def climbs(
                 *each.owner,
                 *each.executives,
                 *each.reviewers,
+                *each.compliance,
+                *each.head_of_compliance,
             )
         },
         now=now,
@@ -157,7 +162,8 @@ def climbs(
                 writes=writes,
                 step=steps.get(request.pk),
                 asks=asks[request.pk],
-                case=cases.get(request.pk),
+                case=cases[request.pk][-1] if cases[request.pk] else None,
+                beneath=cases[request.pk][:-1],
                 decisions=decisions[request.pk],
                 first_asked=tuple(first[request.pk]),
                 everybody_asked={person for _, person in asked[request.pk]},
@@ -195,11 +201,14 @@ def offices_of(
     owner = None
     if request.state == HELD and request.resource is not None:
         owner = policy.owner_of(request.resource.key)
+    blocked = request.state == BLOCKED
     return Offices(
         head=() if head is None else (head,),
         on_call=tuple(on_call),
         owner=() if owner is None else (owner,),
         **_at_the_top(request, policy),
+        compliance=policy.compliance if blocked else (),
+        head_of_compliance=policy.head_of_compliance if blocked else (),
     )
 
 
@@ -241,9 +250,9 @@ class Held(NamedTuple):
 
 
 def _held(requests: Sequence[ActionRequest]) -> dict[int, Held]:
-    """Read what matters of those that are held. Of others, none of it is read."""
+    """Read what matters of those that are held or blocked. Of others, none of it is read."""
     found: dict[int, Held] = defaultdict(Held)
-    held = {each.pk for each in requests if each.state == HELD}
+    held = {each.pk for each in requests if each.state in (HELD, BLOCKED)}
     if not held:
         return found
     paused = {
@@ -252,6 +261,8 @@ def _held(requests: Sequence[ActionRequest]) -> dict[int, Held]:
     }
     waiting = ConflictParty.objects.filter(request__in=held, was_held=True, left_at__isnull=True)
     parties = list(waiting.select_related("case__request"))
+    for pk, step in paused.items():
+        found[pk] = Held(paused=step)
     behind = _behind({party.case_id for party in parties})
     for party in parties:
         others = (people for pk, people in behind[party.case_id].items() if pk != party.request_id)

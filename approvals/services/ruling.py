@@ -94,7 +94,7 @@ def rule(
     )  # fmt: skip
     carrier.close_step(answered=True)
     carrier.resolve_case(Case.Outcome.RULED)
-    carrier.case = None
+    carrier.go_back_to_case()
     conflicts.rule(
         list(by_ref.values()),
         order=order, queue_cap=carrier.policy.queue_cap, by=actor.pk, note=note,

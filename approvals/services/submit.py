@@ -11,16 +11,16 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import IntegrityError, transaction
 from django.db.models import CharField, Model, QuerySet, Subquery
 
-from approvals import templating
+from approvals import checks, templating
 from approvals.locks import lock_resources
 from approvals.models import OPEN, ActionRequest, Ask, Resource, Step
 from approvals.models.request import WITHOUT_EFFECTS
-from approvals.services import alerts, conflicts, submission, sums
+from approvals.services import alerts, conflicts, submission, sums, violations
 from approvals.services.escalate import Climb
 from approvals.services.gather import look_all_the_way_up
 from approvals.services.submission import Asked, Money
 from approvals.services.writes import Writes
-from governance import actors, bulk, canonical, ladder, tables, wording
+from governance import actors, bulk, canonical, cel, ladder, tables, wording
 from governance.errors import (
     DuplicateEffect,
     KeyReused,
@@ -347,8 +347,11 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     climb = Climb(
         request=request, policy=draft.policy, people=arrival.people, act=act, writes=writes
     )
-    others = [] if arrival.resource is not None else _others(request)
-    if others:
+    broken = _broken(draft, request)
+    others = [] if broken or arrival.resource is not None else _others(request)
+    if broken:
+        violations.found_broken(climb, broken)  # it takes part in no conflict while it is blocked
+    elif others:
         _meet(climb, others, draft.resource_key)
     else:
         climb.open_first(lambda: look_all_the_way_up(climb))
@@ -365,6 +368,24 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     if request.due_at is not None:
         wake_clock(request.due_at)
     return request
+
+
+def _broken(draft: Draft, request: ActionRequest) -> list[checks.Broken]:
+    """Return the rules over what was asked that do not hold. Nothing is read for it."""
+    rules = draft.policy.checks_of(draft.action.key, reads_target=False)
+    if not rules:
+        return []
+    asked = checks.Asked(
+        action=draft.action.key,
+        department=draft.asked.department,
+        severity=draft.severity.value,
+        impact=draft.impact.value,
+        amount=cel.minor(draft.money.value, draft.money.currency) if draft.money else None,
+        currency=draft.money.currency if draft.money else "",
+        counterparty=request.counterparty,
+        agent=draft.credential.agent.name,
+    )
+    return checks.ask_all(rules, payload=draft.asked.payload, asked=asked)
 
 
 def _others(request: ActionRequest) -> list[ActionRequest]:
@@ -418,9 +439,18 @@ def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -
         routed_amount=draft.routed,
         quorum=draft.policy.rows[draft.row].quorum,
         person_present=draft.action.reversal == ActionType.Reversal.NONE,
+        read_due_at=now if _is_read(draft) else None,
         submitted_at=now,
     )
     return row
+
+
+def _is_read(draft: Draft) -> bool:
+    """Whether the worker reads the target for it: its basis, or the facts that rules speak of."""
+    config = draft.action.connector_config
+    if "basis" in config:
+        return True
+    return "facts" in config and bool(draft.policy.checks_of(draft.action.key, reads_target=True))
 
 
 class Arrival(NamedTuple):

@@ -21,6 +21,7 @@ from approvals.models import (
     Order,
     Review,
     Step,
+    Violation,
 )
 from governance import bulk, ledger
 
@@ -39,6 +40,9 @@ CHANGED_STATE = (
     "state",
     "state_seq",
     "approved_at",
+    "ready_at",
+    "blocked_from",
+    "read_due_at",
     "ended_at",
     "end_reason",
     "holds_key",
@@ -46,7 +50,7 @@ CHANGED_STATE = (
 )
 FEW = 20  # requests, up to which one trip is faster than a COPY for each table
 PAUSED = ("state", "due_at", "remaining")
-RULED = ("ruling", "position", "held_until", "left_at")
+RULED = ("ruling", "position", "joined_at", "was_held", "held_until", "left_at")
 WAITING = (ActionRequest.State.PENDING, ActionRequest.State.HELD)
 REOPENED = (
     "why",
@@ -85,6 +89,8 @@ class Writes:
     decisions: list[Decision] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+    taken_in: list[Violation] = field(default_factory=list)  # stored before, without a case
     notices: list[Notice] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
 
@@ -157,6 +163,12 @@ class Writes:
         bulk.insert(self.decisions)
         bulk.link(self.orders, "case")
         bulk.insert(self.orders)
+        for parent in ("request", "case"):
+            bulk.link(self.violations, parent)
+        bulk.insert(self.violations)
+        bulk.link(self.taken_in, "case")
+        for violation in self.taken_in:
+            violation.save(update_fields=["case"])
         for parent in ("request", "ask"):
             bulk.link(self.notices, parent)
         bulk.insert(self.notices)

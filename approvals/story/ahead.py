@@ -16,12 +16,15 @@ from governance.models import ActionType
 from governance.routing import GIVES_LEAVE, MENDS, Limit, route
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, Severity
 
-DRAWN = (*GIVES_LEAVE, Path.CONFLICT)
+DRAWN = (*GIVES_LEAVE, Path.CONFLICT, Path.POLICY_VIOLATION)
+
+
+INTERRUPTS = (Path.CONFLICT, Path.POLICY_VIOLATION)
 
 
 def drawn_path(packet: Packet) -> Path:
-    """Return the ladder drawn: that of a conflict, failure or undo while it waits; after a no that of rejections."""
-    if packet.waiting is not None and packet.waiting.path in (Path.CONFLICT, *MENDS):
+    """Return the ladder that is drawn: of what interrupts or failed while that is asked, after a no the one of rejections."""
+    if packet.waiting is not None and packet.waiting.path in (*INTERRUPTS, *MENDS):
         return Path(packet.waiting.path)
     noes = any(step.path == Path.REJECTION for step in packet.steps)
     return Path.REJECTION if noes else Path.TIMEOUT
@@ -52,6 +55,8 @@ def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | 
             found.append(Ahead(level, False, since, reason=why))
         elif path == Path.REJECTION and level == Level.L4:
             found.append(Ahead(level, False, since, reason="A no is never bypassed"))
+        elif path == Path.POLICY_VIOLATION and level > Level.L3:
+            found.append(Ahead(level, False, since, reason="A violation is never bypassed"))
         elif level not in ladder.rungs(path, critical=request.action_type.is_critical):
             found.append(Ahead(level, False, since, reason=why_no_bypass(request.action_type)))
         else:

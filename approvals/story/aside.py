@@ -175,6 +175,8 @@ def holds(reading: Reading) -> Holds:
                 f"The window closed at {reading.at_seconds(step.due_at)}.",
                 f"{passed_on(reading)} at any moment.",
             )
+        if step.path == Path.POLICY_VIOLATION:
+            return _holds_blocked(reading, None)
         if not reading.asks_leave:
             return _holds_underway(reading)
         obstacle = _hindrance(reading)
@@ -232,10 +234,12 @@ def holds(reading: Reading) -> Holds:
             "bad", words, f"It has ended, and {reading.nothing_done}. Silence never approves."
         )
     if request.state == S.BLOCKED:
-        more = "What was done stays until then." if request.has_effects else ""
-        return Holds("warn", "A rule forbids it.", f"Compliance is asked. {more}".strip())
+        return _holds_blocked(reading, own)
     if request.state == S.DENIED:
-        return Holds("bad", "Compliance denied this.", f"It has ended, and {reading.nothing_done}.")
+        lead = "Compliance denied this."
+        if request.end_reason == "change_requested":
+            lead = "Compliance asked for a change."
+        return Holds("bad", lead, f"It has ended, and {reading.nothing_done}.")
     if request.state == S.WITHDRAWN and request.ended_at:
         return Holds(
             "info",
@@ -247,6 +251,23 @@ def holds(reading: Reading) -> Holds:
         f"It is {request.get_state_display().lower()}.",
         "Nobody is asked to approve it now.",
     )
+
+
+def _holds_blocked(reading: Reading, own: Decision | None) -> Holds:
+    """Say what holds while compliance is asked."""
+    request, step = reading.request, reading.step
+    who = reading.who_is_asked
+    until = f" until {reading.at(step.due_at)}" if step is not None and step.due_at else ""
+    waits = f"It waits for {who}{until}." if who else "Compliance is asked."
+    stays = " What was done stays until then." if request.has_effects else ""
+    paused = any(each.state == Step.State.SUSPENDED for each in reading.packet.steps)
+    kept = " Whoever was asked before keeps the time they had left." if paused else ""
+    if own is not None and own.verdict == Verdict.WAIVE:
+        return Holds(
+            "good", f"You signed the waiver at {reading.at_seconds(own.at)}.",
+            f"One more signature is needed. {waits}{stays}",
+        )  # fmt: skip
+    return Holds("warn", "It is blocked: a rule is broken.", f"{waits}{stays}{kept}")
 
 
 def _holds_underway(reading: Reading) -> Holds:

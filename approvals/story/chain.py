@@ -15,6 +15,7 @@ from approvals.models import (
     Order,
     Question,
     Step,
+    Violation,
 )
 from approvals.story.payload import REASON_LENGTH
 from approvals.story.reading import Reading
@@ -62,6 +63,9 @@ ORDERED: dict[str, str] = {
     Order.Outcome.NOTHING_TO_DO: "Nothing of it was in the target.",
 }
 AFTER_DECISIONS = 100
+AFTER_WHAT_IT_FOLLOWED = (
+    ExceptionType.SYSTEM_FAILURE, ExceptionType.REJECTION, ExceptionType.POLICY_VIOLATION,
+)  # fmt: skip
 VIA_WORDS = {Notice.Via.EMAIL: ("mail", "E-mail"), Notice.Via.APPRISE: ("smartphone", "Message")}
 
 
@@ -79,16 +83,18 @@ def chain(reading: Reading) -> tuple[Entry, ...]:
         add(0, Entry(request.submitted_at, f"{request.agent.name} asked for this"))
     # At one instant: what failed, and who is asked after a no, comes after what it followed.
     for case in reading.packet.cases:
-        after = case.exception in (ExceptionType.SYSTEM_FAILURE, ExceptionType.REJECTION)
+        after = case.exception in AFTER_WHAT_IT_FOLLOWED
         add(10 + AFTER_DECISIONS * after, _case_entry(reading, case))
     for n, step in enumerate(reading.packet.steps):
-        after = step.path in (Path.SYSTEM_FAILURE, Path.UNDO, Path.REJECTION)
+        after = step.path in (*AFTER_WHAT_IT_FOLLOWED, Path.UNDO)
         rank = 20 + n + AFTER_DECISIONS * after
         add(rank, _step_entry(reading, step, is_first=step is first))
         for entry in _later_asks(reading, step):
             add(rank + 1, entry)
     for decision in reading.packet.decisions:
         add(60, _decision_entry(reading, decision))
+    for violation in reading.packet.violations:
+        add(5 + AFTER_DECISIONS, _violation_entry(reading, violation))
     for party in reading.packet.held:
         for entry in _held_entries(reading, party):
             add(80, entry)
@@ -246,7 +252,7 @@ def _decision_entry(reading: Reading, decision: Decision) -> Entry:
         f"{'You' if you else decision.person} {verb}{level}",
         words,
         quote=wording.plain(decision.note, REASON_LENGTH),
-        is_bad=decision.verdict == Verdict.REJECT,
+        is_bad=decision.verdict in (Verdict.REJECT, Verdict.DENY, Verdict.CHANGE_REQUESTED),
     )
 
 
@@ -263,6 +269,19 @@ def _held_entries(reading: Reading, party: ConflictParty) -> Iterable[Entry]:
     went_on = party.left_at is not None and party.left_at != reading.request.ended_at
     if went_on and party.left_at is not None:
         yield Entry(party.left_at, "It was held no longer")
+
+
+def _violation_entry(reading: Reading, violation: Violation) -> Entry:
+    """Say who found or reported what; its facts stand in a section of their own."""
+    text = wording.plain(violation.text, REASON_LENGTH)
+    if violation.by_agent is not None:
+        name = wording.plain(violation.by_agent.name, 80)
+        return Entry(violation.at, f"{name} reported a violation", quote=text, is_bad=True)
+    if violation.by_person is not None:
+        who = upper_first(the([violation.by_person], reading.reader))
+        return Entry(violation.at, f"{who} reported a violation", quote=text, is_bad=True)
+    rule = wording.plain(violation.check_name, 120)
+    return Entry(violation.at, f"A rule is broken: {rule}", text, is_bad=True)
 
 
 def _ruling(decision: Decision) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import permutations
+from typing import Any
 from urllib.parse import unquote
 
 from approvals.models import ActionRequest, Case, ConflictParty
@@ -11,6 +12,7 @@ from approvals.story.payload import facts_of, paragraphs, title_of
 from approvals.story.reading import Reading
 from approvals.story.shapes import Choice, Compared, Conflict, Side
 from approvals.story.words import listed, upper_first
+from approvals.templating import at_pointer, exact
 from governance import wording
 from governance.vocabulary import ExceptionType, Path
 
@@ -60,7 +62,8 @@ def conflict_of(reading: Reading, visible: Collection[int]) -> Conflict | None:
     return Conflict(
         record=wording.plain(unquote(resource.key), 120) if resource is not None else "",
         sides=sides,
-        fields=_compared([party.request for party in parties]),
+        fields=_compared([party.request for party in parties], _states(reading)),
+        read_at=max((each.read_at for each in packet.reads), default=None),
         choices=_choices(held, sides) if can_rule and len(held) <= BY_CHOICE else (),
         places=_places(len(held)) if can_rule and len(held) > BY_CHOICE else (),
         is_open=is_open,
@@ -105,12 +108,37 @@ def _stands(reading: Reading, party: ConflictParty) -> str:
 
 def _if_on(request: ActionRequest) -> str:
     if request.approved_at is not None:
+        if request.basis_digest:
+            return "may begin as it was approved, if its record is as it was when it was asked for"
         return "ends, as its record may have changed since its approval, and may be asked for anew"
     return "goes to its own approver"
 
 
-def _compared(requests: Sequence[ActionRequest]) -> tuple[Compared, ...]:
-    """Return every fact that one of them shows, in the order in which they come, then why each is wanted."""
+def _states(reading: Reading) -> dict[str, Any]:
+    """Return what the worker last read of the target, by record."""
+    return {each.record: each.state for each in reading.packet.reads}
+
+
+def _now(request: ActionRequest, states: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the record says of the facts that an action type shows, by their labels."""
+    found = {}
+    for fact in request.action_type.shown_facts:
+        if "now" in fact:
+            record = exact(fact["now"]["record"], request.payload)
+            value = (
+                at_pointer(states.get(record), fact["now"]["pointer"]) if record in states else None
+            )
+            found[str(fact["label"])] = "" if value is None else wording.plain(str(value), 200)
+    return found
+
+
+def _compared(requests: Sequence[ActionRequest], states: Mapping[str, Any]) -> tuple[Compared, ...]:
+    """Return every fact that one of them shows, in the order in which they come, then why each is wanted.
+
+    Args:
+        states: of the target's records, as they were read last.
+    """
+    record = {label: value for each in requests for label, value in _now(each, states).items()}
     told = [
         {fact.label: "" if fact.missing else fact.value for fact in facts_of(each)}
         for each in requests
@@ -122,7 +150,10 @@ def _compared(requests: Sequence[ActionRequest]) -> tuple[Compared, ...]:
     found = [("Amount", amounts)] if any(amounts) else []
     for label in dict.fromkeys(label for each in told for label in each):
         found.append((label, [each.get(label, "") for each in told]))
-    compared = [Compared(label, tuple(values), len(set(values)) > 1) for label, values in found]
+    compared = [
+        Compared(label, tuple(values), len(set(values)) > 1, record.get(label, ""))
+        for label, values in found
+    ]
     what = tuple(title_of(each) for each in requests)
     why = tuple(" ".join(paragraphs(each.justification)) for each in requests)
     return (Compared("What", what, False), *compared, Compared("Why", why, False))

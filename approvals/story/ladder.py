@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from approvals.models import ActionRequest, Ask, Step
-from approvals.story.ahead import drawn_path, why_no_bypass
+from approvals.story.ahead import INTERRUPTS, drawn_path, why_no_bypass
 from approvals.story.reading import Reading
 from approvals.story.shapes import Ahead, Rung
 from approvals.story.silence import passed_on
@@ -40,6 +40,10 @@ def rungs(reading: Reading) -> tuple[Rung, ...]:
             continue
         elif path == Path.CONFLICT and level < Level.L2:
             found.append(_shut(level, "Left out", "A conflict goes to the owner of the record"))
+        elif path == Path.POLICY_VIOLATION and level < Level.L2:
+            found.append(_shut(level, "Left out", "A violation goes to compliance"))
+        elif path == Path.POLICY_VIOLATION and level == Level.L4:
+            found.append(_shut(level, "Never", "A violation is never bypassed"))
         elif path == Path.REJECTION and level == Level.L1:
             found.append(_shut(level, "Left out", "After a no the same people are not asked again"))
         elif path == Path.REJECTION and level == Level.L2:
@@ -141,6 +145,9 @@ def _end_rung(reading: Reading) -> Rung:
     if request.state == S.HELD and reading.step is not None:
         words = f"{nothing}; whoever was first goes on"
         return Rung("end", "End", "circle-dashed", "Closed as expired", words, reading.ends_at)
+    if request.state == S.BLOCKED and reading.step is not None:
+        words = "What was done is undone" if request.has_effects else nothing
+        return Rung("end", "End", "circle-dashed", "Denied", words, reading.ends_at)
     if request.state == S.PENDING:
         return Rung(
             "end",

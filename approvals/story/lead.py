@@ -98,8 +98,13 @@ def _how_it_is_carried_out(reading: Reading) -> str:
         case S.TROUBLED:
             why = _trouble(reading) or "It could not go on."
             return f"{approved} {why}{_asked_now(reading)}".strip()
-        case S.BLOCKED if request.approved_at is not None:
-            return f"{approved} Then a rule forbade it, and compliance is asked.".strip()
+        case S.BLOCKED:
+            return f"{approved} {_forbidden(reading)}{_asked_now(reading)}".strip()
+        case S.DENIED if ended:
+            how = "asked for a change" if request.end_reason == "change_requested" else "denied it"
+            return (
+                f"{approved} {_forbidden(reading)} Compliance {how} at {reading.at(ended)}.".strip()
+            )
         case S.ROLLING_BACK:
             return f"{approved} What was done of it is being undone.{_asked_now(reading)}".strip()
         case S.COMPLETED if ended:
@@ -164,6 +169,15 @@ def _trouble(reading: Reading) -> str:
     ]
     reason = wording.plain(cases[-1].reason, 300) if cases else ""
     return reason if not reason or reason.endswith(".") else f"{reason}."
+
+
+def _forbidden(reading: Reading) -> str:
+    """Say what rule it breaks, in the words of the case."""
+    cases = [
+        each for each in reading.packet.cases if each.exception == ExceptionType.POLICY_VIOLATION
+    ]
+    reason = wording.plain(cases[-1].reason, 300) if cases else "A rule forbids it."
+    return reason if reason.endswith(".") else f"{reason}."
 
 
 def _asked_now(reading: Reading) -> str:

@@ -17,6 +17,7 @@ from approvals.story.reading import Reading
 from approvals.story.review import override_of
 from approvals.story.shapes import Story
 from approvals.story.states import has_execution, state_of
+from approvals.story.violation import breach_of, can_report
 from approvals.story.why import passed_over, why_asked
 from approvals.story.words import begin_within
 from governance import ladder, wording
@@ -35,6 +36,8 @@ OTHERWISE = {
     (Path.SYSTEM_FAILURE, Level.L2): "On call",
     (Path.UNDO, Level.L2): "On call",
     (Path.CONFLICT, Level.L2): "Owner of the record",
+    (Path.POLICY_VIOLATION, Level.L2): "Compliance",
+    (Path.POLICY_VIOLATION, Level.L3): "Head of compliance",
     (Path.REJECTION, Level.L2): "Alternate approver",
     (Path.REJECTION, Level.L3): "Department head",
 }
@@ -96,6 +99,8 @@ def tell(
         override=override_of(reading),
         may_ask=reading.mine is not None and not reading.over,
         conflict=conflict_of(reading, visible),
+        breach=breach_of(reading),
+        can_report=can_report(reading),
         has_execution=has_execution(request),
         holds=aside.holds(reading),
         thing=f"the {action.name.lower().split()[-1]}" if action.name.split() else "it",

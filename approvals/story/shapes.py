@@ -111,6 +111,7 @@ class Compared:
     label: str
     values: tuple[str, ...]
     differs: bool
+    now: str = ""  # what the record says of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +134,48 @@ class Conflict:
     record: str
     sides: tuple[Side, ...]
     fields: tuple[Compared, ...]
+    read_at: datetime | None  # when the record was read; None where it was not
     choices: tuple[Choice, ...]
     places: tuple[tuple[str, str], ...]  # values and words of the places
     is_open: bool
     can_rule: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """One report of a violation: the rule or the words, and the values it saw."""
+
+    rule: str
+    text: str
+    values: tuple[tuple[str, str], ...]
+    by: str
+    at: datetime
+    expression: str  # the beginning of its hash
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Somebody who signed the waiver."""
+
+    who: str
+    at: datetime
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The last violation of a request, and what each verdict on it leads to."""
+
+    reports: tuple[Reported, ...]
+    count: int  # of reports in its case, as a form sends it back
+    signatures: tuple[Signature, ...]
+    of: int
+    is_open: bool
+    can_rule: bool
+    deny: str
+    waive: str
+    waive_button: str
+    change: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +215,8 @@ class Story:
     override: tuple[str, ...]  # what a yes of the reader's overrides at L4, and what follows
     may_ask: bool  # the reader is asked, and may put a question to the agent first
     conflict: Conflict | None
+    breach: Breach | None
+    can_report: bool
     has_execution: bool  # something is, was or is about to be done in the target
     holds: Holds
     thing: str  # "the payment"

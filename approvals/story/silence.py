@@ -44,6 +44,10 @@ def nothing(reading: Reading) -> tuple[str, ...]:
     closes = "the no stands" if step.path == Path.REJECTION else "it closes"
     if step.path == Path.CONFLICT:
         closes = "it closes, whoever was first goes on,"
+    if step.path == Path.POLICY_VIOLATION:
+        closes = "it is denied"
+        if request.has_effects:
+            return _undone_at_the_end(reading, opening, end)
     if not opening:
         return (f"{closes} at {end} and {reading.nothing_done}.",)
     said = []
@@ -53,6 +57,12 @@ def nothing(reading: Reading) -> tuple[str, ...]:
         said.append(f"{who} at {when}." if n == 0 else f"Then {who} at {when}.")
     said.append(f"If nobody decides by {end}, {closes} and {reading.nothing_done}.")
     return tuple(said)
+
+
+def _undone_at_the_end(reading: Reading, opening: list[Ahead], end: str) -> tuple[str, ...]:
+    said = [f"{_who_next(reading, rung)} at {reading.at(rung.since)}." for rung in opening[:1]]
+    denied = f"it is denied at {end}, and what was done is undone."
+    return (*said, f"Then {denied}" if said else denied)
 
 
 def _not_begun(reading: Reading) -> str:

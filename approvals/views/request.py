@@ -15,7 +15,14 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import selectors, story
 from approvals.channels.words import zone_of
-from approvals.forms import DecisionForm, HandOverForm, MendForm, QuestionForm, RulingForm
+from approvals.forms import (
+    ComplianceForm,
+    DecisionForm,
+    HandOverForm,
+    MendForm,
+    QuestionForm,
+    RulingForm,
+)
 from approvals.models import ActionRequest, Ask, Notice, Review
 from approvals.packets import Packet, packet_of
 from approvals.services import handover, sums
@@ -62,7 +69,7 @@ def request_page(request: HtmxRequest, ref: str) -> HttpResponse:
 def request_decide(request: HtmxRequest, ref: str) -> HttpResponse:
     """Take a verdict. 422 for a form to mend, 403 or 409 for a refusal: each says what holds now."""
     found = visible_or_404(request.user, ref)
-    own = _open_ask(found, request.user)
+    own = open_ask(found, request.user)
     form = DecisionForm(request.POST)
     if not form.is_valid():
         return answer(request, found, form=form, status=422)
@@ -79,12 +86,10 @@ def request_decide(request: HtmxRequest, ref: str) -> HttpResponse:
     except Refused as refusal:
         return answer(request, found, form=form, refusal=refusal, status=refusal.status)
     did = story.DID[form.cleaned_data["verdict"]]
-    return _stored(request, found, own, f"You {did} {found.ref}: {story.title_of(found)}.")
+    return stored(request, found, own, f"You {did} {found.ref}: {story.title_of(found)}.")
 
 
-def _stored(
-    request: HtmxRequest, found: ActionRequest, own: Ask | None, words: str
-) -> HttpResponse:
+def stored(request: HtmxRequest, found: ActionRequest, own: Ask | None, words: str) -> HttpResponse:
     """Answer a verdict that was stored: with what comes next, or the page anew."""
     following = selectors.next_ask(request.user, after=own)
     if not request.htmx:
@@ -101,7 +106,7 @@ def _stored(
 def request_hand_over(request: HtmxRequest, ref: str) -> HttpResponse:
     """Have somebody else asked instead. 422 for a form to mend, 403 or 409 for a refusal."""
     found = visible_or_404(request.user, ref)
-    own = _open_ask(found, request.user)
+    own = open_ask(found, request.user)
     form = HandOverForm(request.POST)
     if not form.is_valid():
         return answer(request, found, hand_over_form=form, status=422)
@@ -109,7 +114,7 @@ def request_hand_over(request: HtmxRequest, ref: str) -> HttpResponse:
         hand_over(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
     except Refused as refusal:
         return answer(request, found, hand_over_form=form, refusal=refusal, status=refusal.status)
-    return _stored(request, found, own, f"You handed {found.ref} over.")
+    return stored(request, found, own, f"You handed {found.ref} over.")
 
 
 @require_POST
@@ -134,7 +139,7 @@ def request_ask(request: HtmxRequest, ref: str) -> HttpResponse:
 def request_rule(request: HtmxRequest, ref: str) -> HttpResponse:
     """Take a ruling on a conflict. 422 for a form to mend, 403 or 409 for a refusal."""
     found = visible_or_404(request.user, ref)
-    own = _open_ask(found, request.user)
+    own = open_ask(found, request.user)
     shown = [name.removeprefix("place-") for name in request.POST if name.startswith("place-")]
     form = RulingForm(request.POST, held=shown)
     if not form.is_valid():
@@ -151,7 +156,7 @@ def request_rule(request: HtmxRequest, ref: str) -> HttpResponse:
         return confirm_first(request, ref, "rule", form.cleaned_data)
     except Refused as refusal:
         return answer(request, found, form=form, refusal=refusal, status=refusal.status)
-    return _stored(request, found, own, f"You ruled on {found.ref} and what wants the same record.")
+    return stored(request, found, own, f"You ruled on {found.ref} and what wants the same record.")
 
 
 @require_POST
@@ -199,7 +204,7 @@ def answer(
     request: HtmxRequest,
     found: ActionRequest,
     *,
-    form: DecisionForm | MendForm | RulingForm | None = None,
+    form: DecisionForm | MendForm | RulingForm | ComplianceForm | None = None,
     refusal: Refused | None = None,
     status: int = 200,
     **more: Any,
@@ -211,7 +216,7 @@ def answer(
     # What was typed stays. A form that may still be sent is offered again, except when what it
     # is about has changed: then the page must be looked at anew.
     changed = isinstance(refusal, DigestChanged | NotFound)
-    sent = form or more.get("hand_over_form")
+    sent = form or more.get("hand_over_form") or more.get("report_form")
     typed = sent.data.get("note", "")[: 2 * story.REASON_LENGTH] if sent is not None else ""
     context |= {
         "form": form,
@@ -290,7 +295,11 @@ def _with(review: Review, person: Person) -> str:
 
 
 def _may_answer(told: story.Story) -> bool:
-    return told.can_decide or (told.conflict is not None and told.conflict.can_rule)
+    return (
+        told.can_decide
+        or (told.conflict is not None and told.conflict.can_rule)
+        or (told.breach is not None and told.breach.can_rule)
+    )
 
 
 def _summed(found: ActionRequest, person: Person) -> dict[str, Any] | None:
@@ -333,7 +342,7 @@ def _to_hand_over_to(packet: Packet, person: Person, now: datetime) -> list[Cand
 def _page(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
     """Return what only the whole page needs besides."""
     person = request.user
-    own = _open_ask(found, person)
+    own = open_ask(found, person)
     return _context(request, found) | {
         "crumb": _crumb(own),
         "related": _related(found, person),
@@ -341,7 +350,7 @@ def _page(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
     }
 
 
-def _open_ask(found: ActionRequest, person: Person) -> Ask | None:
+def open_ask(found: ActionRequest, person: Person) -> Ask | None:
     return Ask.objects.filter(step__request=found, person=person, due_at__isnull=False).first()
 
 

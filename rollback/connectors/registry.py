@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from approvals import templating
+from approvals.checks import records_to_read
 from approvals.models import ActionRequest
 from governance.models import ActionType
 from rollback.connectors.base import Action, Connector, Json, Reversals
@@ -39,7 +40,10 @@ def problems(action_type: ActionType) -> Sequence[str]:
         reversal=action_type.reversal,
         code=action_type.reversal_code,
         example=example,
-        records=records_of(action_type.snapshot_plan, example.payload),
+        records=[
+            *records_of(action_type.snapshot_plan, example.payload),
+            *records_to_read(action_type, example.payload, with_facts=True),
+        ],
     )
 
 

@@ -7,11 +7,15 @@ of the target by its key before anything is sent again.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
+from uuid import uuid4
 
+from approvals.checks import Broken
 from approvals.digests import digest_of
 from approvals.models import ActionRequest, Order
-from approvals.services import endings, failures
+from approvals.services import endings, failures, violations
 from approvals.services.escalate import Climb
+from governance.ladder import RUN_WITHIN
 from governance.models import ActionType
 from governance.vocabulary import Level, Path
 from rollback.connectors.base import (
@@ -25,7 +29,7 @@ from rollback.connectors.base import (
 from rollback.connectors.registry import records_of
 from rollback.models import Direction, Recovery, Unit
 from rollback.patterns import choose, wait_s
-from rollback.services import units
+from rollback.services import before, units
 from rollback.services.hands import Hands
 from rollback.services.runs import (
     CALL_S,
@@ -37,6 +41,7 @@ from rollback.services.runs import (
     finish,
     hand_back,
     orders_of,
+    renew,
 )
 
 S = ActionRequest.State
@@ -77,6 +82,10 @@ def carry_out(lease: Lease, hands: Hands) -> None:
         fail(lease, hands, str(problem), hopeless=True, only_a_person=True)
     except CannotRun as problem:
         fail(lease, hands, str(problem), hopeless=True)
+    except before.Forbidden as problem:
+        _stop_for_rules(lease, hands, problem.broken)
+    except before.BasisChanged:
+        _end_on_another_basis(lease, hands)
     else:
         if stopped:
             _end(lease, hands)
@@ -98,6 +107,7 @@ def _units(lease: Lease, hands: Hands) -> bool:
     connector = hands.connector_for(request.action_type)
     if not units.of(lease, Direction.FORWARD):
         _check(request)
+        before.first(request, connector)
         try:
             plans = connector.units(hands.action_of(request))
         except ValueError as problem:
@@ -111,6 +121,11 @@ def _units(lease: Lease, hands: Hands) -> bool:
             continue
         if hands.enough():
             return False
+        before.each(
+            request,
+            connector,
+            renew=partial(renew, lease, now=hands.now(), technical=hands.technical),
+        )
         try:
             units.intend(lease, unit, now=hands.now(), technical=hands.technical)
         except Stopped:
@@ -252,13 +267,44 @@ def _end(lease: Lease, hands: Hands) -> None:
         return
 
 
+def _stop_for_rules(lease: Lease, hands: Hands, broken: list[Broken]) -> None:
+    """Rules do not hold any more: it is blocked between two units, and compliance is asked."""
+    try:
+        with ending(lease, now=hands.now()) as climb:
+            finish(lease, climb)
+            request = climb.request
+            if request.state != S.EXECUTING:
+                return
+            if Order.Kind.BLOCK in orders_of(request):
+                violations.obey(climb)
+            elif violations.found_broken(climb, broken) is None:
+                # Somebody let it pass a moment ago: whoever looks next goes on.
+                deadline = climb.now + RUN_WITHIN
+                request.lease(token=uuid4(), until=climb.now, deadline=deadline)
+    except Fenced:
+        return
+
+
+def _end_on_another_basis(lease: Lease, hands: Hands) -> None:
+    """What was approved is not what would be done now. Nothing was done, and nothing will be."""
+    try:
+        with ending(lease, now=hands.now()) as climb:
+            finish(lease, climb)
+            if climb.request.state != S.EXECUTING:
+                return
+            if Order.Kind.BLOCK in orders_of(climb.request):
+                violations.obey(climb)
+            else:
+                climb.close_step(answered=False)
+                endings.expire(climb, "basis_changed")
+    except Fenced:
+        return
+
+
 def carry_out_orders(climb: Climb, orders: dict[str, Order]) -> None:
     """Do what was ordered while the run held the lease. A block comes before a rollback."""
-    request = climb.request
     if Order.Kind.BLOCK in orders:
-        request.block()
-        climb.act.record(request, "request.blocked")
-        endings.close_orders(climb, Order.Kind.BLOCK, Order.Outcome.CARRIED_OUT)
+        violations.obey(climb)
     elif Order.Kind.ROLL_BACK in orders:
         order = orders[Order.Kind.ROLL_BACK]
         endings.undo(climb, reason=order.reason, order=order)

@@ -13,6 +13,7 @@ from tests.factories import (
     ContactChannelFactory,
     MatrixDelegateFactory,
     PersonFactory,
+    PolicyCheckFactory,
     RoleFactory,
 )
 
@@ -103,6 +104,38 @@ def make_critical(company):
         ContactChannelFactory(person=person)
         AppointmentFactory(version=company.policy, office="reviewer", scope=name, person=person)
     policy.cache_clear()
+
+
+def name_compliance(company):
+    """Have a Compliance Officer, a second one and their head rule on violations, and return them."""
+    found = []
+    for username, office in (
+        ("compliance", "compliance"),
+        ("compliance_2", "compliance"),
+        ("head_of_compliance", "head_of_compliance"),
+    ):
+        person = PersonFactory(username=username, email=f"{username}@example.com")
+        person.roles.add(Role.objects.get_or_create(key="compliance", name="Compliance")[0])
+        ContactChannelFactory(person=person)
+        AppointmentFactory(version=company.policy, office=office, scope="", person=person)
+        found.append(person)
+    policy.cache_clear()
+    return tuple(found)
+
+
+def add_check(company, expression, *, key="terms", reads="payload", **over):
+    """Add a rule for vendor payments to the active policy, and return it."""
+    check = PolicyCheckFactory(
+        version=company.policy,
+        key=key,
+        name=over.pop("name", "Terms are known"),
+        action="vendor_payment",
+        reads=reads,
+        expression=expression,
+        **over,
+    )
+    policy.cache_clear()
+    return check
 
 
 def make_the_first_no_final(company):

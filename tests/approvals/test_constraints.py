@@ -31,6 +31,7 @@ from governance.vocabulary import Path as Ladder
 from tests.constraints import broken, constraints_of, update
 from tests.factories import (
     MONDAY_9AM,
+    AgentFactory,
     AlertFactory,
     AskFactory,
     CaseFactory,
@@ -43,10 +44,12 @@ from tests.factories import (
     OrderFactory,
     PersonFactory,
     QuestionFactory,
+    RecordReadFactory,
     RequestFactory,
     ResourceFactory,
     ReviewFactory,
     StepFactory,
+    ViolationFactory,
     WaiverFactory,
 )
 
@@ -701,6 +704,44 @@ def test_a_person_waives_a_check_of_one_revision_once():
         WaiverFactory(case=waiver.case, person=waiver.person)
     WaiverFactory(case=waiver.case)
     WaiverFactory(case=waiver.case, person=waiver.person, check_revision=2)
+
+
+@pytest.mark.parametrize("values", [{"blocked_from": ""}, {"blocked_from": "completed"}])
+def test_what_is_blocked_knows_where_it_stood(values):
+    request = RequestFactory(state="blocked")
+
+    with broken("request_blocked_from_where_it_stood"):
+        update(request, **values)
+
+
+def test_what_is_not_blocked_stood_nowhere_else():
+    request = RequestFactory()
+
+    with broken("request_blocked_from_where_it_stood"):
+        update(request, blocked_from="pending")
+
+
+def test_a_violation_is_reported_by_one_at_most():
+    violation = ViolationFactory(by_agent=AgentFactory())
+
+    with broken("violation_by_one_at_most"):
+        update(violation, by_person=PersonFactory())
+
+
+@pytest.mark.parametrize("values", [{"text": ""}, {"check_key": ""}])
+def test_a_violation_says_what_is_wrong(values):
+    violation = ViolationFactory()
+
+    with broken("violation_says_what"):
+        update(violation, **values)
+
+
+def test_what_was_read_of_a_record_is_kept_once_a_request():
+    read = RecordReadFactory()
+
+    with broken("record_read_once"):
+        RecordReadFactory(request=read.request)
+    RecordReadFactory()
 
 
 # --- Orders and claims ------------------------------------------------------------------------

@@ -451,6 +451,7 @@ def test_the_page_stands_for_every_state_a_request_may_be_in(client, company, ti
             state=state,
             due_at=None if ended else MONDAY_9AM + timedelta(minutes=5),
             ended_at=MONDAY_9AM if ended else None,
+            blocked_from="pending" if state == "blocked" else "",
             holds_key=state in {"approved", "executing", "troubled", "rolling_back", "stranded"},
         )
 

@@ -291,7 +291,7 @@ S = ActionRequest.State
 STORIES = {
     S.EXECUTING: ("Executing", "It is being carried out now.", "It is being carried out."),
     S.TROUBLED: ("Troubled", "It could not go on.", "It could not go on."),
-    S.BLOCKED: ("Blocked", "a rule forbade it", "A rule forbids it."),
+    S.BLOCKED: ("Blocked", "A rule forbids it.", "It is blocked: a rule is broken."),
     S.ROLLING_BACK: ("Rolling back", "is being undone", "What was done is being undone."),
     S.COMPLETED: ("Completed", "It was carried out at 09:10.", "It was carried out at 09:10:00."),
     S.COMPLETED_MANUALLY: (
@@ -315,6 +315,7 @@ def test_each_state_after_an_approval_is_told_as_it_is(company, timeline, state)
         ended_at=ended,
         due_at=None if ended else MONDAY_9AM + timedelta(minutes=30),
         end_reason="target" if state == S.EXPIRED else "",
+        blocked_from="approved" if state == S.BLOCKED else "",
         holds_key=state in WITH_KEY,
     )
 

@@ -9,14 +9,15 @@ import pytest
 
 from approvals.models import ActionRequest, Alert, Case, Finding, Notice, Order, Step
 from approvals.services.orders import order_rollback
+from approvals.services.violations import report
 from governance.models import AuditEvent
 from governance.vocabulary import Path
 from rollback.connectors.base import NotDone, OutcomeUnknown, Rejected
 from rollback.models import Direction, Recovery, Run, Unit
 from rollback.runner import run_all, run_next
 from rollback.services.runs import LEASE_S
-from tests.approvals.asking import answer, ask_for_payment
-from tests.factories import MONDAY_9AM, AskFactory, OrderFactory, StepFactory
+from tests.approvals.asking import answer, ask_for_payment, name_compliance
+from tests.factories import MONDAY_9AM
 from tests.rollback.carrying import approved, books, on_call, whole_record, worker
 from tests.rollback.ledger_target import Killed, Worker
 
@@ -370,16 +371,13 @@ def test_an_order_that_waits_for_a_second_person_stops_nothing(
 
 
 def test_a_block_while_unit_4_is_in_the_call_stops_there_and_keeps_the_key(
-    approved, worker, books, timeline
+    approved, company, worker, books, timeline
 ):
-    def block():
-        OrderFactory(request=approved, kind=Order.Kind.BLOCK, ordered_at=timeline.now)
-        step = StepFactory(
-            request=approved, path=Path.POLICY_VIOLATION, level=2, opened_at=timeline.now
-        )
-        AskFactory(step=step, due_at=step.due_at)
-
-    books.meanwhile(4, block)
+    name_compliance(company)
+    books.meanwhile(
+        4,
+        lambda: report(ref=approved.ref, by=company.agent, text="Wrong.", now=timeline.now),
+    )
 
     run_all(worker.hands)
 

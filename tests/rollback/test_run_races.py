@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 from functools import partial
+from uuid import uuid4
 
 import pytest
 
 from approvals.models import ActionRequest, Order
 from approvals.services.orders import order_rollback
+from approvals.services.violations import Became, report
 from approvals.sweeps import end_lapsed_approvals, trouble_overdue_runs
 from governance.errors import Refused
 from governance.verify import findings
@@ -20,7 +22,7 @@ from rollback.services import units
 from rollback.services.hands import Hands
 from rollback.services.runs import Fenced, Lease, take
 from rollback.sweeps import take_up_orders
-from tests.approvals.asking import answer, ask_for_payment
+from tests.approvals.asking import answer, ask_for_payment, name_compliance
 from tests.factories import MONDAY_9AM, small_company
 from tests.rollback.ledger_target import Books
 
@@ -102,6 +104,54 @@ def test_four_workers_carry_everything_out_once(company, race, _round):
         pass
     assert {now_(request).state for request in requests} == {S.COMPLETED}
     assert len(books.sends) == len(set(books.sends)) == 4
+    assert record_is_whole()
+
+
+def test_control_without_the_lock_a_report_finds_approved_what_is_begun_meanwhile(
+    company, approved, race
+):
+    """Who looks without the row's lock blocks what the worker has begun: the database keeps one of them."""
+    both_looked = threading.Barrier(2)
+
+    def begin(request):
+        request.begin()
+        request.lease(token=uuid4(), until=NOW + seconds(30), deadline=NOW + 30 * M)
+
+    def move(change):
+        request = now_(approved)
+        both_looked.wait(timeout=10)
+        change(request)
+        request.save()
+
+    race(partial(move, begin), partial(move, lambda request: request.block()))
+
+    left = now_(approved)
+    assert (left.state, left.lease_until) in [("executing", NOW + seconds(30)), ("blocked", None)]
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_a_report_stops_what_is_about_to_begin_or_what_has_begun_after_its_unit(
+    company, approved, race, _round
+):
+    name_compliance(company)
+    books = Books(lines=3)
+
+    def tell():
+        return report(ref=approved.ref, by=company.agent, text="Wrong vendor.", now=NOW).became
+
+    _, became = race(partial(run_all, hands(books, "w")), tell)
+
+    while run_all(hands(books, "last")):
+        pass
+    left = now_(approved)
+    if left.state == S.COMPLETED:  # it came after the last unit
+        assert became == Became.REVIEW
+    else:
+        assert (left.state, left.lease_until) == (S.BLOCKED, None)
+        assert became in (Became.BLOCKED, Became.STOPPING)
+        done = Unit.objects.filter(request=approved, direction="forward", state="done").count()
+        assert len(books.sends) == done
+    assert not Order.objects.filter(closed_at__isnull=True).exists()
     assert record_is_whole()
 
 

@@ -13,7 +13,7 @@ import django
 import httpx2
 
 from tools.demo import Demo, DemoError
-from tools.story import bypass, conflict, payment, rejection, system_failure, undo
+from tools.story import bypass, conflict, payment, rejection, system_failure, undo, violation
 from tools.story.telling import Telling
 
 STORIES = {
@@ -23,6 +23,7 @@ STORIES = {
     "bypass": bypass.tell,
     "system-failure": system_failure.tell,
     "undo": undo.tell,
+    "violation": violation.tell,
 }
 SPEED = 60.0  # an hour is a minute: the payment takes three quarters of one
 FASTER = {"bypass": 240.0}  # eight hours of silence come before the last rung

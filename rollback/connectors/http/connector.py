@@ -12,6 +12,9 @@ The configuration, by example (docs/decisions/0031 says why):
       "records": [ {"prefix": "demo:vendor:", "path": ["vendors"]} ],
       "lookup": {"path": ["operations"], "query": {"key": {"$eval": "key"}}, "answer": …},
       "reversals": {"credit_memo": {"method": …, "path": …, "json": …}},
+      "basis": ["demo:customer:{/customer}/terms"],   records an approval rests on: read at submission
+      "facts": {"credit_limit": {"record": "demo:customer:{/customer}", "pointer": "/credit_limit",
+                                 "money": "USD", "default": …}},   what rules of a policy may speak of
       "example_answer": {…}                      of a write, so that all this can be tried at start
     }
 

@@ -25,6 +25,17 @@ LOOKUP = {
         "absent": {"type": "array", "items": {"type": "integer", "minimum": 400, "maximum": 499}},
     },
 }
+FACT = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["record", "pointer"],
+    "properties": {
+        "record": {"type": "string", "minLength": 1},
+        "pointer": {"type": "string"},
+        "money": {"type": "string", "pattern": r"^[A-Z]{3}(?![\s\S])"},  # a sum in this currency
+        "default": {"type": ["string", "number", "boolean"]},  # of a record that says nothing of it
+    },
+}
 CONFIG = {
     "type": "object",
     "additionalProperties": False,
@@ -47,6 +58,13 @@ CONFIG = {
         "reversals": {"type": "object", "additionalProperties": {"type": "object"}},
         "key_header": {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9-]{0,59}(?![\s\S])"},
         "example_answer": {"type": "object"},
+        # Read for a request that waits: the records its approval rests on, and what rules speak of.
+        "basis": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
+        "facts": {
+            "type": "object",
+            "propertyNames": {"pattern": r"^[a-z][a-z0-9_]{0,59}(?![\s\S])"},
+            "additionalProperties": FACT,
+        },
     },
 }
 _validator = Draft202012Validator(CONFIG)
