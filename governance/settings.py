@@ -214,6 +214,7 @@ SPECTACULAR_SETTINGS = {
         "RequestState": "approvals.models.ActionRequest.State",
         "StepState": "approvals.models.Step.State",
         "UnitSaid": "approvals.models.Claim.Said",
+        "OrderOutcome": "approvals.models.Order.Outcome",
         "Grade": "governance.vocabulary.Severity",  # and of impact: low, medium, high
     },
     "SERVE_INCLUDE_SCHEMA": False,

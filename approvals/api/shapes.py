@@ -543,9 +543,16 @@ class RequestForPeople(serializers.Serializer[Any]):
 class Verdict(serializers.Serializer[Any]):
     verdict = serializers.ChoiceField(
         [
-            "approve", "reject", "rule", "deny", "waive", "change_requested", "retry", "roll_back",
+            "approve",
+            "reject",
+            "rule",
+            "deny",
+            "waive",
+            "change_requested",
+            "retry",
+            "roll_back",
             "by_hand",
-        ]  # fmt: skip
+        ]
     )
     digest = serializers.CharField()
     note = serializers.CharField(required=False, allow_blank=True, max_length=4000)

@@ -23,7 +23,7 @@ INTERRUPTS = (Path.CONFLICT, Path.POLICY_VIOLATION)
 
 
 def drawn_path(packet: Packet) -> Path:
-    """Return the ladder that is drawn: of what interrupts or failed while that is asked, after a no the one of rejections."""
+    """Return the ladder drawn: of what interrupts or failed while that is asked; after a no that of rejections."""
     if packet.waiting is not None and packet.waiting.path in (*INTERRUPTS, *MENDS):
         return Path(packet.waiting.path)
     noes = any(step.path == Path.REJECTION for step in packet.steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from approvals.models import ActionRequest, Ask, Step
-from approvals.story.ahead import INTERRUPTS, drawn_path, why_no_bypass
+from approvals.story.ahead import drawn_path, why_no_bypass
 from approvals.story.reading import Reading
 from approvals.story.shapes import Ahead, Rung
 from approvals.story.silence import passed_on
