@@ -5,7 +5,7 @@
     found.holds
 
 Only `true` is a yes. Whatever else an expression comes to, and whatever goes wrong
-with it, is a no that says why. Source: docs/decisions/0043.
+with it, is a no that says why. Source: docs/decisions/0041.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Nothing waits for it. Where the target cannot be read, it is tried again beside the
 people who are asked, for half an hour; then operators are told. Before anything is
-done the runner reads once more (`rollback.services.before`). Source: docs/decisions/0044.
+done the runner reads once more (`rollback.services.before`). Source: docs/decisions/0042.
 """
 
 from __future__ import annotations
