@@ -85,7 +85,7 @@ def ask_compliance(climb: Climb, reason: str, facts: dict[str, Any]) -> Case:
 def be_ready_again(climb: Climb) -> None:
     """What held or blocked it is over, and it may run as it was approved."""
     climb.request.be_ready_again(now=climb.now)
-    climb.act.record(climb.request, "request.went_on")
+    climb.act.record(climb.request, "request.went_on", state=climb.request.state)
     notifying.state_changed(climb.writes, climb.request, now=climb.now)
 
 
@@ -98,7 +98,7 @@ def run_on(climb: Climb, asks: list[Ask]) -> None:
     request, now = climb.request, climb.now
     request.let_go()
     request.begin()
-    climb.act.record(request, "request.went_on")
+    climb.act.record(request, "request.went_on", state=request.state)
     notifying.state_changed(climb.writes, request, now=now)
     _resume(climb, asks)
     deadline = now + ladder.RUN_WITHIN
@@ -116,7 +116,7 @@ def fail_again(climb: Climb, asks: list[Ask]) -> None:
     """
     request = climb.request
     request.fail()
-    climb.act.record(request, "request.went_on")
+    climb.act.record(request, "request.went_on", state=request.state)
     notifying.state_changed(climb.writes, request, now=climb.now)
     step = climb.paused
     if step is None or (Path(step.path), Level(step.level)) in ladder.AUTOMATIC:
@@ -132,7 +132,7 @@ def wait_again(climb: Climb, asks: list[Ask]) -> None:
     """
     request = climb.request
     request.wait_again()
-    climb.act.record(request, "request.went_on")
+    climb.act.record(request, "request.went_on", state=request.state)
     notifying.state_changed(climb.writes, request, now=climb.now)
     if climb.paused is None:
         climb.open_first(lambda: None, began=Step.Began.RELEASED)

@@ -29,11 +29,11 @@ def settle_units(
     for unit in sent.order_by("position"):
         was = unit.state
         if done and was != U.DONE:
-            unit.check_point(now=now, receipt={"reference": reference, "data": {}})
+            unit.be_done_by_hand(now=now, reference=reference)
         elif not done and was == U.DONE:
-            unit.be_reversed(now=now)
+            unit.be_reversed_by_hand(now=now)
         elif not done:
-            unit.miss(now=now, error="Settled by hand: the target does not have it.")
+            unit.be_missed_by_hand(now=now)
         unit.save()
         found.append({"n": unit.position, "was": was, "is": unit.state})
     return found

@@ -56,7 +56,7 @@ def nothing_happened_twice(world) -> None:
             f"{unit.request} has ended, and {key} was done and is {unit.state}"
         )
     for unit in units.values():
-        if unit.state in (Unit.State.DONE, Unit.State.REVERSED) and unit.sent_at is not None:
+        if unit.state in (Unit.State.DONE, Unit.State.REVERSED) and not unit.by_hand:
             assert unit.key in target.done, (
                 f"{unit.key} is {unit.state}, and the target knows nothing"
             )

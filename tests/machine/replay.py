@@ -24,9 +24,15 @@ MOVES = {
     "request.rolled_back": S.ROLLED_BACK,
     "request.stranded": S.STRANDED,
     "request.completed": S.COMPLETED,
+    "request.completed_manually": S.COMPLETED_MANUALLY,
     "attempt.failed": S.TROUBLED,
 }
-STAYS = {"request.parked"}
+STAYS = {
+    "request.parked",
+    "request.hurried",
+    "request.summed",
+    "request.question_asked",
+}
 
 
 @dataclass
@@ -34,7 +40,6 @@ class Told:
     """What the record says of one request."""
 
     state: str = ""
-    was_approved: bool = False
     cases: list[tuple[str, str]] = field(default_factory=list)  # (exception, outcome), "" = open
     decisions: list[tuple[str, str, int, str]] = field(default_factory=list)
     rungs: set[tuple[str, int]] = field(default_factory=set)
@@ -48,7 +53,7 @@ def replay(events: Iterable[AuditEvent]) -> Told:
         if event.kind in MOVES:
             told.state = MOVES[event.kind]
         elif event.kind == "request.went_on":
-            told.state = S.APPROVED if told.was_approved else S.PENDING
+            told.state = facts["state"]
         elif event.kind == "review.closed" and facts["review"] == "cleanup":
             told.state = facts["outcome"]
         elif event.kind == "run.started":
@@ -65,5 +70,4 @@ def replay(events: Iterable[AuditEvent]) -> Told:
             told.decisions.append((event.actor, facts["path"], facts["level"], facts["verdict"]))
         elif event.kind in ("step.opened", "step.passed_over") and "path" in facts:
             told.rungs.add((facts["path"], facts["level"]))
-        told.was_approved |= event.kind == "request.approved"
     return told

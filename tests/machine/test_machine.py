@@ -62,6 +62,11 @@ TO_BE_REACHED = {
     ("system_failure", "completed"),
     ("system_failure", "expired"),
     ("system_failure", "rolled_back"),
+    ("system_failure", "completed_manually"),
+    ("policy_violation", "denied"),
+    ("policy_violation", "completed"),
+    ("policy_violation", "withdrawn"),
+    ("policy_violation", "rolled_back"),
     ("undo", "rolled_back"),
     ("undo", "stranded"),
     ("undo", "completed_manually"),
@@ -142,6 +147,26 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=PICK, person=PICK)
     def order_rollback(self, pick, person):
         self._did("order a rollback", self.world.order_rollback(pick, person))
+
+    @can("withdraw")
+    @rule(pick=PICK)
+    def report(self, pick):
+        self._did("report a violation", self.world.report(pick))
+
+    @can("comply")
+    @rule(pick=PICK, verdict=st.sampled_from(["waive", "waive", "deny", "change_requested"]))
+    def comply(self, pick, verdict):
+        self._did(verdict, self.world.comply(pick, verdict))
+
+    @can("mend")
+    @rule(pick=PICK, verdict=st.sampled_from(["retry", "roll_back", "by_hand", "by_hand"]))
+    def mend(self, pick, verdict):
+        self._did(f"mend, {verdict}", self.world.mend(pick, verdict))
+
+    @can("finish_by_hand")
+    @rule(pick=PICK, second=st.integers(0, 15))
+    def finish_by_hand(self, pick, second):
+        self._did("finish by hand", self.world.finish_by_hand(pick, second))
 
     @can("clean_up")
     @rule(pick=PICK, outcome=st.sampled_from(["rolled_back", "completed_manually"]))

@@ -7,24 +7,29 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import count, permutations
 
-from approvals.models import ENDED, OPEN, ActionRequest, Ask, Order, Review
+from approvals.models import ENDED, OPEN, ActionRequest, Ask, Claim, Order, Review
 from approvals.services.cleanups import confirm_settled, say_settled
 from approvals.services.close import withdraw
+from approvals.services.compliance import rule_on_violation
 from approvals.services.decide import decide
 from approvals.services.handover import hand_over
+from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
 from approvals.services.ruling import rule
 from approvals.services.submit import submit
+from approvals.services.violations import report
 from governance import tables
 from governance.catalogue import CATALOGUE
 from governance.errors import Refused
 from governance.ladder import BEGIN_WITHIN, DEFAULT_WINDOWS, RUN_WITHIN, SECOND_WITHIN, UNDO_WITHIN
 from governance.models import Absence, ActionType, Agent, Person, PolicyVersion
-from governance.routing import GIVES_LEAVE
+from governance.routing import GIVES_LEAVE, MENDS
 from governance.stepup import Presence
 from governance.vocabulary import Path
 from rollback import runner
 from rollback.connectors.base import Gives
+from rollback.models import Unit
+from rollback.services import by_hand
 from rollback.services.hands import Hands
 from tests.factories import AbsenceFactory
 from tests.machine.target import Killed, Target
@@ -76,6 +81,9 @@ class World:
         paths = set() if self.silent else set(self._open_asks().values_list("path", flat=True))
         self.there_is |= {
             "answer": bool(paths & set(GIVES_LEAVE)),
+            "comply": Path.POLICY_VIOLATION in paths,
+            "mend": bool(paths & set(MENDS)),
+            "finish_by_hand": not self.silent and Claim.objects.filter(closed_at=None).exists(),
             "rule": Path.CONFLICT in paths,
             "withdraw": any(states[state] for state in OPEN),
             "work": any(
@@ -213,6 +221,70 @@ class World:
             reason="It was wrong.",
             now=self.now,
         )  # fmt: skip
+
+    def report(self, pick: int) -> bool:
+        """An agent says that something breaks a rule: of what is open, or of what has ended."""
+        request = self._one_of(ActionRequest.objects.all(), pick)
+        text = "It is paid from the wrong account."
+        return request is not None and self._try(
+            report, ref=request.ref, by=self.agent, any_request=True, text=text, now=self.now
+        )
+
+    def comply(self, pick: int, verdict: str) -> bool:
+        """Compliance answers."""
+        ask = self._one_of(self._open_asks().filter(path=Path.POLICY_VIOLATION), pick)
+        return ask is not None and self._answer_with(rule_on_violation, ask, verdict)
+
+    def mend(self, pick: int, verdict: str) -> bool:
+        """Whoever is on call says how a failure goes on."""
+        ask = self._one_of(self._open_asks().filter(path__in=MENDS), pick)
+        return ask is not None and self._answer_with(mend, ask, verdict)
+
+    def finish_by_hand(self, pick: int, second: int) -> bool:
+        """Whoever has it in hand looks at the target, says so, and somebody else signs where that is needed."""
+        claim = self._one_of(Claim.objects.filter(closed_at=None), pick)
+        if claim is None:
+            return False
+        request, of = claim.request, lambda action_type: self.target
+        said = [
+            {"n": item.n, "state": self._truth(request, item.n), "reference": f"T-{item.n}"}
+            for item in by_hand.items_of(request, claim, of=of)
+        ]
+        shown = by_hand.stamp_of(claim, by_hand.items_of(request, claim, of=of))
+        words = {"ref": request.ref, "now": self.now, "of": of}
+        mixed = len({each["state"] for each in said}) > 1
+        if mixed:
+            return self._try(by_hand.give_back, actor=claim.person, **words)
+        if not self._try(
+            by_hand.settle, actor=claim.person, said=said, reference="T-1", shown=shown, **words
+        ):
+            return False
+        claim = Claim.objects.get(pk=claim.pk)
+        if claim.closed_at is None:
+            shown = by_hand.stamp_of(claim, by_hand.items_of(request, claim, of=of))
+            by = self.people[second % len(self.people)]
+            self._try(by_hand.confirm, actor=by, shown=shown, **words)
+        return True
+
+    def _truth(self, request: ActionRequest, position: int) -> str:
+        """What is to be seen in the target of one unit."""
+        unit = Unit.objects.filter(request=request, direction="forward", position=position).first()
+        if unit is None or unit.key not in self.target.done:
+            return "not_done"
+        back = Unit.objects.filter(reverses=unit).values_list("key", flat=True)
+        return "not_done" if any(key in self.target.done for key in back) else "done"
+
+    def _answer_with(self, service, ask: Ask, verdict: str) -> bool:
+        request = ask.step.request
+        return self._try(
+            service,
+            ref=request.ref,
+            actor=ask.person,
+            verdict=verdict,
+            digest=request.digest,
+            note="Looked at.",
+            now=self.now,
+        )
 
     def clean_up(self, pick: int, outcome: str) -> bool:
         """Two people say what became of a stranded request."""
