@@ -32,7 +32,7 @@ from governance.errors import (
     TooLate,
     Unprocessable,
 )
-from governance.models import AuditEvent
+from governance.models import AuditEvent, Person
 from governance.vocabulary import Path
 from tests.approvals.asking import (
     add_check,
@@ -410,6 +410,20 @@ def test_silence_climbs_from_compliance_to_its_head_and_ends_denied(
     assert again(request_).state == "blocked"
     timeline.go_to(began + 6 * H)
     assert again(request_).state == "denied"
+
+
+def test_once_every_rung_was_asked_another_violation_denies_and_what_waited_is_given_up(
+    company, timeline, request_, compliance
+):
+    for text in ("One.", "Two."):
+        reported(request_, company.agent, timeline, text=text)
+        waive(request_, timeline, *Person.objects.filter(username__in=asked(request_)))
+        assert again(request_).state == "pending"
+
+    reported(request_, company.agent, timeline, text="Three.")
+
+    assert again(request_).state == "denied"
+    assert Step.objects.get(request=request_, path=Path.APPROVAL).state == Step.State.SUPERSEDED
 
 
 def test_an_answer_at_the_instant_the_window_closes_is_too_late(
