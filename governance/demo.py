@@ -141,7 +141,7 @@ MATRIX = (
     Band("sales", "sales_order", 100_000, 1_000_000, "cfo", ("ceo",)),
     Band("sales", "customer_update", None, None, "controller", ("finance_manager", "senior_accountant")),
     Band("finance", "revenue_recognition", 0, 100_000, "controller", ("finance_manager", "senior_accountant")),
-    Band("finance", "revenue_recognition", 100_000, 1_000_000, "ceo", ()),
+    Band("finance", "revenue_recognition", 100_000, 1_000_000, "ceo", ("cfo",)),
 )  # fmt: skip
 EXECUTIVE = "cfo"  # nobody who reviews reports to them
 OFFICES = (

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from inspect import signature
 
+import hypothesis
 import pytest
 import time_machine
 from django.conf import settings
@@ -20,6 +21,13 @@ from tests.ledger_flush import ledger_survives_flush, own_seal_export
 __all__ = ["ledger_survives_flush", "own_seal_export"]  # fixtures of every test
 
 OURS = ("governance", "approvals", "rollback")
+
+
+# How long an example takes says how busy the machine is, and nothing else.
+hypothesis.settings.register_profile(
+    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("house")
 
 
 def pytest_configure(config):

@@ -297,7 +297,9 @@ class Climb:
             self._close_beneath()
         if self.paused is not None and not self.request.is_open:
             self.paused.supersede(now=self.now)
-            if self.paused in self.writes.suspended_steps:  # by this very act: it still waits as stored
+            if (
+                self.paused in self.writes.suspended_steps
+            ):  # by this very act: it still waits as stored
                 self.writes.suspended_steps.remove(self.paused)
                 self.writes.closed_steps.append(self.paused)
             else:

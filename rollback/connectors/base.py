@@ -158,11 +158,13 @@ class Reversals(Protocol):
         code: str,
         example: Action,
         records: Sequence[str],
+        read: Sequence[str],
     ) -> Sequence[str]:
         """Return, in sentences, why an action type with this configuration could not run or be undone.
 
         Args:
             example: the action of its example, on which everything is tried. Nothing is called.
             records: the keys that its snapshot plan comes to for the example.
+            read: those of what is read while it waits: its basis, and what rules speak of.
         """
         ...

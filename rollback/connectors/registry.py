@@ -40,10 +40,8 @@ def problems(action_type: ActionType) -> Sequence[str]:
         reversal=action_type.reversal,
         code=action_type.reversal_code,
         example=example,
-        records=[
-            *records_of(action_type.snapshot_plan, example.payload),
-            *records_to_read(action_type, example.payload, with_facts=True),
-        ],
+        records=records_of(action_type.snapshot_plan, example.payload),
+        read=records_to_read(action_type, example.payload, with_facts=True),
     )
 
 

@@ -111,12 +111,12 @@ def test_only_operators_look_after_alerts(company):
         acknowledge(alert=raised().pk, actor=company.cfo, now=MONDAY_9AM)
 
 
-def test_what_cannot_be_undone_cannot_be_approved_yet_but_can_be_refused(company):
+def test_what_cannot_be_undone_is_approved_in_person_and_refused_without(company):
     company.vendor_payment.reversal = "none"
     make_the_first_no_final(company)
     request = ask_for_payment(company)
 
-    with pytest.raises(Exception, match="cannot be undone"):
+    with pytest.raises(Exception, match="second factor"):
         answer(request, company.finance_manager, now=MONDAY_9AM + M)
 
     assert (

@@ -217,7 +217,7 @@ def test_the_disabled_neither_order_nor_confirm(company, payment, operator):
 
 def did_it_by_hand(payment, person):
     case = CaseFactory(request=payment, exception="system_failure", response="oncall")
-    ClaimFactory(case=case, person=person)
+    ClaimFactory(case=case, person=person, closed_at=MONDAY_9AM)
 
 
 def decided_before(payment, person):

@@ -279,7 +279,7 @@ def test_a_personal_token_cannot_give_it_even_beside_a_session_that_did(request_
     approve(client, request_)
     type_code(client, request_)
     Decision.objects.all().delete()
-    ActionRequest.objects.filter(pk=request_.pk).update(state="pending")
+    ActionRequest.objects.filter(pk=request_.pk).update(state="pending", holds_key=False)
     other = ask_for_payment(company, key="key-2", invoice="INV-2")
     ActionRequest.objects.filter(pk=other.pk).update(person_present=True)
     token, _ = issue_personal_token(company.finance_manager, now=request_.submitted_at)

@@ -201,6 +201,7 @@ def test_what_is_live_or_done_counts(summed, state):
         due_at=None if over else MONDAY_9AM,
         ended_at=MONDAY_9AM if over else None,
         resource=None,
+        blocked_from=S.PENDING if state == S.BLOCKED else "",
     )
 
     assert ask(summed, "24000.00").routed_amount == Decimal(48_000)

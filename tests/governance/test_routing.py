@@ -603,9 +603,9 @@ def test_whoever_was_not_needed_when_the_rung_opened_is_not_passed_over_ahead_of
     assert asked(later) == [CONTROLLER]
 
 
-def test_a_rung_whose_people_nobody_names_yet_is_a_defect_and_not_an_empty_answer():
+def test_a_rung_that_a_path_does_not_have_is_a_defect_and_not_an_empty_answer():
     with pytest.raises(LookupError, match="policy_violation"):
-        ask(Path.POLICY_VIOLATION, Level.L2)
+        ask(Path.POLICY_VIOLATION, Level.L1)
 
 
 # --- A conflict -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from approvals.services.submit import submit
 from governance import demo
 from governance.catalogue import CATALOGUE
 from governance.models import ActionType, AgentCredential, Person, PolicyVersion
-from governance.vocabulary import Path
+from governance.vocabulary import Level, Path
 from rollback.audits import OUTSIDE
 from rollback.models import Direction, Recovery, Unit
 from rollback.runner import run_all
@@ -193,7 +193,8 @@ def test_a_bill_that_was_paid_by_somebody_else_is_not_paid_again(approve, hands,
 
     run_all(hands)
 
-    assert now_(second).state == S.EXPIRED
+    assert now_(second).state == S.TROUBLED
+    assert now_(second).steps.get(state="waiting").level == Level.L2, "trying again is no use"
     assert len(target.operations()) == 1
 
 

@@ -170,6 +170,7 @@ class HttpConnector:
         code: str,
         example: Action,
         records: Sequence[str],
+        read: Sequence[str],
     ) -> Sequence[str]:
         """Return, in sentences, why an action type with this configuration could not run or be undone.
 
@@ -181,14 +182,15 @@ class HttpConnector:
             found.append(f"Its reversal “{code}” is not in the configuration of its connector.")
         if not found:
             try:
-                cls(_Tried(config, reversal, code))._try(reversal, example, records)
+                tried = cls(_Tried(config, reversal, code))
+                for record in (*records, *read):
+                    address(tried._place(record)[1])
+                tried._try(reversal, example, records)
             except (ValueError, OutcomeUnknown) as problem:
                 found.append(str(problem))
         return found
 
     def _try(self, reversal: str, example: Action, records: Sequence[str]) -> None:
-        for record in records:
-            address(self._place(record)[1])
         answer = httpx2.Response(200)
         plans = self.units(example)
         for plan in plans:
