@@ -7,10 +7,17 @@ from approvals.story.reading import Reading
 from approvals.story.shapes import Ahead
 from approvals.story.words import listed, upper_first
 from governance import ladder
-from governance.vocabulary import Path
+from governance.vocabulary import Level, Path
 
 S = ActionRequest.State
 EARLIER = ConflictParty.Role.EARLIER
+
+# Who comes next on the paths of a failure and of an undo. Rosters are read when the rung opens.
+ON_CALL = {
+    Level.L2: "whoever is on call",
+    Level.L3: "the manager of whoever is on call",
+    Level.L4: "an executive",
+}
 
 
 def nothing_head(reading: Reading) -> str:
@@ -82,7 +89,7 @@ def _how_it_ends(reading: Reading) -> tuple[str, ...]:
     rungs = ladder.rungs(Path(step.path), critical=request.action_type.is_critical)
     higher = [level for level in rungs if level > step.level]
     if higher:
-        return (f"the next management level is asked at {when}.",)
+        return (f"{ON_CALL[higher[0]]} is asked at {when}.",)
     if step.path == Path.UNDO:
         return (f"it is stranded at {when}: half done, and for people to clean up.",)
     if request.has_effects:

@@ -281,7 +281,7 @@ def test_an_approval_that_nothing_began_is_in_trouble_and_tried_again(company, t
     assert "You approved it at 09:00." in plain(found.lead)
     assert plain(found.started) == "It is tried again for 30 min, from 09:30."
     assert found.nothing_head == "If no attempt succeeds,"
-    assert plain(found.nothing[0]) == "it ends at 10:00 and nothing is paid."
+    assert plain(found.nothing[0]) == "whoever is on call is asked at 10:00."
     assert found.holds.lead == "It could not go on."
     assert not found.can_decide
     assert found.chain[-1].title == "It is tried again by itself (L1)"
