@@ -106,8 +106,8 @@ def take(pk: int, *, worker: str, now: datetime, technical: Technical) -> Lease 
         )
         run.save()
         act.record(
-            request, "run.started", direction=direction, attempt=run.attempt, worker=worker,
-            lease_until=request.lease_until, deadline=request.run_deadline,
+            request, "run.started", state=request.state, direction=direction, attempt=run.attempt,
+            worker=worker, lease_until=request.lease_until, deadline=request.run_deadline,
         )  # fmt: skip
         set_due(request, waiting=waiting)
         writes.move(request, was=was)

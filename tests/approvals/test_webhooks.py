@@ -24,7 +24,12 @@ from tests.factories import MONDAY_9AM, AgentFactory, NoticeFactory, RequestFact
 
 pytestmark = pytest.mark.django_db
 
-REAL = datetime.now(UTC)  # receivers turn away what was signed minutes ago, by the wall's clock
+
+def real():
+    """Now, by the wall's clock: receivers turn away what was signed minutes ago."""
+    return datetime.now(UTC)
+
+
 S = Notice.State
 
 
@@ -59,7 +64,7 @@ def hook(url, **changes):
 
 
 def send(message, **options):
-    webhook.send(message, signed_at=REAL, **options)
+    webhook.send(message, signed_at=real(), **options)
 
 
 # --- What is sent -------------------------------------------------------------------------------
@@ -279,8 +284,8 @@ def certified(name, directory):
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(REAL - timedelta(days=1))
-        .not_valid_after(REAL + timedelta(days=1))
+        .not_valid_before(real() - timedelta(days=1))
+        .not_valid_after(real() + timedelta(days=1))
         .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -308,7 +313,7 @@ def test_changes_of_state_arrive_in_their_order(listening):
     for number in (2, 0, 1):  # whatever order the rows were written in
         notice_of(request, number)
 
-    taken = deliver_due(now=MONDAY_9AM, signed_at=REAL)
+    taken = deliver_due(now=MONDAY_9AM, signed_at=real())
 
     assert taken == 3
     assert [json.loads(each["body"])["number"] for each in listening.got] == [0, 1, 2]
@@ -320,7 +325,7 @@ def test_a_higher_number_waits_for_a_lower_one_that_is_put_off(listening):
     first, second = notice_of(request, 0), notice_of(request, 1)
     listening.answers = [503]
 
-    deliver_due(now=MONDAY_9AM, signed_at=REAL)
+    deliver_due(now=MONDAY_9AM, signed_at=real())
 
     assert len(listening.got) == 1
     first.refresh_from_db()
@@ -328,7 +333,7 @@ def test_a_higher_number_waits_for_a_lower_one_that_is_put_off(listening):
     assert (first.state, first.attempts) == (S.WAITING, 1)
     assert (second.state, second.attempts) == (S.WAITING, 0)
 
-    deliver_due(now=first.next_attempt_at, signed_at=REAL)
+    deliver_due(now=first.next_attempt_at, signed_at=real())
 
     assert listening.ids == [f"msg_{request.ref}_{n}" for n in (0, 0, 1)]
 
@@ -340,7 +345,7 @@ def test_requests_do_not_wait_for_each_other(listening):
     notice_of(other, 5)
     listening.answers = [503]
 
-    deliver_due(now=MONDAY_9AM, signed_at=REAL)
+    deliver_due(now=MONDAY_9AM, signed_at=real())
 
     assert {each["path"] for each in listening.got} == {"/slow", "/other"}
 
@@ -351,7 +356,7 @@ def test_what_could_not_be_delivered_does_not_hold_up_the_next_for_ever(listenin
     notice_of(request, 1)
     listening.answers = [404]
 
-    deliver_due(now=MONDAY_9AM, signed_at=REAL)
+    deliver_due(now=MONDAY_9AM, signed_at=real())
 
     first.refresh_from_db()
     assert first.state == S.FAILED
@@ -366,9 +371,9 @@ def test_a_failure_is_tried_again_with_the_same_id_and_a_fresh_signature(listeni
     notice = notice_of(request)
     listening.answers = [500]
 
-    deliver_due(now=MONDAY_9AM, signed_at=REAL - timedelta(minutes=1))
+    deliver_due(now=MONDAY_9AM, signed_at=real() - timedelta(minutes=1))
     notice.refresh_from_db()
-    deliver_due(now=notice.next_attempt_at, signed_at=REAL)
+    deliver_due(now=notice.next_attempt_at, signed_at=real())
 
     first, again = listening.got
     assert first["headers"]["webhook-id"] == again["headers"]["webhook-id"]
@@ -382,13 +387,13 @@ def test_a_receiver_that_is_down_is_an_alert_until_it_works_again(listening):
     notice = notice_of(request)
     listening.answers = [503]
 
-    deliver_due(now=MONDAY_9AM, signed_at=REAL)
+    deliver_due(now=MONDAY_9AM, signed_at=real())
 
     alert = Alert.objects.get(kind="channel-down")
     assert (alert.key, alert.closed_at) == ("webhook/127.0.0.1", None)
 
     notice.refresh_from_db()
-    deliver_due(now=notice.next_attempt_at, signed_at=REAL)
+    deliver_due(now=notice.next_attempt_at, signed_at=real())
 
     alert.refresh_from_db()
     assert alert.closed_at == notice.next_attempt_at
@@ -399,7 +404,7 @@ def test_a_receiver_that_is_gone_is_told_nothing_more(listening):
     first, second = notice_of(request, 0), notice_of(request, 1)
     listening.answers = [410]
 
-    deliver_due(now=MONDAY_9AM, signed_at=REAL)
+    deliver_due(now=MONDAY_9AM, signed_at=real())
 
     first.refresh_from_db()
     second.refresh_from_db()
@@ -416,7 +421,7 @@ def test_an_address_that_became_private_is_never_called_and_says_so(listening, s
     request = RequestFactory(callback_url=listening.url())
     notice = notice_of(request)
 
-    deliver_due(now=MONDAY_9AM, signed_at=REAL)
+    deliver_due(now=MONDAY_9AM, signed_at=real())
 
     notice.refresh_from_db()
     assert notice.state == S.WAITING

@@ -57,8 +57,7 @@ def replay(events: Iterable[AuditEvent]) -> Told:
         elif event.kind == "review.closed" and facts["review"] == "cleanup":
             told.state = facts["outcome"]
         elif event.kind == "run.started":
-            if facts["direction"] == "forward":
-                told.state = S.EXECUTING
+            told.state = facts["state"]
         elif event.kind.startswith("request.") and event.kind not in STAYS:
             raise LookupError(f"nothing says what {event.kind} means")
         elif event.kind == "case.opened":
