@@ -92,6 +92,8 @@ def deny(
 ) -> None:
     """Compliance said no, or said nothing. What was done is undone first; the case keeps why.
 
+    What somebody has in hand is stranded: nothing is undone by itself beside them.
+
     Args:
         what: how people are told, a key of `approvals.channels.words.TOLD`.
         by: whose answer ends it, if one does; they know.
@@ -102,7 +104,13 @@ def deny(
     climb.resolve_case(outcome)
     climb.go_back_to_case()
     climb.act.record(request, "request.denied", how=what, has_effects=request.has_effects)
+    if climb.claim is not None:
+        # Somebody may have done something by hand that our record does not know of yet.
+        climb.give_up_paused()
+        strand(climb)
+        return
     if request.has_effects:
+        climb.give_up_paused()
         undo(climb, reason="It broke a rule, so what was done is undone.")
     else:
         request.let_go()

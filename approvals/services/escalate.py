@@ -295,18 +295,22 @@ class Climb:
         set_due(self.request, waiting=self.step, held_until=held_until)
         if not self.request.is_open:
             self._close_beneath()
-        if self.paused is not None and not self.request.is_open:
-            self.paused.supersede(now=self.now)
-            if (
-                self.paused in self.writes.suspended_steps
-            ):  # by this very act: it still waits as stored
-                self.writes.suspended_steps.remove(self.paused)
-                self.writes.closed_steps.append(self.paused)
-            else:
-                self.writes.dropped_steps.append(self.paused)
-            self.paused = None
+        if not self.request.is_open:
+            self.give_up_paused()
         if not self.request._state.adding:
             self.writes.move(self.request, was=self.was)
+
+    def give_up_paused(self) -> None:
+        """What was paused will not go on: its step is over."""
+        step, self.paused = self.paused, None
+        if step is None:
+            return
+        step.supersede(now=self.now)
+        if step in self.writes.suspended_steps:  # by this very act: it still waits as stored
+            self.writes.suspended_steps.remove(step)
+            self.writes.closed_steps.append(step)
+        else:
+            self.writes.dropped_steps.append(step)
 
     # --- The way up ---
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import count, permutations
 
-from approvals.models import ENDED, OPEN, ActionRequest, Ask, Claim, Order, Review
+from approvals.models import ENDED, OPEN, ActionRequest, Ask, Claim, Order, Review, Step
 from approvals.services.cleanups import confirm_settled, say_settled
 from approvals.services.close import withdraw
 from approvals.services.compliance import rule_on_violation
@@ -22,7 +22,7 @@ from governance import tables
 from governance.catalogue import CATALOGUE
 from governance.errors import Refused
 from governance.ladder import BEGIN_WITHIN, DEFAULT_WINDOWS, RUN_WITHIN, SECOND_WITHIN, UNDO_WITHIN
-from governance.models import Absence, ActionType, Agent, Person, PolicyVersion
+from governance.models import Absence, ActionType, Agent, AuditEvent, Person, PolicyVersion
 from governance.routing import GIVES_LEAVE, MENDS
 from governance.stepup import Presence
 from governance.vocabulary import Path
@@ -339,8 +339,25 @@ class World:
             if not due or min(due) > last:
                 break
             self.timeline.go_to(min(due))
-        left = [f"{each} since {each.submitted_at:%a %H:%M}" for each in self.open]
-        assert not left, f"open after {WORST_CASE}, at {self.now:%a %H:%M}: {left}"
+        assert not self.open, (
+            f"open after {WORST_CASE}, at {self.now}: {[self._tell(each) for each in self.open]}"
+        )
+
+    def _tell(self, request: ActionRequest) -> dict[str, object]:
+        """Return what somebody needs who looks for why a request does not go on."""
+        rows = ActionRequest.objects.filter(pk=request.pk)
+        return {
+            **rows.values("ref", "state", "submitted_at", "due_at", "lease_until").get(),
+            **rows.values("next_attempt_at", "run_deadline", "parked_until", "has_effects").get(),
+            "steps": list(request.steps.values_list("path", "level", "state", "due_at")),
+            "claims": list(request.claims.values("claimed_at", "finished_at", "closed_at")),
+            "orders": list(request.orders.values("kind", "due_at", "outcome", "closed_at")),
+            "lately": list(
+                AuditEvent.objects.filter(chain=request.ref)
+                .order_by("-seq")
+                .values_list("at", "kind")[:12]
+            ),
+        }
 
     @property
     def open(self) -> Sequence[ActionRequest]:
@@ -355,6 +372,7 @@ class World:
                 request.next_attempt_at,
                 request.run_deadline,
             ]
+        found += Step.objects.filter(state="waiting").values_list("due_at", flat=True)
         found += Order.objects.filter(closed_at=None).values_list("due_at", flat=True)
         return [at for at in found if at is not None]
 

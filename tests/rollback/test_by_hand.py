@@ -9,8 +9,10 @@ import pytest
 
 from approvals.models import ActionRequest, Case, Claim, Notice, Order, Review, Step
 from approvals.services.close import withdraw
+from approvals.services.compliance import rule_on_violation
 from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
+from approvals.services.violations import report
 from governance.errors import AlreadyDecided, DigestChanged, NotNow, NotYours, Unprocessable
 from governance.models import AuditEvent
 from governance.vocabulary import Path
@@ -18,6 +20,7 @@ from rollback.connectors.base import CannotRun, NotDone, OutcomeUnknown, Rejecte
 from rollback.models import Direction, Recovery, Unit
 from rollback.runner import run_all
 from rollback.services import by_hand
+from tests.approvals.asking import name_compliance
 from tests.factories import AppointmentFactory, ContactChannelFactory, PersonFactory, RoleFactory
 from tests.rollback.carrying import approved, books, on_call, whole_record, worker
 
@@ -701,3 +704,48 @@ def test_a_request_finished_by_hand_may_be_ordered_to_be_undone_later(
 
     assert states(failing) == [U.REVERSED] * 3 + [U.DONE] * 2
     assert step_of(failing, 2, Path.UNDO).state == "waiting"
+
+
+# --- A rule that it breaks meanwhile ---------------------------------------------------------------
+
+
+@pytest.fixture
+def compliance(company):
+    return name_compliance(company)
+
+
+def test_what_is_in_somebodys_hand_and_denied_is_stranded_and_not_undone_beside_them(
+    failing, hand, on_call, compliance, company, timeline, worker
+):
+    hand.take(on_call)
+    report(ref=failing.ref, by=company.agent, text="Wrong vendor.", now=timeline.now)
+    assert now_(failing).state == S.BLOCKED
+
+    rule_on_violation(
+        ref=failing.ref, actor=compliance[0], verdict="deny", digest=failing.digest,
+        now=timeline.now,
+    )  # fmt: skip
+    run_all(worker.hands)
+
+    assert now_(failing).state == S.STRANDED
+    assert states(failing)[:3] == [U.DONE] * 3, "nothing was taken back beside them"
+    assert not Claim.objects.filter(closed_at=None).exists()
+    assert Review.objects.get().kind == Review.Kind.CLEANUP
+    assert step_of(failing, 2).state == Step.State.SUPERSEDED
+
+
+def test_what_nobody_has_in_hand_and_is_denied_is_undone_and_waits_on_nobody_else(
+    failing, compliance, company, timeline, worker, books
+):
+    report(ref=failing.ref, by=company.agent, text="Wrong vendor.", now=timeline.now)
+    rule_on_violation(
+        ref=failing.ref, actor=compliance[0], verdict="deny", digest=failing.digest,
+        now=timeline.now,
+    )  # fmt: skip
+    assert now_(failing).state == S.ROLLING_BACK
+    assert step_of(failing, 2).state == Step.State.SUPERSEDED
+
+    books.down = None
+    run_all(worker.hands)
+
+    assert now_(failing).state == S.ROLLED_BACK
