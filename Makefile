@@ -4,6 +4,7 @@
 #   make test                 lint and all tests (ARGS="--only sqlite", see python -m tools.test -h)
 #   make story                the acceptance story, on real processes (STORY=all, or one of them by name)
 #   make lint, make check     lint alone; lint and the quick tests
+#   make soak                 everything that can happen, in every order, for an hour (MINUTES=5)
 #   make bench                measure, and print JSON (BENCH_SCALE=0.1, ARGS="submit inbox")
 #   make lock                 compile requirements/*.txt from pyproject.toml
 #   make vendor               copy front-end files into static/vendor
@@ -12,7 +13,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check story bench lock vendor clean
+.PHONY: help demo test lint check story soak bench lock vendor clean
 
 PYTHON := .venv/bin/python
 RUNTIME := .venv/requirements-runtime
@@ -38,6 +39,9 @@ check: $(DEVELOPMENT)
 
 story: $(RUNTIME)
 	@exec $(PYTHON) -m tools.story $(ARGS)
+
+soak: $(DEVELOPMENT)
+	@SOAK_MINUTES=$${MINUTES:-60} exec $(PYTHON) -m pytest -q -s -n 0 tests/machine
 
 bench: $(RUNTIME)
 	@exec $(PYTHON) -m bench $(ARGS)
