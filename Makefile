@@ -41,7 +41,7 @@ story: $(RUNTIME)
 	@exec $(PYTHON) -m tools.story $(ARGS)
 
 soak: $(DEVELOPMENT)
-	@SOAK_MINUTES=$${MINUTES:-60} exec $(PYTHON) -m pytest -q -s -n 0 tests/machine
+	@SOAK_MINUTES=$${MINUTES:-60} exec $(PYTHON) -m pytest -q -s -n 0 -m soak tests/machine
 
 bench: $(RUNTIME)
 	@exec $(PYTHON) -m bench $(ARGS)

@@ -51,9 +51,9 @@ class Result(NamedTuple):
 
 
 SUITES = (
-    Suite("sqlite", "not processes", parallel=True),
+    Suite("sqlite", "not processes and not soak", parallel=True),
     Suite("sqlite", "processes", parallel=False),  # they measure time, and want the machine
-    Suite("postgresql", "not browser and not processes", parallel=True),
+    Suite("postgresql", "not browser and not processes and not soak", parallel=True),
     Suite("postgresql", "processes and not browser", parallel=False),
 )
 QUICK = "not browser and not processes"

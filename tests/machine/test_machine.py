@@ -33,6 +33,8 @@ from tests.machine import checks
 from tests.machine.target import Mood
 from tests.machine.world import WORST_CASE, World, forget
 
+pytestmark = pytest.mark.soak
+
 STEPS_AT_LEAST = 2000
 STEPS_A_WALK = 40
 WALKS_A_ROUND = 15
