@@ -61,7 +61,8 @@ def test_a_floor_is_small(floor):
 
 
 def test_the_floor_has_no_address_in_the_product():
-    named = re.compile(r"\bbench\b")
+    # The package, or its view: a page on which rules are tried is called a bench as well.
+    named = re.compile(r"\bfloor_view\b|^\s*(from|import) bench\b|\"bench\.", re.MULTILINE)
     packages = [ROOT / name for name in ("governance", "approvals", "rollback")]
     files = [path for package in packages for path in package.rglob("*.py")]
 
