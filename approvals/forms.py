@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 
-from approvals.services import compliance, handover, violations
+from approvals.services import compliance, handover, mending, violations
 from approvals.services.cleanups import OUTCOMES, REFERENCE_LENGTH
 from approvals.services.decide import NOTE_LENGTH
 from approvals.services.findings import FINDINGS
@@ -105,9 +105,7 @@ class MendForm(forms.Form):
     """How a failure goes on. Who may say so is `services.mending`'s to say."""
 
     verdict = forms.ChoiceField(
-        choices=[
-            (each.value, each.label) for each in (Verdict.RETRY, Verdict.ROLL_BACK, Verdict.BY_HAND)
-        ],
+        choices=[(each.value, each.label) for each in mending.ANSWERS],
         error_messages={
             "required": "Choose what should happen.",
             "invalid_choice": "Choose what should happen.",

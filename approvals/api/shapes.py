@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 from rest_framework import serializers
 
 from approvals.models import ActionRequest, Claim, Order, Question, Review, Step
-from approvals.services import violations
+from approvals.services import mending, violations
 from approvals.services.orders import Ordered
 from approvals.services.submission import Malformed
 from approvals.services.violations import Became, Reported
@@ -31,7 +31,6 @@ VERDICT_FIELDS = {"verdict", "note", "digest", "severity"}
 REF_LISTS = ("order", "refuse")
 REPORT_FIELDS = {"check", "reason"}
 RULING_FIELDS = {"verdict", "note", "digest", *REF_LISTS}
-MENDING = (Verdicts.RETRY, Verdicts.ROLL_BACK, Verdicts.BY_HAND)
 MENDING_FIELDS = {"verdict", "note", "digest"}
 
 
@@ -249,7 +248,7 @@ def verdict(body: object) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Malformed("The body is not a JSON object.")
     known = RULING_FIELDS if body.get("verdict") == Verdicts.RULE else VERDICT_FIELDS
-    if body.get("verdict") in MENDING:
+    if body.get("verdict") in mending.ANSWERS:
         known = MENDING_FIELDS
     errors = {str(name)[:60]: "Unknown field." for name in body.keys() - known}
     given = {name: value for name, value in body.items() if value is not None}

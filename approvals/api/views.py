@@ -21,10 +21,10 @@ from approvals.api import shapes
 from approvals.api.authentication import Caller, NotAuthenticated
 from approvals.api.permissions import IsAgent, IsAgentOrPerson, IsPerson
 from approvals.models import ActionRequest, Decision
+from approvals.services import mending
 from approvals.services.close import withdraw
 from approvals.services.compliance import VERDICTS, rule_on_violation
 from approvals.services.decide import decide
-from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
 from approvals.services.questions import answer_question, ask_agent
 from approvals.services.ruling import rule
@@ -227,8 +227,8 @@ class RequestDecisions(Api):
         if given["verdict"] == Verdict.RULE:
             del given["verdict"]
             call = rule
-        elif given["verdict"] in (Verdict.RETRY, Verdict.ROLL_BACK, Verdict.BY_HAND):
-            call = mend
+        elif given["verdict"] in mending.ANSWERS:
+            call = mending.mend
         elif given["verdict"] in VERDICTS:
             given.pop("severity", None)  # a violation's was fixed when its case opened
             call = rule_on_violation

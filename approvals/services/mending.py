@@ -25,8 +25,9 @@ from governance.vocabulary import Path, Verdict
 from governance.wake import wake_clock
 
 S = ActionRequest.State
+ANSWERS = (Verdict.RETRY, Verdict.ROLL_BACK, Verdict.BY_HAND)
 VERDICTS = {
-    Path.SYSTEM_FAILURE: (Verdict.RETRY, Verdict.ROLL_BACK, Verdict.BY_HAND),
+    Path.SYSTEM_FAILURE: ANSWERS,
     Path.UNDO: (Verdict.RETRY, Verdict.BY_HAND),
 }
 # How long the worker may ask the target what became of open intents before the person says so.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count
 
 import pytest
 
@@ -42,15 +43,18 @@ def summed(company):
     return company
 
 
-def ask(company, amount, *, now=MONDAY_9AM, n=[0], vendor=None, credential=None, **over):  # noqa: B006 - a counter
-    n[0] += 1
-    sent = body(company, amount=amount, invoice=over.pop("invoice", f"INV-{n[0]}"), **over)
+NUMBERS = count(1)
+
+
+def ask(company, amount, *, now=MONDAY_9AM, vendor=None, credential=None, **over):
+    n = next(NUMBERS)
+    sent = body(company, amount=amount, invoice=over.pop("invoice", f"INV-{n}"), **over)
     if vendor is not None:
         sent = {**sent, "payload": {**sent["payload"], "vendor": vendor}}
     return submit(
         credential=credential or credential_of(company),
         policy=company.policy.pk,
-        idempotency_key=f"key-{n[0]}",
+        idempotency_key=f"key-{n}",
         body=sent,
         now=now,
     ).request
