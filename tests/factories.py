@@ -165,7 +165,7 @@ class AgentCredentialFactory(DjangoModelFactory):
         model = AgentCredential
 
     agent = factory.SubFactory(AgentFactory)
-    prefix = factory.Sequence(lambda n: f"agent-prefix-{n}"[:16])
+    prefix = factory.Sequence(lambda n: f"agent-{n:010}")
     digest = factory.LazyAttribute(lambda token: sha256(token.prefix))
     created_at = MONDAY_9AM
     departments = factory.List(["accounts-payable"])
@@ -179,7 +179,7 @@ class PersonalTokenFactory(DjangoModelFactory):
         model = PersonalToken
 
     person = factory.SubFactory(PersonFactory)
-    prefix = factory.Sequence(lambda n: f"own-prefix-{n}"[:16])
+    prefix = factory.Sequence(lambda n: f"own-{n:012}")
     digest = factory.LazyAttribute(lambda token: sha256(token.prefix))
     created_at = MONDAY_9AM
 

@@ -84,3 +84,10 @@ def test_the_small_company_has_what_a_vendor_payment_needs(company):
     assert all(
         person.channels.filter(confirmed_at__isnull=False).exists() for person in company.people
     )
+
+
+@pytest.mark.parametrize("name", ["AgentCredentialFactory", "PersonalTokenFactory"])
+def test_a_thousand_rows_later_a_prefix_is_still_its_own(name):
+    early, late = FACTORIES[name](__sequence=103), FACTORIES[name](__sequence=1030)
+
+    assert early.prefix != late.prefix
