@@ -11,10 +11,11 @@ from typing import Any
 
 from approvals.models import ActionRequest, Alert, Ask, Notice, Question
 from approvals.services.writes import Writes
-from governance import bulk
+from governance import bulk, wording
 from governance.models import ContactChannel
 from governance.routing import Candidate, People
 
+TEXT_LENGTH = 500
 ALERTS_EACH = 5  # new alerts in one sweep that are told of one by one
 
 
@@ -59,6 +60,50 @@ def told(
         _through_channels(
             writes, people.by_pk[person], request, Notice.Kind.TOLD, facts=facts, now=now
         )
+
+
+def tell(persons: Iterable[int], *, text: str, page: str, now: datetime) -> None:
+    """Tell people something that is about no request: in their inbox, and through their channels at once.
+
+    Args:
+        persons: primary keys.
+        text: whole sentences; cut where it is too long for a message.
+        page: the path at which they see more.
+    """
+    told = sorted(set(persons))
+    usable = ContactChannel.objects.filter(
+        person__in=told,
+        confirmed_at__isnull=False,
+        refused_at__isnull=True,
+        urgent_only=False,
+    )
+    common: dict[str, Any] = {
+        "kind": Notice.Kind.TOLD,
+        "facts": {"text": wording.plain(text, TEXT_LENGTH), "page": page},
+        "created_at": now,
+    }
+    bulk.insert(
+        [
+            Notice(
+                via=Notice.Via.INBOX,
+                state=Notice.State.DELIVERED,
+                person_id=person,
+                delivered_at=now,
+                **common,
+            )
+            for person in told
+        ]
+        + [
+            Notice(
+                via=channel.kind,
+                person_id=channel.person_id,
+                channel=channel,
+                next_attempt_at=now,
+                **common,
+            )
+            for channel in usable.order_by("pk")
+        ]
+    )
 
 
 def state_changed(writes: Writes, request: ActionRequest, *, now: datetime) -> None:

@@ -275,6 +275,7 @@ RECOURSE_NEXT_DUE = (
     "approvals.selectors.next_due_at"  # (now) -> when a sweep has work next, or None
 )
 RECOURSE_ALARM = "approvals.services.alerts.raise_alert"  # (*, kind, key, text, now)
+RECOURSE_TELL = "approvals.notifying.tell"  # (persons, *, text, page, now), about no request
 RECOURSE_ALL_CLEAR = "approvals.services.alerts.close_alert"  # (*, kind, key, now)
 RECOURSE_OPEN_FINDINGS = (
     "approvals.selectors.open_findings"  # () -> how many silent failures are open

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +33,17 @@ def alarm(*, kind: str, key: str, text: str, now: datetime) -> None:
 def all_clear(*, kind: str, key: str, now: datetime) -> None:
     """Close the alert that stands for (kind, key), if one does: it works again."""
     import_string(settings.RECOURSE_ALL_CLEAR)(kind=kind, key=key, now=now)
+
+
+def tell(persons: Iterable[int], *, text: str, page: str, now: datetime) -> None:
+    """Tell people something that is about no request, as `settings.RECOURSE_TELL` does, in this transaction.
+
+    Args:
+        persons: primary keys.
+        text: whole sentences.
+        page: the path at which they see more.
+    """
+    import_string(settings.RECOURSE_TELL)(persons, text=text, page=page, now=now)
 
 
 @transaction.atomic

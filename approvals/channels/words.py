@@ -124,7 +124,8 @@ def words_for(notice: Notice, *, now: datetime) -> Words:
         raise ValueError(f"notice {notice.pk} is for nobody")
     name = said(str(person), TITLE_LENGTH)
     if request is None:
-        return Words(notice.kind, name, settings.SITE_URL, urgent=notice.urgent, what=_what(notice))
+        url = settings.SITE_URL + str(notice.facts.get("page", ""))
+        return Words(notice.kind, name, url, urgent=notice.urgent, what=_what(notice))
     common: dict[str, Any] = {
         "kind": notice.kind,
         "name": name,

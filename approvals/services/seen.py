@@ -55,7 +55,8 @@ def see_notices(*, actor: Person, since: int, upto: int, now: datetime) -> int:
     unseen = Notice.objects.filter(
         person=actor, via=Notice.Via.INBOX, seen_at__isnull=True, pk__gte=since, pk__lte=upto
     )
-    refs = list(unseen.order_by("-pk").values_list("request__ref", flat=True)[:REFS_KEPT])
+    about = unseen.filter(request__isnull=False).order_by("-pk")
+    refs = list(about.values_list("request__ref", flat=True)[:REFS_KEPT])
     count = unseen.update(seen_at=now)
     if count:
         act = Act(now=now, actor=actors.person(actor))

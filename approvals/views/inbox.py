@@ -87,9 +87,9 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Something that ended, told to somebody who was asked about it."""
+    """Something that was told: what ended, to somebody who was asked about it; or what concerns the reader."""
 
-    ref: str
+    url: str
     title: str
     words: str
     at: datetime
@@ -401,7 +401,8 @@ def _told(person: Person, now: datetime) -> dict[str, Any]:
 def _one_told(notice: Notice, decision: Decision | None) -> Told:
     request, what = notice.request, str(notice.facts.get("what", ""))
     if request is None:
-        raise ValueError(f"notice {notice.pk} tells of no request")
+        text, page = str(notice.facts["text"]), str(notice.facts["page"])
+        return Told(url=page, title="", words=text, at=notice.created_at, good=False)
     by = f"{decision.person} " if decision is not None else ""
     note = wording.plain(decision.note, 160) if decision is not None and decision.note else ""
     words = {
@@ -434,7 +435,7 @@ def _one_told(notice: Notice, decision: Decision | None) -> Told:
         "rollback_lapsed": "Nobody confirmed the rollback you ordered, so it lapsed",
     }.get(what, "Something changed")
     return Told(
-        ref=request.ref,
+        url=reverse("approvals:request", args=[request.ref]),
         title=story.title_of(request),
         words=f"{words}: “{note}”" if note and what in ("approved", "rejected") else words,
         at=notice.created_at,
