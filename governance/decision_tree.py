@@ -71,6 +71,16 @@ ENTERS_AT: dict[R, Level] = {
 }
 
 
+# What a cell of each exception may hold: a response of its own path.
+RESPONSES: dict[E, tuple[R, ...]] = {
+    E.TIMEOUT: (R.ASK_AGAIN_EXTENDED, R.ASK_AGAIN, R.DELEGATE),
+    E.REJECTION: (R.ALTERNATE, R.DEPARTMENT_HEAD),
+    E.CONFLICT: (R.HOLD,),
+    E.SYSTEM_FAILURE: (R.RETRY, R.RETRY_TELL_ONCALL, R.ONCALL),
+    E.POLICY_VIOLATION: (R.ASK_COMPLIANCE,),
+}
+
+
 def respond(exception: E, severity: S, impact: I) -> Rule:
     """Return the one rule that covers this cell, whole, so that the caller can say why as well as what.
 

@@ -32,6 +32,9 @@ class PolicyVersion(Stateful, models.Model):
     )  # the longest a queued party is held
     created_at = models.DateTimeField()
     editors = models.ManyToManyField(Person, blank=True, related_name="+")
+    revision = models.PositiveIntegerField(default=0)  # of a draft; each edit names the one it saw
+    edited_at = models.DateTimeField(null=True, blank=True)
+    edited_by = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="+")
     activated_at = models.DateTimeField(null=True, blank=True)
     activated_by = models.ForeignKey(
         Person, models.PROTECT, null=True, blank=True, related_name="+"
@@ -66,7 +69,7 @@ class PolicySignature(models.Model):
 
     version = models.ForeignKey(PolicyVersion, models.PROTECT, related_name="signatures")
     person = models.ForeignKey(Person, models.PROTECT, related_name="+")
-    holes = models.JSONField(default=list)  # the sentences that were signed
+    holes = models.JSONField(default=list)  # what was signed: [[key, sentence], ...]
     signed_at = models.DateTimeField()
 
     class Meta:

@@ -1,0 +1,34 @@
+"""The only writer of policies: drafts are begun, edited, signed and activated here.
+
+Every act takes the draft's row lock, names the revision that its author saw, and
+leaves one event on the chain `policy` that says what changed.
+"""
+
+from __future__ import annotations
+
+from governance.services.policy.drafts import (
+    remove_row,
+    remove_rule,
+    save_cells,
+    save_offices,
+    save_row,
+    save_rule,
+    save_windows,
+    start_draft,
+    take_matrix,
+)
+from governance.services.policy.editing import EditedMeanwhile, NotADraft
+
+__all__ = [
+    "EditedMeanwhile",
+    "NotADraft",
+    "remove_row",
+    "remove_rule",
+    "save_cells",
+    "save_offices",
+    "save_row",
+    "save_rule",
+    "save_windows",
+    "start_draft",
+    "take_matrix",
+]
