@@ -325,10 +325,11 @@ class ActionRequest(Stateful, models.Model):
 
     # --- Interruptions ---
 
-    @transition(state, source=[S.PENDING, S.APPROVED], target=S.HELD)
+    @transition(state, source=[S.PENDING, S.APPROVED, S.BLOCKED], target=S.HELD)
     def hold(self) -> None:
         """Another live request wants the same record; its owner is asked."""
         self.holds_key = False
+        self.blocked_from = ""
         self.state_seq += 1
 
     @transition(state, source=[S.HELD, S.BLOCKED], target=S.PENDING)

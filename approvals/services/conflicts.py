@@ -56,7 +56,6 @@ def look_afresh(climb: Climb) -> bool:
     )
     others = list(locked.order_by("pk"))
     if others and request.resource is not None:
-        request.wait_again()  # it is held from there
         owner = climb.policy.owner_of(request.resource.key)
         climb.call_in(replace(climb.offices, owner=() if owner is None else (owner,)))
         meet(climb, others)

@@ -651,6 +651,18 @@ def test_it_is_looked_at_afresh_when_it_is_unblocked(company, timeline, both, co
     assert again(second).state == "pending"
 
 
+def test_its_agent_is_told_of_it_without_a_number_left_out(company, timeline, compliance):
+    name_the_owner(company)
+    first = ask_for_payment(company, callback_url="https://agent.example.com/hook")
+    reported(first, compliance[0], timeline)
+    ask_for_payment(company, key="second", instalment=2, now=timeline.now)
+
+    waive(first, timeline, *compliance[:2])
+
+    told = Notice.objects.filter(request=first, kind=Notice.Kind.STATE).order_by("pk")
+    assert [(each.number, each.facts["state"]) for each in told] == [(1, "blocked"), (2, "held")]
+
+
 def test_an_earlier_party_that_is_blocked_comes_back_to_the_conflict_that_is_open(
     company, timeline, both, compliance
 ):
