@@ -91,7 +91,8 @@ def _done(request: ActionRequest) -> Done:
 
 def _was_held_since(request: ActionRequest) -> bool:
     """Whether a conflict held it after its approval, so that others may have touched its record."""
-    if request.ready_at in (None, request.approved_at):
+    # Whoever was present for it does not come back: its approval is never put off (`be_ready_again`).
+    if request.ready_at in (None, request.approved_at) and not request.person_present:
         return False
     held = ConflictParty.objects.filter(
         request=request, was_held=True, joined_at__gte=request.approved_at

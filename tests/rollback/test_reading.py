@@ -403,6 +403,23 @@ def test_an_approved_party_whose_record_changed_ends(held, timeline, worker, boo
     assert Alert.objects.filter(request=request, kind="conflict.basis_changed").exists()
 
 
+def test_so_does_one_that_somebody_was_present_for(held, timeline, worker, books):
+    """Its time to begin is not put off, so that its row does not say since when it was let go."""
+    first, second, owner = held
+    ActionRequest.objects.filter(pk=first.pk).update(person_present=True)
+    timeline.now += M
+    rule(
+        ref=second.ref, actor=owner, order=[first.ref], refuse=[second.ref],
+        digest=second.digest, note="The first.", now=timeline.now,
+    )  # fmt: skip
+    books.somebody_else_writes("line/9", value="changed")
+
+    run_all(worker.hands)
+
+    assert (now_(first).state, now_(first).end_reason) == ("expired", "basis_changed")
+    assert books.sends == []
+
+
 def test_what_changed_while_nobody_held_it_is_no_matter(company, timeline, worker, books):
     request = ask_for_payment(company)
     run_all(worker.hands)
