@@ -141,7 +141,7 @@ def _waive(climb: Climb, case: Case, reports: list[Violation]) -> None:
     climb.resolve_case(Case.Outcome.WAIVED)
     left = _signed_by_too_few(climb, case, reports)
     if left:
-        violations.ask_anew(climb, left, stored=True)
+        violations.ask_anew(climb, left)
         return
     policy = tables.active_policy() or climb.policy
     rules = policy.checks_of(request.action_type.key, reads_target=False)

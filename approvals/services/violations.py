@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from approvals import notifying
 from approvals.checks import Asked, Broken
@@ -182,27 +182,36 @@ def take_in(climb: Climb, found: Sequence[Violation]) -> Became:
     return Became.BLOCKED
 
 
-def block(climb: Climb, found: Sequence[Violation], *, stored: bool = False) -> None:
-    """Block a request that nobody is in a call for: open the case that these hang from, and ask compliance.
+def block(climb: Climb, found: Sequence[Violation] = ()) -> None:
+    """Block a request that no worker goes on with: open the case that these hang from, and ask compliance.
+
+    What was reported while a worker had the lease hangs from it too.
+    """
+    waiting = [] if climb.request._state.adding else list(_waiting(climb.request))
+    interruptions.block(climb)
+    if waiting:
+        endings.close_orders(climb, Order.Kind.BLOCK, Order.Outcome.CARRIED_OUT)
+    ask_anew(climb, [*waiting, *found])
+
+
+def _waiting(request: ActionRequest) -> QuerySet[Violation]:
+    """Return the reports for which a run was to stop, oldest first."""
+    rows = Violation.objects.filter(request=request, case__isnull=True, settled_at__isnull=True)
+    return rows.order_by("pk")
+
+
+def ask_anew(climb: Climb, found: Sequence[Violation]) -> None:
+    """Open a case for these reports on a blocked request. No rung is asked twice, so a second one enters higher.
 
     Args:
-        stored: the reports are in the database already, without a case.
+        found: some of them may be stored already.
     """
-    interruptions.block(climb)
-    ask_anew(climb, found, stored=stored)
-
-
-def ask_anew(climb: Climb, found: Sequence[Violation], *, stored: bool = False) -> None:
-    """Open a case for these reports on a blocked request. No rung is asked twice, so a second one enters higher."""
     more = f" And {len(found) - 1} more." if len(found) > 1 else ""
     reason = f"{wording.plain(found[0].text, REASON_LENGTH - 40)}{more}"
     case = interruptions.ask_compliance(climb, reason, {"broken": [_told(each) for each in found]})
     for each in found:
         each.case = case
-    if stored:
-        climb.writes.taken_in += found
-    else:
-        climb.writes.violations += found
+        (climb.writes.violations if each.pk is None else climb.writes.taken_in).append(each)
 
 
 def _rule(climb: Climb, key: str) -> tables.Check | None:
@@ -342,14 +351,13 @@ def _told(violation: Violation) -> dict[str, object]:
 def obey(climb: Climb) -> None:
     """No worker has the lease any more: block it for what was reported meanwhile, and close the order to stop."""
     request = climb.request
-    rows = Violation.objects.filter(request=request, case__isnull=True, settled_at__isnull=True)
-    found = list(rows.order_by("pk"))
-    endings.close_orders(climb, Order.Kind.BLOCK, Order.Outcome.CARRIED_OUT)
     if request.is_open and request.state != S.ROLLING_BACK:
-        block(climb, found, stored=True)
+        block(climb)
         return
     # It ended, or is being undone: what is left is to look at it.
-    rows.update(settled_at=climb.now)
+    found = list(_waiting(request))
+    endings.close_orders(climb, Order.Kind.BLOCK, Order.Outcome.CARRIED_OUT)
+    _waiting(request).update(settled_at=climb.now)
     if request.has_effects:
         _open_review(climb, found[0].text)
 
