@@ -119,6 +119,8 @@ def fail_again(climb: Climb, asks: list[Ask]) -> None:
     climb.act.record(request, "request.went_on", state=request.state)
     notifying.state_changed(climb.writes, request, now=climb.now)
     step = climb.paused
+    if step is None:  # somebody had it tried again, and it has the whole of that time anew
+        request.run_deadline = climb.now + ladder.BEGIN_WITHIN
     if step is None or (Path(step.path), Level(step.level)) in ladder.AUTOMATIC:
         request.next_attempt_at = climb.now
     _resume(climb, asks)
