@@ -200,16 +200,15 @@ def waits_for_second(order: Order) -> bool:
 def moot(request: ActionRequest) -> str | None:
     """Return the outcome of an order for which there is nothing left to do, or None if there is.
 
-    A run that is under way, or tried again, may write at any moment, whatever the row says of
-    its effects: who orders that it be undone wants it stopped.
+    What was approved may write at any moment, whatever the row says of its effects: who
+    orders that it be undone wants it stopped.
     """
-    states = ActionRequest.State
-    if request.state == states.ROLLING_BACK:
+    if request.state == ActionRequest.State.ROLLING_BACK:
         return Order.Outcome.JOINED
-    may_write = (states.EXECUTING, states.TROUBLED, states.STRANDED)
-    if request.state not in may_write and not request.has_effects:
-        return Order.Outcome.NOTHING_TO_DO
-    return None
+    may_write = request.is_open and request.approved_at is not None
+    if may_write or request.has_effects or request.state == ActionRequest.State.STRANDED:
+        return None
+    return Order.Outcome.NOTHING_TO_DO
 
 
 def _why_outside(circle: Circle, person: int) -> str | None:

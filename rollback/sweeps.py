@@ -13,9 +13,10 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from approvals import undoing
 from approvals.batches import in_halves
 from approvals.locks import lock_request
-from approvals.models import ENDED, ActionRequest, Order
+from approvals.models import ENDED, ActionRequest, Claim, Order
 from approvals.models.request import WITHOUT_EFFECTS
 from approvals.services import endings
 from approvals.services.alerts import raise_alert
@@ -57,7 +58,8 @@ def call_the_worker(*, now: datetime) -> int:
 def take_up_orders(*, now: datetime, limit: int = BATCH) -> int:
     """Begin what was ordered to be undone, once its key is free. Returns how many requests changed.
 
-    While a run holds the lease it is the runner that obeys.
+    While a run holds the lease it is the runner that obeys; what a person has in hand
+    waits until they are done with it.
     """
     pks = [pk for (pk,) in read_to_take_up(now=now)]
     return _one_by_one(pks, _take_up, sweep="take_up_orders", now=now, limit=limit)
@@ -68,8 +70,9 @@ def _to_take_up() -> QuerySet[Order]:
     holder = ActionRequest.objects.filter(resource=OuterRef("request__resource"), holds_key=True)
     held = Exists(holder.exclude(pk=OuterRef("request")))
     noted = Exists(Recovery.objects.filter(order=OuterRef("pk"), state=R.ORDERED))
+    in_hand = Exists(Claim.objects.filter(request=OuterRef("request"), closed_at__isnull=True))
     return selectors.orders_to_undo().filter(
-        selectors.unparked(NOW, "request__"), ~(held & noted), request__state__in=moves
+        selectors.unparked(NOW, "request__"), ~(held & noted), ~in_hand, request__state__in=moves
     )
 
 
@@ -83,7 +86,7 @@ def _take_up(pk: int, now: datetime) -> int:
     ref = ActionRequest.objects.values_list("ref", flat=True).get(pk=pk)
     request = lock_request(ref, and_resource=True)
     order = selectors.orders_to_undo().filter(request=request).first()
-    if order is None:
+    if order is None or undoing.open_claim(request) is not None:
         return 0
     if not request.has_effects and request.state in WITHOUT_EFFECTS:
         return _nothing_to_undo(request, order, now)

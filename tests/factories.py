@@ -431,9 +431,7 @@ class RequestFactory(DjangoModelFactory):
         lambda request: None if request.state in ENDED else request.submitted_at + request.window
     )
     approved_at = factory.LazyAttribute(
-        lambda request: (
-            request.submitted_at if request.state == ActionRequest.State.APPROVED else None
-        )
+        lambda request: request.submitted_at if request.state in WITH_KEY else None
     )
     ended_at = factory.LazyAttribute(
         lambda request: request.submitted_at + request.window if request.state in ENDED else None

@@ -239,6 +239,7 @@ def _keep_off(request: ActionRequest) -> None:
         kind=Order.Kind.ROLL_BACK,
         closed_at__isnull=True,
         request__in=same,
+        request__has_effects=True,
     )
     first = to_undo.select_related("request").first()
     if first is not None:

@@ -264,7 +264,6 @@ def by_hand(climb: Climb, *, nothing_left: bool) -> None:
         return
     request.complete_by_hand(now=climb.now)
     climb.act.record(request, "request.completed_manually")
-    close_orders(climb, Order.Kind.ROLL_BACK, Order.Outcome.JOINED)
     climb.resolve_case(Case.Outcome.BY_HAND)
     _tell(climb, "done_by_hand")
 

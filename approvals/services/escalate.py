@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from approvals.due import set_due
-from approvals.models import ActionRequest, Ask, Case, Claim, ConflictParty, Decision, Step
+from approvals.models import ActionRequest, Ask, Case, Claim, ConflictParty, Decision, Order, Step
 from approvals.services import asking, endings
 from approvals.services.writes import Writes
 from governance import ladder, tables, wording
@@ -295,8 +295,9 @@ class Climb:
         set_due(self.request, waiting=self.step, held_until=held_until)
         if not self.request.is_open:
             self._close_beneath()
-        if not self.request.is_open:
             self.give_up_paused()
+            if self.was in (_S.TROUBLED, _S.BLOCKED):  # somebody may have had it tried again
+                endings.close_orders(self, Order.Kind.RETRY, Order.Outcome.NOTHING_TO_DO)
         if not self.request._state.adding:
             self.writes.move(self.request, was=self.was)
 

@@ -260,6 +260,8 @@ def _waits(order: Order, circle: Circle, actor: Person, now: datetime) -> str:
 def _begins(request: ActionRequest) -> str:
     if request.state == S.EXECUTING:
         return "The run stops after the unit it is at, then what is done is undone."
+    if not request.has_effects:
+        return "Nothing of it is done yet, and nothing will be."
     return "It begins as soon as the record is free."
 
 

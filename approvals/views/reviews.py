@@ -17,13 +17,13 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import selectors, story
 from approvals.channels.words import zone_of
 from approvals.forms import FindingForm, SettledForm
-from approvals.models import Review
+from approvals.models import Order, Review
 from approvals.packets import packet_of, packets_of
 from approvals.services import cleanups, findings
 from approvals.services import reviews as services
 from approvals.story.reading import Reading
 from approvals.story.review import due_words, path_of, tell_review, whose
-from approvals.undoing import circle_of, open_rollback
+from approvals.undoing import circle_of, moot, open_rollback
 from approvals.views.edge import HtmxRequest, cursor_of, read_cursor, visible_or_404
 from governance import clock, wording
 from governance.errors import Refused, Unprocessable
@@ -260,6 +260,6 @@ def _page(
         "said_outcome": {each.value: each.label for each in cleanups.OUTCOMES}.get(
             review.details.get("outcome", ""), ""
         ),
-        "may_roll_back": review.request.state in services.COMPLETED or review.request.has_effects,
+        "may_roll_back": moot(review.request) != Order.Outcome.NOTHING_TO_DO,
     }
     return render(request, "approvals/review.html", context, status=status)

@@ -317,15 +317,15 @@ def test_where_something_is_done_an_order_stands_and_the_state_stays(company, op
     assert chain_kinds(request) == ["rollback.ordered"]
 
 
-@pytest.mark.parametrize("state", [S.EXECUTING, S.TROUBLED])
-def test_a_run_that_has_not_written_yet_may_at_any_moment(company, operator, state):
-    assert order(done(company, state, has_effects=False), operator).accepted
+@pytest.mark.parametrize("state", [S.APPROVED, S.HELD, S.BLOCKED, S.EXECUTING, S.TROUBLED])
+def test_what_was_approved_and_has_not_written_yet_may_at_any_moment(company, operator, state):
+    assert order(done(company, state, has_effects=False, approved_at=MONDAY_9AM), operator).accepted
 
 
 @pytest.mark.parametrize(
     "state",
     [
-        S.PENDING, S.HELD, S.BLOCKED, S.APPROVED, S.COMPLETED, S.COMPLETED_MANUALLY, S.REJECTED,
+        S.PENDING, S.HELD, S.BLOCKED, S.COMPLETED, S.COMPLETED_MANUALLY, S.REJECTED,
         S.DENIED, S.EXPIRED, S.WITHDRAWN, S.ROLLED_BACK,
     ],
 )  # fmt: skip

@@ -1,0 +1,300 @@
+"""What arrives while something else is under way: reports, orders, a hand, a conflict, the end of a lease."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from approvals.models import ActionRequest, Alert, Order, Step, Violation
+from approvals.services.close import withdraw
+from approvals.services.compliance import rule_on_violation
+from approvals.services.mending import mend
+from approvals.services.orders import order_rollback
+from approvals.services.ruling import rule
+from approvals.services.violations import Became, report
+from governance.vocabulary import Path
+from rollback.connectors.base import NotDone
+from rollback.runner import run_all
+from rollback.services import by_hand
+from tests.approvals.asking import (
+    answer,
+    ask_for_payment,
+    name_compliance,
+    name_the_head,
+    name_the_owner,
+)
+from tests.factories import OrderFactory
+from tests.rollback.carrying import approved, books, on_call, whole_record, worker
+from tests.rollback.ledger_target import Killed
+
+__all__ = ["approved", "books", "on_call", "whole_record", "worker"]  # fixtures
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("whole_record", "on_call")]
+
+S = ActionRequest.State
+M = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+DOWN = NotDone("503 Service Unavailable")
+DEFECTS = ("sweep.failed", "run.defect")
+
+
+@pytest.fixture(autouse=True)
+def nothing_failed():
+    """No sweep and no run came to a defect of ours on the way."""
+    yield
+    said = Alert.objects.filter(kind__in=DEFECTS).values_list("text", flat=True)
+    assert list(said) == []
+
+
+@pytest.fixture(autouse=True)
+def compliance(company):
+    return name_compliance(company)
+
+
+@pytest.fixture
+def one_orders(company):
+    """One person's order to roll back is enough, and the Controller's is one."""
+    company.vendor_payment.is_financial = False
+    company.vendor_payment.save()
+    return name_the_head(company)
+
+
+def now_(request):
+    return ActionRequest.objects.get(pk=request.pk)
+
+
+def said_of(request, company, timeline, text="Wrong."):
+    return report(ref=request.ref, by=company.agent, text=text, now=timeline.now).became
+
+
+def ruled(request, verdict, timeline, *people):
+    for person in people:
+        rule_on_violation(
+            ref=request.ref, actor=person, verdict=verdict, digest=request.digest, now=timeline.now
+        )
+
+
+def mended(request, verdict, person, timeline):
+    return mend(
+        ref=request.ref, actor=person, verdict=verdict, digest=request.digest, now=timeline.now
+    )
+
+
+def ordered(request, by, timeline):
+    order_rollback(ref=request.ref, actor=by, reason="Stop.", now=timeline.now)
+    timeline.sweep()
+
+
+def step_of(request, level, path=Path.SYSTEM_FAILURE):
+    return Step.objects.get(request=request, path=path, level=level)
+
+
+def unsettled(request):
+    reports = Violation.objects.filter(request=request, case=None, settled_at=None)
+    return [*reports, *Order.objects.filter(request=request, closed_at=None)]
+
+
+@pytest.fixture
+def failing(approved, worker, books, timeline):
+    """Three of five lines are written, and whoever is on call has just been asked."""
+    books.fail(4, *[DOWN] * 5)
+    run_all(worker.hands)
+    timeline.go_to(step_of(approved, 1).due_at)
+    books.script.clear()
+    return now_(approved)
+
+
+# --- Reports -----------------------------------------------------------------------------------------
+
+
+def test_a_report_at_the_end_of_a_dead_workers_lease_takes_the_earlier_one_with_it(
+    approved, company, compliance, worker, timeline
+):
+    worker.kill("before_send", 2)
+    with pytest.raises(Killed):
+        run_all(worker.hands)
+    assert said_of(approved, company, timeline) == Became.STOPPING
+    timeline.now = now_(approved).lease_until
+
+    assert said_of(approved, company, timeline, "Also this.") == Became.BLOCKED
+    timeline.sweep()
+
+    assert unsettled(approved) == []
+    ruled(approved, "waive", timeline, *compliance[:2])
+    run_all(worker.hands)
+    assert now_(approved).state == S.COMPLETED
+
+
+def test_so_does_one_after_the_run_has_used_up_its_time_in_a_call(
+    approved, company, compliance, worker, books, timeline
+):
+    def late():
+        assert said_of(approved, company, timeline) == Became.STOPPING
+        timeline.now = now_(approved).run_deadline
+        ActionRequest.objects.filter(pk=approved.pk).update(lease_until=timeline.now + 20 * SECOND)
+        timeline.sweep()
+        assert now_(approved).state == S.TROUBLED
+        assert said_of(approved, company, timeline, "Also this.") == Became.BLOCKED
+
+    books.meanwhile(2, late)
+    run_all(worker.hands)
+    timeline.sweep()
+
+    assert unsettled(approved) == []
+    assert now_(approved).state == S.BLOCKED
+    ruled(approved, "deny", timeline, compliance[0])
+    run_all(worker.hands)
+    assert (now_(approved).state, books.lines_done) == (S.ROLLED_BACK, [])
+
+
+def test_an_attempt_somebody_ordered_has_its_whole_time_after_compliance_let_it_pass(
+    failing, company, compliance, on_call, worker, timeline
+):
+    mended(failing, "retry", on_call, timeline)
+    assert said_of(failing, company, timeline) == Became.BLOCKED
+    timeline.advance(minutes=45)
+
+    ruled(failing, "waive", timeline, *compliance[:2])
+    timeline.sweep()
+
+    assert not Step.objects.filter(request=failing, path=Path.SYSTEM_FAILURE, level=3).exists()
+    run_all(worker.hands)
+    assert now_(failing).state == S.COMPLETED
+
+
+def test_it_does_not_outlive_that_time(failing, company, compliance, on_call, timeline):
+    mended(failing, "retry", on_call, timeline)
+    said_of(failing, company, timeline)
+    ruled(failing, "waive", timeline, *compliance[:2])
+
+    timeline.go_to(timeline.now + 30 * M - SECOND)
+    assert not Step.objects.filter(request=failing, path=Path.SYSTEM_FAILURE, level=3).exists()
+    timeline.advance(seconds=1)
+
+    assert step_of(failing, 3).state == Step.State.WAITING
+
+
+# --- Orders ------------------------------------------------------------------------------------------
+
+
+def test_what_is_approved_and_ordered_to_be_undone_never_begins(
+    approved, one_orders, worker, books, timeline
+):
+    ordered(approved, one_orders, timeline)
+
+    run_all(worker.hands)
+
+    assert books.sends == []
+    assert now_(approved).state == S.ROLLED_BACK
+    assert unsettled(approved) == []
+
+
+def test_nor_does_it_after_compliance_let_it_pass(
+    approved, company, compliance, one_orders, worker, books, timeline
+):
+    said_of(approved, company, timeline)
+    ordered(approved, one_orders, timeline)
+    assert now_(approved).state == S.BLOCKED
+
+    ruled(approved, "waive", timeline, *compliance[:2])
+    timeline.sweep()
+    run_all(worker.hands)
+
+    assert books.sends == []
+    assert now_(approved).state == S.ROLLED_BACK
+
+
+def test_an_order_on_what_a_conflict_holds_stops_it_and_not_the_others(
+    company, one_orders, worker, books, timeline
+):
+    company.vendor_payment.connector_config = {"target": "books", "basis": ["line/9"]}
+    company.vendor_payment.save()
+    owner = name_the_owner(company)
+    first = ask_for_payment(company, now=timeline.now)
+    run_all(worker.hands)
+    answer(first, company.finance_manager, now=timeline.now)
+    timeline.now += SECOND
+    second = ask_for_payment(company, key="second", instalment=2, now=timeline.now)
+    ordered(first, one_orders, timeline)
+    rule(
+        ref=second.ref, actor=owner, order=[second.ref, first.ref], refuse=[],
+        digest=second.digest, note="The new one first.", now=timeline.now,
+    )  # fmt: skip
+
+    answer(second, company.finance_manager, now=timeline.now)
+    run_all(worker.hands)
+
+    assert (now_(second).state, now_(first).state) == (S.COMPLETED, S.ROLLED_BACK)
+    assert len(books.sends) == 5
+    assert unsettled(first) == []
+
+
+def test_what_was_ordered_tried_again_and_is_withdrawn_first_leaves_no_order_behind(
+    approved, company, on_call, worker, books, timeline
+):
+    books.down = DOWN
+    run_all(worker.hands)
+    timeline.go_to(step_of(approved, 1).due_at)
+    ActionRequest.objects.filter(pk=approved.pk).update(  # a worker reads the target
+        run_token=uuid4(), lease_until=timeline.now + 20 * SECOND, run_deadline=timeline.now
+    )
+    mended(approved, "retry", on_call, timeline)
+    assert [order.kind for order in unsettled(approved)] == ["retry"]
+
+    withdraw(ref=approved.ref, agent=company.agent, now=timeline.now)
+    timeline.sweep()
+
+    assert unsettled(approved) == []
+
+
+# --- In somebody's hand ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_hand(failing, on_call, timeline):
+    mended(failing, "by_hand", on_call, timeline)
+    # As a second reviewer's word may make one count at any moment.
+    OrderFactory(request=failing, kind="roll_back", ordered_at=timeline.now, reason="No.")
+    timeline.sweep()
+    return failing
+
+
+def test_an_order_waits_while_somebody_has_it_in_hand(in_hand, worker, books, timeline):
+    run_all(worker.hands)
+
+    assert (now_(in_hand).state, books.lines_done) == (S.TROUBLED, [1, 2, 3])
+    timeline.advance(hours=8)
+    assert now_(in_hand).state == S.STRANDED
+    assert unsettled(in_hand) == []
+
+
+def test_it_is_carried_out_once_it_is_given_back(in_hand, on_call, worker, books, timeline):
+    by_hand.give_back(
+        ref=in_hand.ref, actor=on_call, now=timeline.now, of=lambda action_type: books
+    )
+    timeline.sweep()
+    run_all(worker.hands)
+
+    assert (now_(in_hand).state, books.lines_done) == (S.ROLLED_BACK, [])
+
+
+def test_what_is_finished_by_hand_is_undone_after_all(
+    in_hand, one_orders, on_call, worker, books, timeline
+):
+    of = {"of": lambda action_type: books}
+    claim = in_hand.claims.get()
+    items = by_hand.items_of(now_(in_hand), claim, **of)
+    by_hand.settle(
+        ref=in_hand.ref, actor=on_call, now=timeline.now, reference="SO-3391",
+        said=[{"n": item.n, "state": "done", "reference": f"M-{item.n}"} for item in items],
+        shown=by_hand.stamp_of(claim, items), **of,
+    )  # fmt: skip
+    assert now_(in_hand).state == S.COMPLETED_MANUALLY
+
+    timeline.sweep()
+    run_all(worker.hands)
+
+    assert (now_(in_hand).state, books.lines_done) == (S.ROLLING_BACK, [])
+    assert step_of(in_hand, 2, Path.UNDO).state == Step.State.WAITING, "two lines are a person's"
