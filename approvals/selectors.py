@@ -13,7 +13,14 @@ from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Order, 
 from approvals.services import reviews
 from governance import clock
 from governance.ledger import by_name
-from governance.models import Appointment, Department, Heartbeat, Person, PolicyVersion
+from governance.models import (
+    Appointment,
+    Department,
+    Heartbeat,
+    PeopleChange,
+    Person,
+    PolicyVersion,
+)
 from governance.reads import NOW, Read, together
 from governance.vocabulary import Duty, Path
 from governance.wording import LANES
@@ -162,6 +169,7 @@ CLOCKS = (
         lambda: Review.objects.filter(state=Review.State.OPEN, remind_at__isnull=False),
         "remind_at",
     ),
+    _first(lambda: PeopleChange.objects.filter(state=PeopleChange.State.OPEN)),
 )
 
 

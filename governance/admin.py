@@ -86,6 +86,7 @@ look_at(
     models.MatrixDelegate,
     models.MatrixRow,
     models.PathWindow,
+    models.PeopleChange,
     models.Person,
     models.PersonalToken,
     models.PolicyCheck,

@@ -258,6 +258,7 @@ RECOURSE_SWEEPS = [
     "approvals.order_sweeps.lapse_orders",
     "approvals.review_sweeps.remind_reviewers",
     "approvals.review_sweeps.climb_overdue_reviews",
+    "governance.sweeps.lapse_changes",
     "approvals.sweeps.tell_of_alerts",
     "approvals.courier.call_the_courier",
     "governance.seals.call_for_seal",

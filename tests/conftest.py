@@ -131,6 +131,7 @@ class Timeline:
     def _clocks():
         from approvals.models import ActionRequest, Ask, Review, Step
         from approvals.order_sweeps import waiting_orders
+        from governance.models import PeopleChange
 
         states = ActionRequest.State
         open_ = ActionRequest.objects.filter(parked_until=None)
@@ -147,6 +148,7 @@ class Timeline:
             (waiting_orders(), "due_at"),
             (Review.objects.filter(state=Review.State.OPEN), "due_at"),
             (Review.objects.filter(state=Review.State.OPEN), "remind_at"),
+            (PeopleChange.objects.filter(state=PeopleChange.State.OPEN), "due_at"),
         )
 
 

@@ -51,6 +51,7 @@ from governance.models import (
     MatrixDelegate,
     MatrixRow,
     PathWindow,
+    PeopleChange,
     Person,
     PersonalToken,
     PolicyCheck,
@@ -156,6 +157,21 @@ class AgentFactory(DjangoModelFactory):
 
     name = factory.Sequence(lambda n: f"agent-{n}")
     owner = factory.SubFactory(PersonFactory)
+
+
+class PeopleChangeFactory(DjangoModelFactory):
+    """A limit of $50,000 that somebody asked for, and that waits for a second person."""
+
+    class Meta:
+        model = PeopleChange
+
+    kind = PeopleChange.Kind.LIMIT
+    person = factory.SubFactory(PersonFactory)
+    becomes = factory.Dict({"amount": "50000", "currency": "USD"})
+    reason = "Took over from a colleague."
+    asked_by = factory.SubFactory(PersonFactory)
+    asked_at = MONDAY_9AM
+    due_at = factory.LazyAttribute(lambda change: change.asked_at + timedelta(hours=72))
 
 
 class AgentCredentialFactory(DjangoModelFactory):

@@ -16,6 +16,7 @@ from governance.models.people import (
     Role,
     RosterShift,
 )
+from governance.models.people_change import PeopleChange
 from governance.models.policy import (
     Appointment,
     DecisionCell,
@@ -43,6 +44,7 @@ __all__ = [
     "MatrixDelegate",
     "MatrixRow",
     "PathWindow",
+    "PeopleChange",
     "Person",
     "PersonalToken",
     "PolicyCheck",

@@ -28,6 +28,7 @@ from tests.factories import (
     MatrixDelegateFactory,
     MatrixRowFactory,
     PathWindowFactory,
+    PeopleChangeFactory,
     PersonalTokenFactory,
     PersonFactory,
     PolicyCheckFactory,
@@ -107,6 +108,64 @@ def test_a_name_of_an_agent_and_a_prefix_of_a_token_are_used_once():
         AgentFactory(name=agent.name)
     with pytest.raises(IntegrityError, match="prefix"), transaction.atomic():
         PersonalTokenFactory(prefix=token.prefix)
+
+
+def test_a_change_of_people_that_waits_has_a_clock_and_one_that_ended_an_end():
+    change = PeopleChangeFactory()
+    ended = {"state": "refused", "due_at": None, "ended_at": LATER}
+
+    for values in ({"due_at": None}, {"ended_at": LATER}):
+        with broken("people_change_open_has_a_clock"):
+            update(change, **values)
+    for values in ({"due_at": LATER}, {"ended_at": None}):
+        with broken("people_change_open_has_a_clock"):
+            update(change, **(ended | values))
+    with broken("people_change_known_state"):
+        update(change, **(ended | {"state": "done"}))
+    update(change, **ended)
+
+
+def test_a_change_of_people_is_confirmed_by_a_second_person_who_is_not_its_subject():
+    change = PeopleChangeFactory()
+    confirmed = {"state": "confirmed", "due_at": None, "ended_at": LATER}
+
+    for who in (None, change.asked_by, change.person):
+        with broken("people_change_second_is_another"):
+            update(change, **confirmed, ended_by=who)
+    update(change, **confirmed, ended_by=PersonFactory())
+
+
+@pytest.mark.parametrize("kind", ["limit", "roles", "manager", "enabled", "owner", "shifts"])
+def test_a_change_of_people_is_of_a_person_an_agent_or_a_roster(kind):
+    change = PeopleChangeFactory()
+    subjects = {
+        "person": {"person": change.person, "agent": None, "target": ""},
+        "agent": {"person": None, "agent": AgentFactory(), "target": ""},
+        "roster": {"person": None, "agent": None, "target": "sap"},
+        "none": {"person": None, "agent": None, "target": ""},
+        "two": {"person": change.person, "agent": None, "target": "sap"},
+    }
+    right = {"owner": "agent", "shifts": "roster"}.get(kind, "person")
+
+    for name, subject in subjects.items():
+        if name == right:
+            update(change, kind=kind, **subject)
+        else:
+            with broken("people_change_is_of_one"):
+                update(change, kind=kind, **subject)
+
+
+def test_one_change_of_a_kind_waits_for_a_person_and_one_for_an_agent():
+    change = PeopleChangeFactory()
+    owner = PeopleChangeFactory(kind="owner", person=None, agent=AgentFactory())
+
+    with broken("people_change_one_open_a_person"):
+        PeopleChangeFactory(person=change.person)
+    with broken("people_change_one_open_an_agent"):
+        PeopleChangeFactory(kind="owner", person=None, agent=owner.agent)
+    PeopleChangeFactory(person=change.person, kind="roles")
+    update(change, state="lapsed", due_at=None, ended_at=LATER)
+    PeopleChangeFactory(person=change.person)
 
 
 def test_an_address_is_a_persons_once_of_a_kind():

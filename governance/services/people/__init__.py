@@ -12,10 +12,22 @@ from governance.services.people.absences import (
     set_absence,
     shorten_absence,
 )
+from governance.services.people.changes import (
+    ask_for_change,
+    confirm_change,
+    lapse_change,
+    refuse_change,
+    withdraw_change,
+)
 
 __all__ = [
+    "ask_for_change",
     "cancel_absence",
+    "confirm_change",
     "enter_absences",
+    "lapse_change",
+    "refuse_change",
     "set_absence",
     "shorten_absence",
+    "withdraw_change",
 ]

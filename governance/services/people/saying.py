@@ -1,0 +1,98 @@
+"""Changes of people in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from governance import wording
+from governance.models import PeopleChange, Person, Role
+from governance.services.people.kinds import span
+
+S = PeopleChange.State
+K = PeopleChange.Kind
+SHOWN = 3  # shifts named one by one
+
+
+def words(change: PeopleChange) -> str:
+    """Say what a change is, in a sentence: "Limit of Controller: from $100,000.00 to $50,000.00." """
+    was, becomes = change.was, change.becomes
+    match change.kind:
+        case K.LIMIT:
+            return f"Limit of {change.person}: from {limit(was)} to {limit(becomes)}."
+        case K.ROLES:
+            return f"Roles of {change.person}: {_difference(was or [], becomes or [])}."
+        case K.MANAGER:
+            return f"{change.person} reports to {name(becomes)}, instead of {name(was)}."
+        case K.ENABLED:
+            return f"The account of {change.person} is switched {'on' if becomes else 'off'}."
+        case K.OWNER:
+            return f"The agent {change.agent} is owned by {name(becomes)}, instead of {name(was)}."
+        case K.SHIFTS:
+            parts = [
+                f"{verb} {_shifts(these)}"
+                for verb, these in (("out:", was or []), ("in:", becomes or []))
+                if these
+            ]
+            return f"On call for {change.target}, {'; '.join(parts)}."
+    raise ValueError(f"nobody says a change of kind {change.kind}")
+
+
+def ended(change: PeopleChange) -> str:
+    """Say how a change ended, in a sentence."""
+    by, why = change.ended_by, f": {change.note}" if change.note else "."
+    match change.state:
+        case S.CONFIRMED:
+            return f"{by} confirmed a change. It holds now."
+        case S.REFUSED:
+            return f"{by} refused the change you asked for{why}"
+        case S.LAPSED:
+            return "Nobody confirmed the change you asked for in time, so it lapsed."
+        case S.WITHDRAWN:
+            return f"{by} withdrew a change."
+        case S.STALE:
+            return f"The change you asked for is out of date{why}"
+    raise ValueError(f"change {change.pk} has not ended")
+
+
+def limit(value: dict[str, str] | None) -> str:
+    return "none" if value is None else wording.money(Decimal(value["amount"]), value["currency"])
+
+
+def name(username: str | None) -> str:
+    """Return somebody's name with their user name, since names may be alike."""
+    if username is None:
+        return "nobody"
+    found = Person.objects.filter(username=username).first()
+    return f"{found} ({username})" if found is not None else username
+
+
+def _difference(was: Sequence[str], becomes: Sequence[str]) -> str:
+    names = dict(Role.objects.filter(key__in=[*was, *becomes]).values_list("key", "name"))
+    parts = [
+        f"{verb} {', '.join(names.get(each, each) for each in these)}"
+        for verb, these in (
+            ("gains", [each for each in becomes if each not in was]),
+            ("loses", [each for each in was if each not in becomes]),
+        )
+        if these
+    ]
+    return ", ".join(parts)
+
+
+def _exchange(out: Sequence[dict[str, Any]], in_: Sequence[dict[str, Any]]) -> str:
+    parts = (("out", out), ("in", in_))
+    return "; ".join(f"{verb}: {_shifts(these)}" for verb, these in parts if these)
+
+
+def _shifts(values: Sequence[dict[str, Any]]) -> str:
+    said = []
+    for each in values[:SHOWN]:
+        starts_at, ends_at = span(each)
+        said.append(
+            f"{name(each['person'])} from {starts_at:%d %b %H:%M} to {ends_at:%d %b %H:%M} UTC"
+        )
+    if len(values) > SHOWN:
+        said.append(f"{len(values) - SHOWN} more")
+    return ", ".join(said)
