@@ -91,6 +91,10 @@ class Packet:
         return self.waiting is not None and self.waiting.path == Path.CONFLICT
 
     @property
+    def _is_at_the_top(self) -> bool:
+        return self.waiting is not None and self.waiting.level == Level.L4
+
+    @property
     def holder(self) -> ConflictParty | None:
         """Itself in the conflict that holds it, unless it carries that and waits for the ruling."""
         waiting = [each for each in self.held if each.left_at is None]
@@ -105,14 +109,15 @@ class Packet:
     @property
     def barred(self) -> dict[int, Passed]:
         """The executives who may not override what came before, and why."""
+        now = self.waiting.pk if self._is_at_the_top and self.waiting else None
         earlier = {
             ask.person_id
             for step in self.steps
-            if step.level < Level.L4
+            if step.pk != now
             for ask in self.asks.get(step.pk, ())
             if ask.asked_at
         }
-        own = {each.person_id for each in self.decisions if each.step.level < Level.L4}
+        own = {each.person_id for each in self.decisions if each.step_id != now}
         behind = behind_of(self.request)
         return barred(
             offices_of(self.request, self.policy),
@@ -154,9 +159,7 @@ class Packet:
                 for person in (each.request.agent.owner_id, each.request.on_behalf_of_id)
                 if person is not None
             ),
-            barred=(
-                self.barred if self.waiting is not None and self.waiting.level == Level.L4 else {}
-            ),
+            barred=self.barred if self._is_at_the_top else {},
             approvers=ruled.approvers if asked_of_compliance else frozenset(),
             signers=ruled.signers if asked_of_compliance else frozenset(),
         )

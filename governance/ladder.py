@@ -58,8 +58,6 @@ SECOND_WITHIN = timedelta(hours=4)  # an order that waits for a second person la
 
 # Rungs on which nobody is asked: the worker tries again until they end.
 AUTOMATIC = frozenset({(Path.SYSTEM_FAILURE, Level.L1)})
-# Nor does an executive answer for a system failure yet: the others' answers take no second factor.
-_NOT_YET = frozenset({(Path.SYSTEM_FAILURE, Level.L4)})
 
 
 def rungs(path: Path, *, critical: bool) -> list[Level]:
@@ -71,9 +69,7 @@ def rungs(path: Path, *, critical: bool) -> list[Level]:
     if path == Path.APPROVAL:
         return [Level.L0]
     return sorted(
-        level
-        for on, level in DEFAULT_WINDOWS
-        if on == path and (critical or level < Level.L4) and (on, level) not in _NOT_YET
+        level for on, level in DEFAULT_WINDOWS if on == path and (critical or level < Level.L4)
     )
 
 

@@ -232,7 +232,7 @@ class RequestDecisions(Api):
         elif given["verdict"] in VERDICTS:
             given.pop("severity", None)  # a violation's was fixed when its case opened
             call = rule_on_violation
-        if call in (decide, rule):
+        if call is not rule_on_violation:
             given["presence"] = _presence(request, ref)
         call(ref=ref, actor=person, now=clock.now(), via=Decision.Via.API, **given)
         decided = selectors.visible_to(person).get(ref=ref)

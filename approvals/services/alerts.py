@@ -79,8 +79,9 @@ def expired(request: ActionRequest, *, now: datetime) -> Alert:
 
 def bypass_expired(request: ActionRequest, *, now: datetime) -> Alert:
     """An alert, not yet stored, that compliance is told of too: a critical process, and not even L4 answered."""
+    became = "its undoing began" if request.is_open else "it ended"
     text = (
-        f"{request.ref} is of a critical process and ended: nobody answered, at L4 neither. "
+        f"{request.ref} is of a critical process, and {became}: nobody answered, at L4 neither. "
         f"{request.title}"
     )
     return _of(request, "bypass.expired", text, now)

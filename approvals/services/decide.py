@@ -189,8 +189,14 @@ def checked_note(note: str) -> str:
     return note.strip()
 
 
-def still_may(climb: Climb, actor: Person, *, deciding: bool = True) -> None:
+def still_may(
+    climb: Climb, actor: Person, *, deciding: bool = True, overriding: bool = True
+) -> None:
     """Look again, under the lock, at what routing looked at: a limit may have been lowered since.
+
+    Args:
+        overriding: at L4 it overrides what came before, so that the debt rule counts. What
+            somebody has in hand already, they go on with.
 
     Raises NotYours.
     """
@@ -199,8 +205,9 @@ def still_may(climb: Climb, actor: Person, *, deciding: bool = True) -> None:
         raise NotFound(f"There is no {actor.name} any more.")
     # Being back early from an absence is no obstacle; the one who was away is here.
     here = replace(candidate, away_until=None)
+    history = climb.history if overriding else replace(climb.history, barred={})
     found = hindrance(
-        here, subject=subject_of(climb.request), history=climb.history, now=climb.now,
+        here, subject=subject_of(climb.request), history=history, now=climb.now,
         deciding=deciding,
     )  # fmt: skip
     if found is not None:

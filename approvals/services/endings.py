@@ -14,10 +14,13 @@ from approvals.services import alerts
 from approvals.services.reviews import open_review
 from governance import ladder
 from governance.models import Person
-from governance.vocabulary import Level, Path
+from governance.vocabulary import Level, Path, Verdict
 
 if TYPE_CHECKING:
     from approvals.services.escalate import Climb
+
+
+MENDED = (Verdict.RETRY, Verdict.BY_HAND)
 
 
 def end_of_path(climb: Climb, path: Path) -> None:
@@ -32,19 +35,20 @@ def end_of_path(climb: Climb, path: Path) -> None:
         deny(climb, "denied_in_silence")
     elif path != Path.SYSTEM_FAILURE:
         expire(climb, "silence")
-        _say_that_nobody_overrode(climb, path)
     elif climb.claim is not None:
         _strand_once_free(climb)  # what its person did in the target, nobody knows
     elif climb.request.has_effects:
         undo(climb, reason="The target did not take it in time, so what was done is undone.")
     else:
         expire(climb, "target")
-        _say_that_nobody_overrode(climb, path)
+    _say_that_nobody_overrode(climb, path)
 
 
 def _say_that_nobody_overrode(climb: Climb, path: Path) -> None:
     """Tell compliance that the last rung of a critical process was silent as well, or had nobody to ask."""
-    if Level.L4 in ladder.rungs(path, critical=climb.critical):
+    # An executive who had it tried again, or has it in hand, did answer.
+    answered = any(each.is_bypass and each.verdict in MENDED for each in climb.decisions)
+    if Level.L4 in ladder.rungs(path, critical=climb.critical) and not answered:
         climb.writes.alerts.append(alerts.bypass_expired(climb.request, now=climb.now))
 
 

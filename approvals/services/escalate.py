@@ -209,10 +209,12 @@ class Climb:
 
     @property
     def earlier(self) -> set[int]:
-        """Who was asked on a step before L4, or stands behind the request."""
-        now = {ask.person_id for ask in self.asks} if self._is_at_the_top else set()
-        behind = behind_of(self.request)
-        return (self.everybody_asked - now) | deciders_of(self.decisions) | behind
+        """Who was asked, or decided, on a step before this one, or stands behind the request."""
+        now, before = set[int](), self.decisions
+        if self._is_at_the_top:  # they are asked; and who had it in hand may say something else
+            now = {ask.person_id for ask in self.asks if ask.asked_at}
+            before = [each for each in before if each.step_id != self.waiting().pk]
+        return (self.everybody_asked - now) | deciders_of(before) | behind_of(self.request)
 
     @property
     def barred(self) -> dict[int, Passed]:

@@ -12,7 +12,7 @@ from django.db import transaction
 from approvals import notifying, undoing
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Ask, Claim, Decision, Order
-from approvals.services import conflicts, decide, endings
+from approvals.services import bypass, conflicts, decide, endings
 from approvals.services.escalate import Climb
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
@@ -21,11 +21,13 @@ from governance.errors import AlreadyDecided, DigestChanged, NotNow, NotYours, U
 from governance.ladder import BEGIN_WITHIN, UNDO_WITHIN
 from governance.models import Person
 from governance.routing import MENDS
+from governance.stepup import Presence
 from governance.vocabulary import Path, Verdict
 from governance.wake import wake_clock
 
 S = ActionRequest.State
 ANSWERS = (Verdict.RETRY, Verdict.ROLL_BACK, Verdict.BY_HAND)
+HARMLESS = frozenset({Verdict.ROLL_BACK})  # silence would come to the same, so it overrides nobody
 VERDICTS = {
     Path.SYSTEM_FAILURE: ANSWERS,
     Path.UNDO: (Verdict.RETRY, Verdict.BY_HAND),
@@ -46,6 +48,7 @@ def mend(
     now: datetime,
     note: str = "",
     via: str = Decision.Via.PAGE,
+    presence: Presence | None = None,
 ) -> ActionRequest:
     """Answer a step on the paths of a system failure or of an undo.
 
@@ -55,11 +58,16 @@ def mend(
     whoever has it now if somebody does: nothing is tried by itself until it is
     given back.
 
+    Args:
+        presence: the second factor that the actor gave for this request a moment ago, if
+            they did. At L4 all but rolling back takes one, and a note, and is reviewed.
+
     Raises:
+        NoSecondFactor, StepUpNeeded: there is none where one is needed.
         AlreadyDecided, TooLate, NotYours: as for a decision.
         NotNow: another answer comes first: somebody has it in hand, or a rollback is ordered.
         DigestChanged: the digest is not the request's.
-        Unprocessable: no such verdict here.
+        Unprocessable: no such verdict here; or no justification where others are overridden.
     """
     note = decide.checked_note(note)
     request = lock_request(ref, and_resource=True)
@@ -84,15 +92,19 @@ def mend(
     if why is not None:
         kind = AlreadyDecided if _has_it(climb.claim, actor) else NotNow
         raise kind(f"{why} {NOTHING_STORED}")
+    override = bypass.sign(
+        climb, step, actor=actor, presence=presence, note=note, harmless=verdict in HARMLESS
+    )
     decision = Decision(
         step=step, request=request, person=actor, verdict=verdict, note=note, digest=digest,
-        via=via, at=now,
+        via=via, at=now, **override._asdict(),
     )  # fmt: skip
     climb.decisions = [*climb.decisions, decision]
     writes.decisions.append(decision)
     climb.act.record(
         request, "step.decided", path=path, level=step.level, verdict=verdict, digest=digest,
-        note=note, via=via,
+        note=note, via=via, bypass=decision.is_bypass,
+        reauthenticated_at=decision.reauthenticated_at,
     )  # fmt: skip
     if verdict == Verdict.BY_HAND:
         _take_in_hand(climb, actor)

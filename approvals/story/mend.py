@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from approvals import undoing
-from approvals.models import ActionRequest, Claim
+from approvals.models import ActionRequest, Claim, Step
 from approvals.packets import Packet
-from approvals.services.mending import VERDICTS, why_not
-from approvals.story.words import nothing_done
-from governance import wording
+from approvals.services.mending import HARMLESS, VERDICTS, why_not
+from approvals.story.words import nothing_done, upper_first
+from governance import ladder, wording
 from governance.models import Person
 from governance.routing import MENDS
-from governance.vocabulary import Path, Verdict
+from governance.vocabulary import Level, Path, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One answer. `question`: it asks once more, with these words."""
+    """One answer. `question`: it asks once more, with these words. `overrides`: with a code, and reviewed."""
 
     verdict: str
     head: str
@@ -26,6 +26,7 @@ class Option:
     icon: str
     why_not: str = ""
     question: str = ""
+    overrides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,22 @@ def mending_of(packet: Packet, reader: Person) -> Mending | None:
         return Mending((), True, "")
     if step is None or step.path not in MENDS or not asked:
         return None
-    options = tuple(
-        _option(request, verdict, claim, reader) for verdict in VERDICTS[Path(step.path)]
-    )
-    return Mending(options, False, _the(claim))
+    if_it_fails = _if_it_fails(request, step)
+    options = [
+        _option(request, verdict, claim, reader, if_it_fails)
+        for verdict in VERDICTS[Path(step.path)]
+    ]
+    if step.level == Level.L4:
+        options = [_at_the_top(request, option) for option in options]
+    return Mending(tuple(options), False, _the(claim))
 
 
 def _option(
-    request: ActionRequest, verdict: Verdict, claim: Claim | None, reader: Person
+    request: ActionRequest,
+    verdict: Verdict,
+    claim: Claim | None,
+    reader: Person,
+    if_it_fails: str,
 ) -> Option:
     why = why_not(request, claim, reader, verdict) or ""
     undoing_it = request.state == ActionRequest.State.ROLLING_BACK
@@ -66,14 +75,14 @@ def _option(
             return Option(
                 verdict, "Try the undo now",
                 "What is undone stays undone. Each reversal has its own key, so none is done twice."
-                " If it fails, the next rung is asked.",
+                f" {if_it_fails}",
                 "Try the undo now", "rotate-ccw", why,
             )  # fmt: skip
         case Verdict.RETRY:
             return Option(
                 verdict, "Go on from where it stopped",
                 "What is done stays. The rest is sent, each unit under its own key, so that nothing is"
-                " done twice. If it fails, the next rung is asked.",
+                f" done twice. {if_it_fails}",
                 "Try it again now", "rotate-ccw", why,
             )  # fmt: skip
         case Verdict.ROLL_BACK if request.has_effects:
@@ -96,6 +105,29 @@ def _option(
         f"Take it over from {_the(claim)}" if claim is not None else "Open the list",
         "hand", why,
     )  # fmt: skip
+
+
+def _if_it_fails(request: ActionRequest, step: Step) -> str:
+    """Say what comes after another attempt that fails."""
+    path, critical = Path(step.path), request.action_type.is_critical
+    if ladder.next_rung(path, Level(step.level), critical=critical) is not None:
+        return "If it fails, the next rung is asked."
+    if path == Path.UNDO:
+        return "If it fails, no rung is left, and people have to clean it up."
+    return "If it fails, no rung is left, and what was done is undone."
+
+
+def _at_the_top(request: ActionRequest, option: Option) -> Option:
+    """Return an answer as L4 gives it: it overrides others, or says that it does not."""
+    if option.verdict in HARMLESS:
+        return replace(option, words=f"{option.words} It overrides nobody, so it takes no code.")
+    act = "try it again" if option.verdict == Verdict.RETRY else "take it in hand"
+    return replace(
+        option,
+        button=f"Bypass and {act}",
+        question=f"{upper_first(act)}, over the heads of others: {_thing(request)}?",
+        overrides=True,
+    )
 
 
 def _the(claim: Claim | None) -> str:

@@ -11,9 +11,10 @@ from approvals.story.payload import title_of
 from approvals.story.reading import Reading
 from approvals.story.words import listed, upper_first
 from governance import wording
-from governance.ladder import rungs
+from governance.ladder import AUTOMATIC, rungs
 from governance.models import Person
-from governance.vocabulary import Level, Path
+from governance.routing import GIVES_LEAVE
+from governance.vocabulary import Level, Path, Verdict
 
 KIND_WORDS = {
     Review.Kind.BYPASS: "Bypass",
@@ -27,6 +28,7 @@ ASKS = {
     Review.Kind.VIOLATION: "Was a rule broken, and does it matter?",
     Review.Kind.SPOT_CHECK: "Was it as it should be?",
 }
+MENDED = {Verdict.RETRY: "had it tried again", Verdict.BY_HAND: "took it in hand"}
 AFTERWARDS = timedelta(hours=24)
 
 
@@ -81,18 +83,17 @@ def override_of(reading: Reading) -> tuple[str, ...]:
     step, packet = reading.step, reading.packet
     if step is None or step.level != Level.L4 or reading.mine is None:
         return ()
-    names = _silent(packet, before=step)
-    silent = (
-        f"{upper_first(listed(names))} did not answer in time."
-        if names
-        else "Nobody could be asked before you."
-    )
+    names = listed(_silent(packet, before=step))
     missing = max(packet.request.quorum - packet.history.approvals, 1)
     stands = (
         "Your signature takes the place of theirs."
         if missing == 1
         else f"Your one signature takes the place of {missing}."
     )
+    did_not = "did not answer in time"
+    if step.path == Path.SYSTEM_FAILURE:
+        did_not, stands = "did not bring it to an end", "Your answer takes the place of theirs."
+    silent = f"{upper_first(names)} {did_not}." if names else "Nobody could be asked before you."
     return (
         silent,
         stands,
@@ -102,13 +103,17 @@ def override_of(reading: Reading) -> tuple[str, ...]:
 
 
 def _silent(packet: Packet, *, before: Step) -> list[str]:
+    """Return who was asked the same before, and did not settle it. Of a failure nobody below L4 did."""
+    paths = GIVES_LEAVE if before.path in GIVES_LEAVE else (Path(before.path),)
     people = {
         ask.person_id: f"the {_name(ask.person)}"
         for step in packet.steps
-        if step.pk != before.pk and step.level < Level.L4
+        if step.pk != before.pk and step.level < Level.L4 and step.path in paths
         for ask in packet.asks.get(step.pk, ())
         if ask.asked_at
     }
+    if before.path == Path.SYSTEM_FAILURE:
+        return list(people.values())
     decided = {each.person_id for each in packet.decisions}
     return [name for pk, name in people.items() if pk not in decided]
 
@@ -117,7 +122,7 @@ def _overridden(packet: Packet, override: Decision) -> str:
     path = Path(override.step.path)
     return {
         Path.CONFLICT: "a conflict that nobody ruled on",
-        Path.SYSTEM_FAILURE: "a failure that nobody answered for",
+        Path.SYSTEM_FAILURE: "whoever was asked about a failure",
     }.get(path, "the silence of others")
 
 
@@ -126,8 +131,12 @@ def _lead(reading: Reading, override: Decision | None) -> str:
     if override is None:
         return f"It is {state}."
     names = _silent(reading.packet, before=override.step)
-    silent = f"{upper_first(listed(names))} had not answered. " if names else ""
-    return f"{silent}It is {state}."
+    failed = override.step.path == Path.SYSTEM_FAILURE
+    had_not = "had not brought it to an end" if failed else "had not answered"
+    silent = f"{upper_first(listed(names))} {had_not}. " if names else ""
+    did = MENDED.get(Verdict(override.verdict))
+    what = f"The {_name(override.person)} {did}. " if did else ""
+    return f"{silent}{what}It is {state}."
 
 
 def _quote_head(review: Review, override: Decision | None) -> str:
@@ -190,7 +199,7 @@ def _rows(reading: Reading, review: Review, override: Decision) -> tuple[Compare
         ),
         Compared(
             "How many signatures does it take?",
-            wording.plural(request.quorum, "signature"),
+            wording.plural(request.quorum, "signature") if path in GIVES_LEAVE else "One answer",
             f"One stands for {review.signatures_replaced}",
             True,
         ),
@@ -208,6 +217,8 @@ def _rows(reading: Reading, review: Review, override: Decision) -> tuple[Compare
 def _rung_words(reading: Reading, step: Step) -> str:
     if step.state == Step.State.PASSED_OVER:
         return f"L{step.level} passed over"
+    if (step.path, step.level) in AUTOMATIC:
+        return f"L{step.level}: tried again by itself"
     names = [
         f"the {_name(ask.person)}" for ask in reading.packet.asks.get(step.pk, ()) if ask.asked_at
     ]

@@ -166,11 +166,23 @@ def request_mend(request: HtmxRequest, ref: str) -> HttpResponse:
     form = MendForm(request.POST)
     if not form.is_valid():
         return answer(request, found, form=form, status=422)
-    verdict = form.cleaned_data["verdict"]
     try:
-        mend(ref=ref, actor=request.user, now=clock.now(), **form.cleaned_data)
+        mend(
+            ref=ref,
+            actor=request.user,
+            now=clock.now(),
+            presence=presence_of(request, matter=ref),
+            **form.cleaned_data,
+        )
+    except StepUpNeeded:
+        return confirm_first(request, ref, "mend", form.cleaned_data)
     except Refused as refusal:
         return answer(request, found, form=form, refusal=refusal, status=refusal.status)
+    return mended(request, found, Verdict(form.cleaned_data["verdict"]))
+
+
+def mended(request: HtmxRequest, found: ActionRequest, verdict: Verdict) -> HttpResponse:
+    """Answer what somebody said of a failure, and was stored: with the page, or the list that is theirs now."""
     messages.success(request, MENDED[verdict])
     if verdict == Verdict.BY_HAND:
         return redirect("rollback:by-hand", ref=found.ref)

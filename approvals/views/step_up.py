@@ -16,16 +16,18 @@ from approvals.forms import DecisionForm
 from approvals.models import ActionRequest
 from approvals.packets import packet_of
 from approvals.services.decide import decide
+from approvals.services.mending import mend
 from approvals.services.ruling import rule
+from approvals.story.mend import mending_of
 from approvals.views.confirming import Draft, draft_for, forget_draft
 from approvals.views.edge import HtmxRequest, visible_or_404
-from approvals.views.request import answer
+from approvals.views.request import answer, mended
 from governance import clock, stepup
 from governance.errors import Refused
 from governance.second_factor import AgainForm
 from governance.vocabulary import Verdict
 
-CALLS: dict[str, Callable[..., ActionRequest]] = {"decide": decide, "rule": rule}
+CALLS: dict[str, Callable[..., ActionRequest]] = {"decide": decide, "rule": rule, "mend": mend}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -66,8 +68,13 @@ def _take(request: HtmxRequest, found: ActionRequest, draft: Draft) -> HttpRespo
         forget_draft(request)
         typed = DecisionForm(draft.given)
         typed.is_valid()
-        return answer(request, found, form=typed, refusal=refusal, status=refusal.status)
+        chosen = draft.given.get("verdict", "")
+        return answer(
+            request, found, form=typed, refusal=refusal, status=refusal.status, chosen=chosen
+        )
     forget_draft(request)
+    if draft.call == "mend":
+        return mended(request, found, Verdict(draft.given["verdict"]))
     did = story.DID[draft.given.get("verdict", Verdict.RULE)]
     messages.success(request, f"You {did} {found.ref}: {story.title_of(found)}.")
     return redirect("approvals:request", ref=found.ref)
@@ -83,11 +90,17 @@ def _ask(
     status: int = 200,
 ) -> HttpResponse:
     now = clock.now()
-    told = story.tell(
-        packet_of(found, now=now), reader=request.user, now=now, zone=zone_of(request.user)
-    )
+    packet = packet_of(found, now=now)
+    told = story.tell(packet, reader=request.user, now=now, zone=zone_of(request.user))
+    mending = mending_of(packet, request.user)
+    chosen = [
+        option
+        for option in (mending.options if mending is not None else ())
+        if option.verdict == draft.given.get("verdict")
+    ]
     context = {
         "story": told,
+        "follows": chosen[0].words if chosen else "",
         "draft": draft,
         "form": form,
         "refusal": refusal,

@@ -331,7 +331,7 @@ def _in_hand(ref: str, actor: Person, now: datetime) -> tuple[Climb, Claim]:
     if claim.person_id != actor.pk:
         raise NotYours(f"The {claim.person} has it in hand. {NOTHING_STORED}")
     _underway(climb)
-    decide.still_may(climb, actor, deciding=False)
+    decide.still_may(climb, actor, deciding=False, overriding=False)
     until = asked_first_until(climb.request, now)
     if until is not None:
         when = wording.at(until, now=now, zone=actor.zone, seconds=True)

@@ -8,10 +8,11 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from approvals.models import ActionRequest, Claim, Decision
+from approvals.models import ActionRequest, Claim, Decision, Review, Step
+from governance.services.tokens import issue_personal_token
 from rollback.models import Unit
 from rollback.services import by_hand
-from tests.approvals.asking import answer, ask_for_payment
+from tests.approvals.asking import answer, ask_for_payment, make_critical
 from tests.factories import (
     AskFactory,
     CaseFactory,
@@ -21,6 +22,7 @@ from tests.factories import (
     StepFactory,
     UnitFactory,
 )
+from tests.factors import code_now, give_factor
 
 pytestmark = pytest.mark.django_db
 
@@ -216,3 +218,161 @@ def test_an_agent_answers_nothing(failing, api, company):
 
     for end in ("decisions/", "by-hand/"):
         assert api(company.agent).post(url + end, body, format="json").status_code == 403
+
+
+class TestAtL4:
+    """The last rung of a critical process: all but undoing takes a code and a justification."""
+
+    WHY = "The books close tonight."
+
+    @pytest.fixture
+    def at_l4(self, failing, company, oncall, timeline):
+        make_critical(company)
+        give_factor(company.cfo)
+        below = Step.objects.get(request=failing, level=2)
+        below.asks.update(due_at=None)
+        Step.objects.filter(pk=below.pk).update(
+            state="expired", due_at=None, closed_at=timeline.now
+        )
+        step = StepFactory(
+            request=failing, case=below.case, path="system_failure", level=4,
+            opened_at=timeline.now, window=timedelta(hours=1),
+        )  # fmt: skip
+        AskFactory(step=step, person=company.cfo)
+        return failing
+
+    @staticmethod
+    def text(response):
+        return response.content.decode().replace("\xa0", " ")
+
+    def test_the_page_says_what_is_overridden_and_asks_why(self, at_l4, company):
+        page = self.text(browser(company.cfo).get(f"/requests/{at_l4.ref}/"))
+
+        assert "Emergency bypass" in page
+        assert "The On-call Engineer did not bring it to an end." in page
+        assert "Your answer takes the place of theirs." in page
+        assert "An independent review opens in the same instant" in page
+        assert "If it fails, no rung is left" in page
+        for words in ("Bypass and try it again…", "Bypass and take it in hand…"):
+            assert words in page
+        assert page.count(">Justification<") == 2
+        assert "It overrides nobody, so it takes no code." in page
+
+    def test_below_it_nothing_is_overridden(self, failing, oncall):
+        page = self.text(browser(oncall).get(f"/requests/{failing.ref}/"))
+
+        assert "Bypass" not in page
+        assert "Justification" not in page
+
+    @pytest.mark.parametrize(
+        ("verdict", "doing", "then"),
+        [
+            ("retry", "have the payment of $12,000.00 tried again", ""),
+            ("by_hand", "take the payment of $12,000.00 in hand", "by-hand/"),
+        ],
+    )
+    def test_a_code_beside_what_is_overridden_takes_the_answer(
+        self, at_l4, company, verdict, doing, then
+    ):
+        client = browser(company.cfo)
+
+        sent = send(client, at_l4, verdict, note=self.WHY)
+        asked = self.text(client.get(sent["Location"]))
+        assert not Decision.objects.filter(verdict=verdict).exists()
+        taken = client.post(sent["Location"], {"code": code_now()})
+
+        assert sent["Location"] == f"/requests/{at_l4.ref}/step-up/"
+        assert f"bypass others and {doing}" in asked
+        assert f"“{self.WHY}”" in asked
+        assert "The On-call Engineer did not bring it to an end." in asked
+        assert "must begin within" not in asked, "it is no approval"
+        assert taken["Location"] == f"/requests/{at_l4.ref}/{then}"
+        decision = Decision.objects.get(verdict=verdict)
+        assert (decision.is_bypass, decision.note) == (True, self.WHY)
+        assert decision.review == Review.objects.get()
+
+    def test_without_a_justification_no_code_is_asked_for(self, at_l4, company):
+        mended = send(browser(company.cfo), at_l4, "retry")
+
+        assert mended.status_code == 422
+        assert "Say why the others could not be waited for." in self.text(mended)
+        assert mended.content.decode().count('<details class="rc-confirm" open>') == 1
+
+    def test_a_wrong_code_answers_nothing(self, at_l4, company):
+        client = browser(company.cfo)
+        sent = send(client, at_l4, "retry", note=self.WHY)
+
+        wrong = client.post(sent["Location"], {"code": "000000"})
+
+        assert wrong.status_code == 422
+        assert not Decision.objects.filter(verdict="retry").exists()
+
+    def test_who_has_no_factor_is_told_where_to_set_one_up(self, at_l4, company):
+        company.cfo.authenticator_set.all().delete()
+
+        refused = send(browser(company.cfo), at_l4, "by_hand", note=self.WHY)
+
+        assert refused.status_code == 403
+        assert "/accounts/2fa/" in self.text(refused)
+        assert not Claim.objects.exists()
+
+    def test_what_the_clock_took_meanwhile_is_refused_with_what_was_typed(
+        self, at_l4, company, timeline
+    ):
+        client = browser(company.cfo)
+        sent = send(client, at_l4, "retry", note=self.WHY)
+        Step.objects.filter(request=at_l4, level=4).update(due_at=timeline.now)
+
+        late = client.post(sent["Location"], {"code": code_now()})
+
+        assert late.status_code == 409
+        assert self.WHY in self.text(late)
+        assert not Review.objects.exists()
+
+    def test_undoing_takes_no_code(self, at_l4, company):
+        sent = send(browser(company.cfo), at_l4, "roll_back")
+
+        assert sent["Location"] == f"/requests/{at_l4.ref}/"
+        assert not Review.objects.exists()
+
+    def test_nobody_else_is_offered_or_heard(self, at_l4, company, oncall):
+        assert "Bypass and" not in self.text(browser(oncall).get(f"/requests/{at_l4.ref}/"))
+        for person in (oncall, company.finance_manager):
+            assert send(browser(person), at_l4, "retry", note=self.WHY).status_code in (403, 409)
+
+    def test_the_api_takes_it_from_a_session_that_gave_the_code_and_from_no_token(
+        self, at_l4, company, timeline
+    ):
+        url = f"/api/v1/requests/{at_l4.ref}/decisions/"
+        body = {"verdict": "retry", "digest": at_l4.digest, "note": self.WHY}
+        by_token = APIClient()
+        token, _ = issue_personal_token(company.cfo, now=timeline.now)
+        by_token.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+        refused = by_token.post(url, body, format="json")
+        in_session, json = browser(company.cfo), {"content_type": "application/json"}
+        assert in_session.post(url, body, **json).status_code == 403
+        sent = send(in_session, at_l4, "by_hand", note=self.WHY)
+        in_session.post(sent["Location"], {"code": code_now()})
+        in_session.post(
+            f"/api/v1/requests/{at_l4.ref}/by-hand/",
+            {"act": "give_back", "shown": shown(at_l4)},
+            **json,
+        )
+        taken = in_session.post(url, body, **json)
+
+        assert (refused.status_code, refused.json()["type"]) == (403, "/problems/step-up-needed")
+        assert taken.status_code == 200
+        assert [each["kind"] for each in taken.json()["reviews"]] == ["bypass", "bypass"]
+
+    def test_the_review_says_who_overrode_whom_and_with_what(self, at_l4, company):
+        client = browser(company.cfo)
+        sent = send(client, at_l4, "retry", note=self.WHY)
+        client.post(sent["Location"], {"code": code_now()})
+        review = Review.objects.get()
+
+        page = self.text(browser(review.asked).get(f"/reviews/{review.pk}/"))
+
+        assert "overrode whoever was asked about a failure" in page
+        assert "The On-call Engineer had not brought it to an end." in page
+        assert "The CFO had it tried again." in page
+        assert "One answer" in page

@@ -7,11 +7,14 @@ from datetime import timedelta
 import pytest
 
 from approvals import sweeps
-from approvals.models import Decision, Review
+from approvals.models import Claim, Decision, Review
 from governance import clock
 from governance.models import Person
+from rollback.models import Unit
 from tests.approvals.asking import ask_for_payment, make_critical
+from tests.browser.test_execution import carried_out
 from tests.browser.test_pages import PASSWORD, WIDTHS, sideways
+from tests.factories import AskFactory, CaseFactory, PersonFactory, StepFactory
 from tests.factors import code_now, give_factor
 
 pytestmark = pytest.mark.browser
@@ -58,6 +61,61 @@ def test_from_the_last_rung_over_the_code_to_the_finding(
     auditor.click("button:text-is('Close the review')")
     auditor.wait_for_selector("text=Your finding is recorded.")
     assert good(auditor, axe)
+
+
+def failed_up_to_l4(company):
+    """Half done, and neither whoever is on call nor their manager brought it to an end."""
+    make_critical(company)
+    give_factor(company.cfo)
+    now, hour = clock.now(), timedelta(hours=1)
+    done, failed = Unit.State.DONE, Unit.State.NOT_DONE
+    request = carried_out(company, "troubled", [done, done, failed], has_effects=True)
+    case = CaseFactory(
+        request=request, exception="system_failure", opened_at=now - 7 * hour,
+        reason="The target did not take line 3: 503 Service unavailable.", highest_level=4,
+    )  # fmt: skip
+    for level, name, since in ((2, "On-call Engineer", 6.5), (3, "On-call Manager", 4.5)):
+        window = hour * (2 if level == 2 else 4)
+        opened = now - hour * since
+        step = StepFactory(
+            request=request, case=case, path="system_failure", level=level, state="expired",
+            opened_at=opened, window=window, due_at=None, closed_at=opened + window,
+        )  # fmt: skip
+        AskFactory(step=step, person=PersonFactory(name=name), due_at=None)
+    step = StepFactory(
+        request=request, case=case, path="system_failure", level=4, window=hour,
+        opened_at=now - hour / 2, due_at=now + hour / 2,
+    )  # fmt: skip
+    AskFactory(step=step, person=company.cfo)
+    return request
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_failure_is_answered_over_the_heads_of_others(
+    new_page, live_server, company, axe, width, dark
+):
+    request = failed_up_to_l4(company)
+    page = new_page(width=width, dark=dark, person=company.cfo)
+    page.goto(f"/requests/{request.ref}/")
+    assert good(page, axe)
+
+    page.click("summary:has-text('Bypass and take it in hand')")
+    assert good(page, axe)
+    page.fill("#note-by_hand", "The books close tonight, and the target takes it by hand.")
+    page.click("button:has-text('Bypass and take it in hand')")
+    page.wait_for_selector("text=Confirm that it is you")
+    assert not Claim.objects.exists()
+    assert good(page, axe)
+    page.fill("[name=code]", code_now())
+    page.click("button:text-is('Confirm')")
+    page.wait_for_url("**/by-hand/")
+
+    assert Decision.objects.get(verdict="by_hand").review == Review.objects.get()
+    assert good(page, axe)
+    reviewer = new_page(width=width, dark=dark, person=Person.objects.get(username="auditor"))
+    reviewer.goto(f"/reviews/{Review.objects.get().pk}/")
+    assert good(reviewer, axe)
 
 
 @pytest.mark.parametrize("dark", [False, True])
