@@ -16,10 +16,13 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 if not __package__:  # started as a file, whose directory is then where imports are looked for
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -51,12 +54,13 @@ class Result(NamedTuple):
 
 
 SUITES = (
-    Suite("sqlite", "not processes and not soak", parallel=True),
-    Suite("sqlite", "processes", parallel=False),  # they measure time, and want the machine
-    Suite("postgresql", "not browser and not processes and not soak", parallel=True),
+    Suite("sqlite", "not processes", parallel=True),
+    Suite("postgresql", "not browser and not processes", parallel=True),
+    # They mostly wait for processes of their own, so the two suites of them do so side by side.
+    Suite("sqlite", "processes", parallel=False),
     Suite("postgresql", "processes and not browser", parallel=False),
 )
-QUICK = "not browser and not processes"
+QUICK = "not browser and not processes and not soak"
 
 
 class Runner:
@@ -66,20 +70,40 @@ class Runner:
         self._options = options
         self._guard = guard
         self._reports = reports
-        self._several = 0
+        self._numbers = count(1)
         self.results: list[Result] = []
         self.broken: list[str] = []  # suites that did not come to a proper end
 
     def run(self, suite: Suite, url: str) -> None:
-        """Run one suite and keep its results."""
-        self._several += 1
-        report = self._reports / f"{self._several}.xml"
+        """Run one suite and keep its results. What it prints is shown as it comes."""
+        print(f"\ntests: {suite.database}, {self._marks(suite)}", flush=True)
+        self._run(suite, url, None)
+
+    def run_side_by_side(self, suites: Sequence[Suite], urls: Mapping[str, str]) -> None:
+        """Run suites at the same time and keep their results. What each prints is shown in one piece."""
+        with ThreadPoolExecutor(max(len(suites), 1)) as pool, ExitStack() as stack:
+            outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in suites]
+            running = [
+                pool.submit(self._run, suite, urls[suite.database], output)
+                for suite, output in zip(suites, outputs, strict=True)
+            ]
+            for suite, run, output in zip(suites, running, outputs, strict=True):
+                try:
+                    run.result()
+                except BaseException:  # somebody ends us: the pool would wait for the suites
+                    self.stop()
+                    raise
+                output.seek(0)
+                print(f"\ntests: {suite.database}, {self._marks(suite)}")
+                print(output.read().decode(errors="replace"), end="", flush=True)
+
+    def _run(self, suite: Suite, url: str, output: IO[bytes] | None) -> None:
+        report = self._reports / f"{next(self._numbers)}.xml"
         words = [
             *("-m", "pytest", "-q", "-m", self._marks(suite), "-n", "2" if suite.parallel else "0"),
             *("-o", f"faulthandler_timeout={HANG_S}", f"--junitxml={report}", *self._chosen()),
         ]
-        print(f"\ntests: {suite.database}, {self._marks(suite)}", flush=True)
-        code = self._bounded(words, url)
+        code = self._bounded(words, url, output)
         self.results += read_report(report)
         if code not in (0, 1, NOTHING_COLLECTED):
             self.broken.append(f"{suite.database}, {suite.marks} (exit code {code})")
@@ -112,10 +136,11 @@ class Runner:
     def _environment(self, url: str) -> dict[str, str]:
         return self._guard.environment({**os.environ, "DATABASE_URL": url})
 
-    def _bounded(self, words: list[str], url: str) -> int:
+    def _bounded(self, words: list[str], url: str, output: IO[bytes] | None) -> int:
         process = subprocess.Popen(
-            [sys.executable, *words], cwd=ROOT, env=self._environment(url), stdin=subprocess.DEVNULL
-        )
+            [sys.executable, *words], cwd=ROOT, env=self._environment(url), stdin=subprocess.DEVNULL,
+            stdout=output, stderr=output and subprocess.STDOUT,
+        )  # fmt: skip
         deadline = time.monotonic() + SUITE_TIMEOUT_S
         while (code := process.poll()) is None:
             if time.monotonic() > deadline:
@@ -203,19 +228,21 @@ def run_suites(runner: Runner, options: argparse.Namespace) -> Counter[str]:
             left_out["--fast"] += runner.count(suite, all_of_it=True)
             left_out["--fast"] -= runner.count(suite) if suite in quick else 0
         wanted = quick
-    for suite in wanted:
-        if suite.database == "sqlite":
-            with tempfile.TemporaryDirectory(prefix="recourse-tests-") as directory:
-                runner.run(suite, sqlite(Path(directory)))
-    served = [suite for suite in wanted if suite.database == "postgresql"]
-    if served:
-        try:
-            with Postgres() as postgres:
-                for suite in served:
-                    runner.run(suite, postgres.url)
-        except NotAvailable as problem:
-            print(f"\ntests: PostgreSQL is not available because {problem}.")
-            left_out[NO_POSTGRESQL] += sum(runner.count(suite) for suite in served)
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="recourse-tests-"))
+        urls = {"sqlite": sqlite(Path(directory))}
+        if any(suite.database == "postgresql" for suite in wanted):
+            try:
+                urls["postgresql"] = stack.enter_context(Postgres()).url
+            except NotAvailable as problem:
+                print(f"\ntests: PostgreSQL is not available because {problem}.")
+                served = [suite for suite in wanted if suite.database == "postgresql"]
+                left_out[NO_POSTGRESQL] += sum(runner.count(suite) for suite in served)
+        there = [suite for suite in wanted if suite.database in urls]
+        for suite in there:
+            if suite.parallel:
+                runner.run(suite, urls[suite.database])
+        runner.run_side_by_side([suite for suite in there if not suite.parallel], urls)
     return left_out
 
 
