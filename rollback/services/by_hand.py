@@ -32,6 +32,7 @@ from rollback.services import units
 from rollback.services.execute import let_a_late_call_end
 from rollback.services.hands import Hands, connector_of
 from rollback.services.runs import Fenced, Lease, ending, finish
+from rollback.services.settle import settle_reversal
 
 S = ActionRequest.State
 U = Unit.State
@@ -455,19 +456,7 @@ def _apply(climb: Climb, items: Sequence[Item]) -> None:
             request, "unit.said", unit=unit.position, key=unit.key, state=unit.state,
             reference=item.reference,
         )  # fmt: skip
-        _settle_reversal(climb, unit, gone=item.state == NOT_DONE)
-
-
-def _settle_reversal(climb: Climb, unit: Unit, *, gone: bool) -> None:
-    """A reversal whose outcome nobody knew has the one that follows from what was said of its unit."""
-    reversal = Unit.objects.filter(reverses=unit, state__in=units.UNANSWERED).first()
-    if reversal is None:
-        return
-    if gone:
-        reversal.be_done_by_hand(now=climb.now, reference="")
-    else:
-        reversal.be_missed_by_hand(now=climb.now)
-    reversal.save(update_fields=[*units.CHANGED])
+        settle_reversal(unit, gone=item.state == NOT_DONE, now=climb.now)
 
 
 def _close(climb: Climb, claim: Claim) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from approvals.models import ActionRequest
 from rollback.models import Direction, Unit
+from rollback.services.units import UNANSWERED
 
 U = Unit.State
 
@@ -23,7 +24,7 @@ def settle_units(
         {"n": position, "was": state, "is": state} of each unit of the way forward that was sent.
     """
     sent = Unit.objects.select_for_update(no_key=True).filter(
-        request=request, direction=Direction.FORWARD, state__in=(U.SENT, U.UNKNOWN, U.DONE)
+        request=request, direction=Direction.FORWARD, state__in=(*UNANSWERED, U.DONE)
     )
     found = []
     for unit in sent.order_by("position"):
@@ -35,5 +36,18 @@ def settle_units(
         elif not done:
             unit.be_missed_by_hand(now=now)
         unit.save()
+        settle_reversal(unit, gone=not done, now=now)
         found.append({"n": unit.position, "was": was, "is": unit.state})
     return found
+
+
+def settle_reversal(unit: Unit, *, gone: bool, now: datetime) -> None:
+    """A reversal whose outcome nobody knew has the one that follows from what was said of its unit."""
+    reversal = Unit.objects.filter(reverses=unit, state__in=UNANSWERED).first()
+    if reversal is None:
+        return
+    if gone:
+        reversal.be_done_by_hand(now=now, reference="")
+    else:
+        reversal.be_missed_by_hand(now=now)
+    reversal.save()

@@ -1,0 +1,66 @@
+"""What two people say of a stranded request answers for every unit, those of the undo among them."""
+
+from __future__ import annotations
+
+import pytest
+
+from approvals.models import ActionRequest
+from rollback.models import Direction, Unit
+from rollback.services.settle import settle_units
+from tests.factories import RequestFactory, UnitFactory
+
+pytestmark = pytest.mark.django_db
+
+U = Unit.State
+
+
+@pytest.fixture
+def stranded(timeline):
+    return RequestFactory(
+        state=ActionRequest.State.STRANDED, due_at=None, ended_at=timeline.now, has_effects=True
+    )
+
+
+def unit(request, state, position=1, **over):
+    return UnitFactory(request=request, state=state, position=position, **over)
+
+
+def settled(request, timeline, *, done):
+    found = settle_units(request, done=done, reference="CM-11", now=timeline.now)
+    return [(each["was"], each["is"]) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("done", "sent", "unknown", "was_done"),
+    [
+        (True, U.DONE, U.DONE, U.DONE),
+        (False, U.NOT_DONE, U.NOT_DONE, U.REVERSED),
+    ],
+)
+def test_each_unit_that_was_sent_is_as_people_say(
+    stranded, timeline, done, sent, unknown, was_done
+):
+    unit(stranded, U.SENT, 1)
+    unit(stranded, U.UNKNOWN, 2)
+    unit(stranded, U.DONE, 3)
+    unit(stranded, U.PLANNED, 4)
+
+    assert settled(stranded, timeline, done=done) == [
+        (U.SENT, sent), (U.UNKNOWN, unknown), (U.DONE, was_done),
+    ]  # fmt: skip
+    assert Unit.objects.get(position=4).state == U.PLANNED
+
+
+@pytest.mark.parametrize("open_", [U.SENT, U.UNKNOWN])
+@pytest.mark.parametrize(("done", "reversal"), [(False, U.DONE), (True, U.NOT_DONE)])
+def test_a_reversal_in_doubt_has_the_outcome_that_follows(
+    stranded, timeline, open_, done, reversal
+):
+    forward = unit(stranded, U.DONE)
+    back = unit(stranded, open_, direction=Direction.UNDO, reverses=forward)
+
+    settled(stranded, timeline, done=done)
+
+    back.refresh_from_db()
+    assert (back.state, back.by_hand) == (reversal, True)
+    assert not Unit.objects.filter(state__in=(U.SENT, U.UNKNOWN)).exists()
