@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
-from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Order, Review
+from approvals.models import OPEN, ActionRequest, Alert, Ask, Finding, Notice, Order, Review
 from approvals.services import reviews
 from governance import clock
 from governance.ledger import by_name
@@ -142,6 +142,17 @@ def open_alerts() -> QuerySet[Alert]:
 def open_findings() -> int:
     """Return how many silent failures stand: findings of audits that nobody mended."""
     return Finding.objects.filter(cleared_at__isnull=True).count()
+
+
+def rows_in_use() -> dict[int, frozenset[int]]:
+    """Return by policy version the rows of the matrix that route its open requests: primary keys."""
+    pairs = (
+        ActionRequest.objects.filter(state__in=OPEN).values_list("policy", "matrix_row").distinct()
+    )
+    found: dict[int, set[int]] = {}
+    for version, row in pairs.order_by():
+        found.setdefault(version, set()).add(row)
+    return {version: frozenset(rows) for version, rows in found.items()}
 
 
 def next_due_at(now: datetime) -> datetime | None:

@@ -367,8 +367,11 @@ def tell_of_alerts(*, now: datetime, limit: int = BATCH) -> int:
     return _tell(now, limit) if read_untold() else 0
 
 
-# What compliance must know of beside the operators.
-OF_COMPLIANCE = ("bypass.expired", "review.nobody", "review.overdue")
+# Who must know of what beside the operators.
+OTHERS_TOLD = {
+    Duty.COMPLIANCE: ("bypass.expired", "review.nobody", "review.overdue"),
+    Duty.POLICY_ADMIN: ("policy.hole",),
+}
 
 
 @transaction.atomic
@@ -378,9 +381,10 @@ def _tell(now: datetime, limit: int) -> int:
         return 0
     Alert.objects.filter(pk__in=[alert.pk for alert in untold]).update(told_at=now)
     notifying.of_alerts(untold, _channels_of(Duty.OPERATOR), now=now)
-    theirs = [alert for alert in untold if alert.kind in OF_COMPLIANCE]
-    if theirs:
-        notifying.of_alerts(theirs, _channels_of(Duty.COMPLIANCE), now=now)
+    for duty, kinds in OTHERS_TOLD.items():
+        theirs = [alert for alert in untold if alert.kind in kinds]
+        if theirs:
+            notifying.of_alerts(theirs, _channels_of(duty), now=now)
     return len(untold)
 
 

@@ -6,6 +6,7 @@ the reason it would refuse with.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -155,22 +156,61 @@ def circle_of(request: ActionRequest) -> Circle:
         person__is_active=True,
     )
     held = dict(offices.values_list("office", "person_id"))
-    # A controller of another department is none here, and one of no department is none anywhere.
-    of_duty = Q(roles__key=Duty.OPERATOR) | Q(
-        roles__key=Duty.CONTROLLER, department=request.department_id
-    )
-    orderers = set(Person.objects.filter(of_duty, is_active=True).values_list("pk", flat=True))
-    orderers |= {pk for office, pk in held.items() if office == Office.DEPARTMENT_HEAD}
+    head = held.get(Office.DEPARTMENT_HEAD)
+    department = request.department_id
+    orderers = orderers_in([department], {} if head is None else {department: head})
     decided = list(Decision.objects.filter(request=request).values_list("person_id", "is_bypass"))
     return Circle(
         department=request.department.name,
-        orderers=frozenset(orderers),
+        orderers=orderers[department],
         head_of_compliance=held.get(Office.HEAD_OF_COMPLIANCE),
         owner=request.agent.owner_id,
         on_behalf_of=request.on_behalf_of_id,
         deciders=frozenset(person for person, _ in decided),
         bypassers=frozenset(person for person, is_bypass in decided if is_bypass),
         doers=frozenset(Claim.objects.filter(request=request).values_list("person_id", flat=True)),
+    )
+
+
+def orderers_in(
+    departments: Collection[int], heads: Mapping[int, int]
+) -> dict[int, frozenset[int]]:
+    """Return by department who may order a rollback there, all by primary key. One query.
+
+    Args:
+        heads: by department; enabled ones.
+    """
+    # A controller of another department is none here, and one of no department is none anywhere.
+    of_duty = Q(roles__key=Duty.OPERATOR) | Q(
+        roles__key=Duty.CONTROLLER, department__in=departments
+    )
+    found = {pk: {heads[pk]} if pk in heads else set() for pk in departments}
+    held = Person.objects.filter(of_duty, is_active=True)
+    for person, home, duty in held.values_list("pk", "department", "roles__key"):
+        for pk in departments if duty == Duty.OPERATOR else [home]:
+            found[pk].add(person)
+    return {pk: frozenset(people) for pk, people in found.items()}
+
+
+def signed_by_two(
+    *,
+    orderers: frozenset[int],
+    head_of_compliance: int | None,
+    owner: int,
+    deciders: frozenset[int],
+) -> bool:
+    """Whether somebody could order a rollback and somebody else confirm it. Pure; primary keys.
+
+    Args:
+        owner: of the agent that asked.
+        deciders: who decided on the request before.
+    """
+    nobody: frozenset[int] = frozenset()
+    circle = Circle("", orderers, head_of_compliance, owner, None, deciders, nobody, nobody)
+    return any(
+        may_confirm(circle, orderer=each)
+        for each in orderers
+        if why_not_order(circle, each) is None
     )
 
 

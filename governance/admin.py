@@ -90,6 +90,7 @@ look_at(
     models.Person,
     models.PersonalToken,
     models.PolicyCheck,
+    models.PolicyFinding,
     models.PolicySignature,
     models.PolicyVersion,
     models.Role,

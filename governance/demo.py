@@ -142,6 +142,15 @@ MATRIX = (
     Band("sales", "customer_update", None, None, "controller", ("finance_manager", "senior_accountant")),
     Band("finance", "revenue_recognition", 0, 100_000, "controller", ("finance_manager", "senior_accountant")),
     Band("finance", "revenue_recognition", 100_000, 1_000_000, "ceo", ("cfo",)),
+    # Whatever else the agent may ask for: its credential takes each action in each department.
+    *(
+        band
+        for department in ASKED_IN
+        for band in (
+            Band(department, "", 0, 1_000_000, "cfo", ("ceo",)),
+            Band(department, "", None, None, "cfo", ("ceo",)),
+        )
+    ),
 )  # fmt: skip
 EXECUTIVE = "cfo"  # nobody who reviews reports to them
 OFFICES = (

@@ -14,13 +14,22 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import Error, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Count, Max, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from governance import clock
-from governance.models import AuditEvent, Heartbeat, PolicyVersion, Seal, SealedEvent
+from governance.models import (
+    AuditEvent,
+    Heartbeat,
+    PolicyFinding,
+    PolicyVersion,
+    Seal,
+    SealedEvent,
+)
+from governance.policy_watch import SIGN
 
 # Real seconds without a sign of life after which something is bad.
 CLOCK_S = 30  # beats every second, also between the batches of a long round
@@ -70,12 +79,19 @@ def status(request: HttpRequest) -> HttpResponse:
 def _parts(now: datetime) -> dict[str, dict[str, Any]]:
     beats = {beat.name: beat for beat in Heartbeat.objects.all()}
     failures = import_string(settings.RECOURSE_OPEN_FINDINGS)()
-    active = PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE)
-    policy = active.values_list("number", flat=True).first()
+    standing = Q(findings__weight=PolicyFinding.Weight.HOLE, findings__gone_at__isnull=True)
+    policy = PolicyVersion.objects.aggregate(
+        version=Max("number", filter=Q(state=PolicyVersion.State.ACTIVE)),
+        holes=Count("findings", filter=standing, distinct=True),
+    )
     return {
         "clock": _clock(beats.get("clock"), now),
         "worker": _worker(beats, now),
-        "policy": {"ok": policy is not None, "version": policy},
+        "policy": {
+            "ok": policy["version"] is not None and policy["holes"] == 0,
+            **policy,
+            "checked_age_s": _age(beats.get(SIGN), now),
+        },
         "silent_failures": {"ok": failures == 0, "open": failures},
         "seals": _seals(now),
     }

@@ -217,14 +217,19 @@ class Unroutable(LookupError):
     """No row of the matrix covers the request, or more than one does equally well."""
 
 
+def most_specific(rows: Iterable[Row], subject: Subject) -> list[Row]:
+    """Return the rows that cover it: those that name the action, or if none does those for any."""
+    covering = [row for row in rows if row.covers(subject)]
+    return [row for row in covering if row.action] or covering
+
+
 def match(rows: Iterable[Row], subject: Subject) -> Row:
     """Return the most specific row: one that names the action before one for any.
 
     Raises:
         Unroutable: none covers it, or two do. The message says which.
     """
-    covering = [row for row in rows if row.covers(subject)]
-    best = [row for row in covering if row.action] or covering
+    best = most_specific(rows, subject)
     if len(best) == 1:
         return best[0]
     amount = wording.money(subject.amount, subject.currency)
@@ -268,7 +273,7 @@ def route(
         needed = max(SIGNATURES - len(history.signers), 1)
     passed: list[Passed] = list(history.spent.values())
     eligible: list[Asked] = []
-    for pk, why in _candidates(path, level, row, people, history, subject, policy, offices):
+    for pk, why in candidates(path, level, row, people, history, subject, policy, offices):
         if pk in history.spent:
             continue
         candidate = people.by_pk[pk]
@@ -387,7 +392,7 @@ def _short_of(candidate: Candidate, wanted: Limit, what: str) -> Passed | None:
     return None
 
 
-def _candidates(
+def candidates(
     path: Path,
     level: Level,
     row: Row,

@@ -263,6 +263,7 @@ RECOURSE_SWEEPS = [
     "approvals.courier.call_the_courier",
     "governance.seals.call_for_seal",
     "approvals.audits.call_for_audit",
+    "governance.policy_watch.call_for_policy_check",
 ]
 RECOURSE_RUNS = "rollback.shapes.runs_of"  # (request) -> its runs and their units, for the API
 # (request, *, done, reference, now) -> [{"n", "was", "is"}], for what people settled by hand
@@ -281,6 +282,11 @@ RECOURSE_ALL_CLEAR = "approvals.services.alerts.close_alert"  # (*, kind, key, n
 RECOURSE_OPEN_FINDINGS = (
     "approvals.selectors.open_findings"  # () -> how many silent failures are open
 )
+# () -> by policy version, the matrix rows that route its open requests: primary keys
+RECOURSE_ROWS_IN_USE = "approvals.selectors.rows_in_use"
+# (departments, heads) -> by department, who may order a rollback; and whether two may sign it
+RECOURSE_ORDERERS = "approvals.undoing.orderers_in"
+RECOURSE_SIGNED_BY_TWO = "approvals.undoing.signed_by_two"
 RECOURSE_SEEDS = [
     "approvals.demo.seed_requests"
 ]  # (*, now) -> count, for `seed_demo --with-requests`

@@ -94,6 +94,16 @@ class Policy:
         fitting = [pattern for pattern in self.owners if fnmatchcase(resource, pattern or "*")]
         return self.owners[max(fitting, key=lambda each: (len(each), each))] if fitting else None
 
+    def on_call_for(self, target: str, on_shift: Iterable[int]) -> tuple[int, ...]:
+        """Return who is on call for a target, by primary key: those on shift, and then the fallback."""
+        fallback = self.on_call_fallback.get(target)
+        return tuple(dict.fromkeys([*on_shift, *([] if fallback is None else [fallback])]))
+
+    def executives_for(self, row: Row) -> tuple[int, ...]:
+        """Return who may override for a row of the matrix, by primary key: the row's own first."""
+        own = () if row.executive is None else (row.executive,)
+        return tuple(dict.fromkeys((*own, *self.executives)))
+
 
 @lru_cache(maxsize=64)
 def policy(version: int) -> Policy:

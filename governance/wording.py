@@ -165,6 +165,11 @@ def money(amount: Decimal | None, currency: str) -> str:
     return f"{sign}{symbol}{digits}" if symbol else f"{currency}{NBSP}{sign}{digits}".strip()
 
 
+def unit(currency: str) -> Decimal:
+    """Return the least that two amounts of a currency differ by: 0.01 of dollars, 1 of yen."""
+    return Decimal(1).scaleb(-_decimals(currency))
+
+
 def _decimals(currency: str) -> int:
     try:
         decimals = Currency(currency).exponent

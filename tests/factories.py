@@ -55,6 +55,7 @@ from governance.models import (
     Person,
     PersonalToken,
     PolicyCheck,
+    PolicyFinding,
     PolicySignature,
     PolicyVersion,
     Role,
@@ -309,6 +310,20 @@ class PolicyCheckFactory(DjangoModelFactory):
     expression = "has(payload.terms)"
     expression_hash = factory.LazyAttribute(lambda check: sha256(check.expression))
     on_break = "The payment names no terms."
+
+
+class PolicyFindingFactory(DjangoModelFactory):
+    """A hole that stands."""
+
+    class Meta:
+        model = PolicyFinding
+
+    version = factory.SubFactory(ActivePolicyFactory)
+    weight = PolicyFinding.Weight.HOLE
+    key = factory.Sequence(lambda n: f"timeout|department-{n}")
+    about = "path"
+    sentence = "At any time: nobody can decide on it."
+    found_at = MONDAY_9AM
 
 
 class AppointmentFactory(DjangoModelFactory):
@@ -916,3 +931,28 @@ def small_company() -> Company:
             is_financial=True,
         ),
     )
+
+
+def with_every_office(company: Company) -> Company:
+    """Have every office of the small company's policy held, so that nothing in it can stall."""
+    office = Appointment.Office
+    policy = company.policy
+
+    def holds(which, scope="", **fields):
+        person = PersonFactory(manager=company.ceo, **fields)
+        AppointmentFactory(version=policy, office=which, scope=scope, person=person)
+
+    head = company.cfo
+    AppointmentFactory(
+        version=policy, office=office.DEPARTMENT_HEAD, scope="accounts-payable", person=head
+    )
+    holds(office.RESOURCE_OWNER)
+    holds(office.ONCALL_FALLBACK, "demo", roles=[RoleFactory(key="operator")])
+    holds(office.COMPLIANCE)
+    holds(office.COMPLIANCE)
+    holds(office.HEAD_OF_COMPLIANCE)
+    holds(office.REVIEWER)
+    company.vendor_payment.connector_config = {"target": "demo"}
+    company.vendor_payment.save()
+    AgentCredentialFactory(agent=company.agent)
+    return company

@@ -216,9 +216,8 @@ def _at_the_top(request: ActionRequest, policy: tables.Policy) -> dict[str, tupl
     """Return the executives and reviewers of a critical process; of others nobody."""
     if not request.action_type.is_critical:
         return {}
-    first = policy.rows[request.matrix_row_id].executive
-    executives = (() if first is None else (first,)) + policy.executives
-    return {"executives": tuple(dict.fromkeys(executives)), "reviewers": policy.reviewers}
+    executives = policy.executives_for(policy.rows[request.matrix_row_id])
+    return {"executives": executives, "reviewers": policy.reviewers}
 
 
 def in_debt(now: datetime) -> frozenset[int]:
@@ -290,7 +289,7 @@ class Underway(NamedTuple):
     """What matters of requests past their approval, by their primary keys."""
 
     used: dict[int, frozenset[tuple[str, int]]]  # the rungs it stood on
-    on_call: dict[int, list[int]]  # for its target
+    on_call: dict[int, Sequence[int]]  # for its target
     signers: dict[int, frozenset[int]]  # of orders on it
     claims: dict[int, Claim]  # that are open
 
@@ -300,7 +299,7 @@ def _underway(
 ) -> Underway:
     """Read what matters past an approval. While a request waits for its own, none of it is read."""
     used: dict[int, frozenset[tuple[str, int]]] = defaultdict(frozenset)
-    on_call: dict[int, list[int]] = defaultdict(list)
+    on_call: dict[int, Sequence[int]] = defaultdict(tuple)
     signers: dict[int, frozenset[int]] = defaultdict(frozenset)
     underway = [each for each in requests if each.state != ActionRequest.State.PENDING]
     if not underway:
@@ -311,9 +310,8 @@ def _underway(
     targets = {each.pk: target_of(each) for each in underway}
     shifts = tables.on_call(set(targets.values()), now=now)
     for each in underway:
-        fallback = policies[each.policy_id].on_call_fallback.get(targets[each.pk])
-        named = [*shifts[targets[each.pk]], *([fallback] if fallback is not None else [])]
-        on_call[each.pk] = list(dict.fromkeys(named))
+        target = targets[each.pk]
+        on_call[each.pk] = policies[each.policy_id].on_call_for(target, shifts[target])
     orders = Order.objects.filter(request__in=[each.pk for each in underway])
     for pk, *signed in orders.values_list("request", "ordered_by", "confirmed_by"):
         signers[pk] |= {person for person in signed if person is not None}

@@ -24,6 +24,7 @@ from governance.models.policy import (
     MatrixRow,
     PathWindow,
     PolicyCheck,
+    PolicyFinding,
     PolicySignature,
     PolicyVersion,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Person",
     "PersonalToken",
     "PolicyCheck",
+    "PolicyFinding",
     "PolicySignature",
     "PolicyVersion",
     "Role",

@@ -269,3 +269,37 @@ class Appointment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.office} {self.scope}".strip()
+
+
+class PolicyFinding(models.Model):
+    """What the check that nothing can stall found in a version that is in use, from when to when."""
+
+    SENTENCE_LENGTH = 1000
+
+    class Weight(models.TextChoices):
+        HOLE = "hole"  # somebody may be left unasked
+        WARNING = "warning"
+
+    version = models.ForeignKey(PolicyVersion, models.PROTECT, related_name="findings")
+    weight = models.CharField(max_length=7, choices=Weight.choices)
+    key = models.CharField(
+        max_length=200
+    )  # the same in every version for the same class of request
+    about = models.CharField(max_length=20)  # "path", "match", "reviewer" and the like
+    sentence = models.CharField(max_length=SENTENCE_LENGTH)  # the counterexample
+    since = models.DateTimeField(null=True, blank=True)  # of the counterexample
+    until = models.DateTimeField(null=True, blank=True)
+    found_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="policy_finding_one_open",
+                fields=["version", "weight", "key"],
+                condition=Q(gone_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.sentence

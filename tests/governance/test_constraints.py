@@ -32,6 +32,7 @@ from tests.factories import (
     PersonalTokenFactory,
     PersonFactory,
     PolicyCheckFactory,
+    PolicyFindingFactory,
     PolicySignatureFactory,
     PolicyVersionFactory,
     RoleFactory,
@@ -492,3 +493,12 @@ def test_a_leaf_of_a_seal_is_one_event():
 
     with broken("event_one_per_leaf"):
         SealedEventFactory(seal=leaf.seal, position=leaf.position)
+
+
+def test_a_finding_stands_once_in_a_version():
+    first = PolicyFindingFactory()
+
+    with broken("policy_finding_one_open"):
+        PolicyFindingFactory(key=first.key)
+    update(first, gone_at=LATER)
+    PolicyFindingFactory(key=first.key)

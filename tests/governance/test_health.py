@@ -127,7 +127,7 @@ def test_all_is_well(well, ask):
         "ok": True,
         "clock": {"ok": True, "age_s": 0, "failing": 0},
         "worker": {"ok": True, "age_s": 0, "schedule_age_s": 0, "restarts": 0},
-        "policy": {"ok": True, "version": 7},
+        "policy": {"ok": True, "version": 7, "holes": 0, "checked_age_s": None},
         "silent_failures": {"ok": True, "open": 0},
         "seals": {"ok": True, "age_s": None, "waiting_s": 0},
     }
