@@ -31,6 +31,7 @@ from approvals.services.ruling import rule
 from approvals.services.submission import Malformed
 from approvals.services.submit import NotAllowed, record_refusal, submit
 from approvals.services.violations import Became, report
+from approvals.views.edge import read_number
 from governance import actors, clock, wording
 from governance.errors import NotFound, NotYours, Refused
 from governance.models import ActionType, Person
@@ -111,7 +112,7 @@ class Newest(CursorPagination):
         if (
             cursor is not None
             and cursor.position is not None
-            and not str(cursor.position).isdecimal()
+            and read_number(str(cursor.position)) is None
         ):
             raise exceptions.NotFound(self.invalid_cursor_message)
         return cursor

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from governance.models import Person
 
-KEY_MAX = 2**63 - 1
+KEY_DIGITS = (
+    18  # of a primary key, at most: what has more is none, and some of that no integer either
+)
 
 
 class HtmxRequest(HttpRequest):
@@ -52,9 +54,14 @@ def read_cursor(text: str) -> tuple[datetime, int] | None:
         due_at = due_at.astimezone(UTC)  # some instants of years 1 and 9999 are none there
     except (ValueError, OverflowError):
         return None
-    if not pk.isascii() or not pk.isdigit():
-        return None
-    return (due_at, int(pk)) if int(pk) <= KEY_MAX else None
+    key = read_number(pk)
+    return None if key is None else (due_at, key)
+
+
+def read_number(text: str) -> int | None:
+    """Read a primary key, or another number that we wrote. None for what is not one."""
+    written = text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS
+    return int(text) if written else None
 
 
 def rail_of(person: Person, now: datetime) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 
 from approvals.services.alerts import acknowledge
 from approvals.services.seen import see_notices
-from approvals.views.edge import KEY_MAX, HtmxRequest
+from approvals.views.edge import HtmxRequest, read_number
 from governance import clock
 from governance.errors import NotFound, NotYours
 
@@ -42,6 +42,7 @@ def alert_acknowledge(request: HtmxRequest, pk: int) -> HttpResponse:
 
 
 def _key(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= KEY_MAX):
+    key = read_number(text)
+    if key is None:
         raise BadRequest("not the key of a notice")
-    return int(text)
+    return key
