@@ -138,7 +138,7 @@ def _body(body: object) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Malformed("The body is not a JSON object.")
     act = body.get("act")
-    if act not in FIELDS:
+    if not isinstance(act, str) or act not in FIELDS:
         errors = {"act": f"One of {', '.join(FIELDS)}."}
         raise Malformed("Mend these fields and send it again.", errors=errors)
     known = FIELDS[act] | {"act", "shown"}
@@ -158,7 +158,7 @@ def _is_unit(row: object) -> bool:
     return (
         isinstance(row, dict)
         and row.keys() <= {"n", "state", "reference"}
-        and isinstance(row.get("n"), int)
+        and type(row.get("n")) is int  # true is an int as well
         and isinstance(row.get("state"), str)
         and isinstance(row.get("reference", ""), str)
     )

@@ -121,6 +121,35 @@ def test_a_form_that_says_nothing_or_is_about_something_else_is_refused_in_place
     assert not Decision.objects.exclude(verdict="approve").exists()
 
 
+def test_too_long_a_reason_is_said_at_its_field_and_stays(failing, oncall):
+    page = send(browser(oncall), failing, "roll_back", note="n" * 4001)
+
+    assert page.status_code == 422
+    assert "Keep the note under 4000 characters; this one has 4001." in page.content.decode()
+    assert "n" * 4001 in page.content.decode()
+    assert '<details class="rc-confirm" open>' in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"act": ["finish"]},
+        {"act": {}},
+        {"act": "note", "units": [{"n": True, "state": "done"}]},
+        {"act": "note", "units": [{"n": "1", "state": "done"}]},
+    ],
+)
+def test_a_list_of_the_wrong_shape_is_refused_by_its_fields(failing, oncall, wrong):
+    send(browser(oncall), failing, "by_hand")
+
+    answered = api_of(oncall).post(
+        f"/api/v1/requests/{failing.ref}/by-hand/", {"shown": "", **wrong}, format="json"
+    )
+
+    assert answered.status_code == 422
+    assert answered.json()["errors"].keys() <= {"act", "units"}
+
+
 def test_what_is_taken_in_hand_opens_its_list_and_ends_with_a_second_person(
     failing, oncall, operator
 ):
