@@ -186,6 +186,7 @@ class Decision(models.Model):
     class Via(models.TextChoices):
         PAGE = "page"
         API = "api"
+        BULK = "bulk"  # one of several that were approved from one page
 
     step = models.ForeignKey(Step, models.PROTECT, related_name="decisions")
     request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="decisions")

@@ -7,7 +7,7 @@ from datetime import datetime
 from django.db import transaction
 
 from approvals.locks import lock_request
-from approvals.models import ActionRequest, Step
+from approvals.models import ActionRequest, Decision, Step
 from approvals.services.decide import decide
 from governance.errors import NotNow
 from governance.models import Person
@@ -49,4 +49,7 @@ def approve_one_of_several(
         raise NotNow(
             "Something has happened since: look at it by itself. Your decision on it was not recorded."
         )
-    return decide(ref=ref, actor=actor, verdict=Verdict.APPROVE, digest=digest, note=note, now=now)
+    return decide(
+        ref=ref, actor=actor, verdict=Verdict.APPROVE, digest=digest, note=note, now=now,
+        via=Decision.Via.BULK,
+    )  # fmt: skip

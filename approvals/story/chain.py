@@ -66,6 +66,10 @@ AFTER_DECISIONS = 100
 AFTER_WHAT_IT_FOLLOWED = (
     ExceptionType.SYSTEM_FAILURE, ExceptionType.REJECTION, ExceptionType.POLICY_VIOLATION,
 )  # fmt: skip
+HOW_IT_CAME = {
+    Decision.Via.API: "Through the API.",
+    Decision.Via.BULK: "One of several, approved together from one page.",
+}
 VIA_WORDS = {Notice.Via.EMAIL: ("mail", "E-mail"), Notice.Via.APPRISE: ("smartphone", "Message")}
 
 
@@ -245,8 +249,7 @@ def _decision_entry(reading: Reading, decision: Decision) -> Entry:
         words = _ruling(decision)
     if decision.verdict == Verdict.REJECT and decision.severity:
         words = f"A {decision.severity} objection."
-    if decision.via == Decision.Via.API:
-        words = f"{words} Through the API.".strip()
+    words = f"{words} {HOW_IT_CAME.get(Decision.Via(decision.via), '')}".strip()
     return Entry(
         decision.at,
         f"{'You' if you else decision.person} {verb}{level}",

@@ -9,6 +9,7 @@ import pytest
 from approvals.models import ActionRequest, Decision
 from approvals.services.several import approve_one_of_several
 from governance.errors import DigestChanged, NotNow
+from governance.models import AuditEvent
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import MONDAY_9AM
 
@@ -71,6 +72,18 @@ def test_each_is_approved_by_itself_and_told_by_itself(mine, three, company):
         (company.finance_manager.pk, "Checked together.")
     }
     assert {each.digest for each in Decision.objects.all()} == {each.digest for each in three}
+
+
+def test_that_it_was_one_of_several_is_in_the_record_and_on_its_page(mine, three):
+    send(mine, *three[:2])
+    send_alone = {"verdict": "approve", "digest": three[2].digest}
+    mine.post(f"/requests/{three[2].ref}/decide/", send_alone)
+
+    events = AuditEvent.objects.filter(kind="step.decided").order_by("pk")
+    assert [event.facts["via"] for event in events] == ["bulk", "bulk", "page"]
+    said = "One of several, approved together from one page."
+    pages = [mine.get(f"/requests/{each.ref}/").content.decode() for each in three]
+    assert [said in page for page in pages] == [True, True, False]
 
 
 def test_one_that_somebody_else_decided_meanwhile_is_left_out_and_named(mine, three, company):
