@@ -19,6 +19,7 @@ from governance import clock, wording
 from governance.vocabulary import Duty, Path
 
 TRY_RULES = (Duty.COMPLIANCE, Duty.POLICY_ADMIN)  # on the bench
+SEE_POLICY = (Duty.POLICY_ADMIN, Duty.AUDITOR)
 # Who may see requests that nobody asked them about.
 OVERSEERS = (Duty.OPERATOR, Duty.AUDITOR, Duty.COMPLIANCE, Duty.POLICY_ADMIN)
 
@@ -102,6 +103,8 @@ def _nav(request: HttpRequest, person: Any, facts: Any) -> tuple[NavItem, ...]:
         )
     if facts.review_count is not None:
         found.append(("reviews", "Reviews", "approvals:reviews", "scale", "r", facts.review_count))
+    if person.is_superuser or person.has_duty(*SEE_POLICY):
+        found.append(("policy", "Policy", "governance:policy", "grid-3x3", "p", None))
     if person.is_superuser or person.has_duty(*TRY_RULES):
         found.append(("bench", "Try a rule", "approvals:bench", "shield-check", "t", None))
     return tuple(

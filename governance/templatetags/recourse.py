@@ -6,6 +6,7 @@ instant read the zone that `governance.context.frame` has activated for the read
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -222,6 +223,12 @@ def plural(count: int, noun: str) -> str:
     """Say a count with its noun: `{{ n|plural:"request" }}`, or `"one,many"` for odd plurals."""
     one, _, many = noun.partition(",")
     return wording.plural(int(count), one, many)
+
+
+@register.filter
+def of(table: Mapping[str, str] | None, name: str) -> str:
+    """Return what a table has under a name that no template can write: `{{ wrong|of:"owner:0" }}`."""
+    return (table or {}).get(name, "")
 
 
 @register.filter

@@ -29,6 +29,7 @@ urlpatterns = [
     path("password/", lambda request: HttpResponse(), name="account_change_password"),
     path("2fa/", lambda request: HttpResponse(), name="mfa_index"),
     path("", include(approvals)),
+    path("", include(([path("policy/", page, name="policy")], "governance"))),
 ]
 asked: list[Person] = []
 

@@ -1,0 +1,1 @@
+"""The pages of the policy: its versions, a draft and what differs. Admins edit, auditors read."""

@@ -1,0 +1,143 @@
+"""All versions, one of them whole, what differs between two, and the matrix as a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from governance import clock
+from governance.drafting import names as naming
+from governance.drafting import sheet, shown
+from governance.drafting.book import EMPTY, book_of, rows_of
+from governance.models import PolicyCheck, PolicyVersion
+from governance.services import policy as services
+from governance.views.policy.edge import (
+    PolicyRequest,
+    for_editors,
+    for_readers,
+    frame_of,
+    may_edit,
+    version_or_404,
+)
+
+SHOWN = 100  # versions
+
+
+@require_safe
+@for_readers
+def versions(request: PolicyRequest) -> HttpResponse:
+    """List the versions: drafts first, then what is in force, then what was."""
+    found = list(
+        PolicyVersion.objects.select_related("based_on", "activated_by", "edited_by")
+        .prefetch_related("editors")
+        .order_by("-number")[:SHOWN]
+    )
+    states = PolicyVersion.State
+    context = {
+        "here": "policy",
+        "may_edit": may_edit(request.user),
+        "drafts": [each for each in found if each.state == states.DRAFT],
+        "active": next((each for each in found if each.state == states.ACTIVE), None),
+        "past": [each for each in found if each.state == states.SUPERSEDED],
+    }
+    return render(request, "policy/versions.html", context)
+
+
+@require_POST
+@for_editors
+def draft_begin(request: PolicyRequest) -> HttpResponse:
+    """Begin a draft, and open it."""
+    draft = services.start_draft(actor=request.user, now=clock.now())
+    messages.success(request, f"Draft {draft.number} is begun. Nothing is routed by it yet.")
+    return redirect("governance:policy-version", number=draft.number)
+
+
+@require_safe
+@for_readers
+def version_page(request: PolicyRequest, number: int) -> HttpResponse:
+    """Show a version whole; a draft's matrix as a grid that is edited in place."""
+    return render(request, "policy/version.html", page_of(request, version_or_404(number)))
+
+
+def page_of(request: PolicyRequest, version: PolicyVersion) -> dict[str, Any]:
+    """Return everything a version's page shows."""
+    names = naming.load()
+    context = frame_of(request, version)
+    base = version.based_on
+    # What differs is marked in a draft. What is in force stands for itself.
+    marked = rows_of(base, names) if base is not None and context["is_draft"] else None
+    grid = shown.grid(version, names, base=marked)
+    tree = shown.tree(version)
+    cells = [cell for group in tree for row in group.rows for cell in row.cells]
+    return context | {
+        "editors": list(version.editors.order_by("name")),
+        "names": names,
+        "columns": [(field, words, field in shown.FIGURES) for field, words in shown.COLUMNS.items()],
+        "grid": grid,
+        "blank": shown.empty_row(max((row.number for row in grid), default=0) + 1),
+        "tree": tree,
+        "impacts": shown.IMPACTS,
+        "sources": _sources(cells),
+        "windows": shown.windows(version),
+        "offices": shown.offices(version, names),
+        "rules": PolicyCheck.objects.filter(version=version).order_by("key"),
+        "changes": shown.count(shown.differences(book_of(base, names), book_of(version, names), names))
+        if base is not None and context["is_draft"]
+        else None,
+    }  # fmt: skip
+
+
+def _sources(cells: list[shown.TreeCell]) -> dict[str, int]:
+    """Count the cells by whose answer they hold."""
+    found = {"R": 0, "O": 0, "local": 0}
+    for cell in cells:
+        found[cell.source.value] += cell.rows * cell.columns
+    return found
+
+
+@require_safe
+@for_readers
+def version_changes(request: PolicyRequest, number: int) -> HttpResponse:
+    """Show what differs from another version: the one it was begun from, or `?since=` another."""
+    version = version_or_404(number)
+    names = naming.load()
+    since = _since(request, version)
+    parts = shown.differences(
+        book_of(since, names) if since else EMPTY, book_of(version, names), names
+    )
+    others = PolicyVersion.objects.exclude(pk=version.pk).order_by("-number")[:SHOWN]
+    context = frame_of(request, version) | {
+        "since": since,
+        "parts": parts,
+        "count": shown.count(parts),
+        "others": others,
+    }
+    return render(request, "policy/changes.html", context)
+
+
+def _since(request: PolicyRequest, version: PolicyVersion) -> PolicyVersion | None:
+    text = request.GET.get("since", "")
+    if text:
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise Http404("no such version")
+        return version_or_404(int(text))
+    if version.based_on is not None:
+        return version.based_on
+    earlier = PolicyVersion.objects.filter(number__lt=version.number)
+    found: PolicyVersion | None = earlier.order_by("-number").first()
+    return found
+
+
+@require_safe
+@for_readers
+def version_matrix(request: PolicyRequest, number: int) -> HttpResponse:
+    """Hand out the matrix as CSV."""
+    version = version_or_404(number)
+    text = sheet.write(rows_of(version, naming.load()).items())
+    answer = HttpResponse("\ufeff" + text, content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="matrix-{version.number}.csv"'
+    return answer

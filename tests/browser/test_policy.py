@@ -1,0 +1,205 @@
+"""The policy in a real browser: read, edited in place by keyboard, mended, compared, taken from a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from governance import clock
+from governance.models import MatrixRow
+from governance.services import policy as services
+from tests.browser.test_pages import REFUSAL, WIDTHS, sideways
+from tests.factories import (
+    AppointmentFactory,
+    MatrixRowFactory,
+    PersonFactory,
+    PolicyCheckFactory,
+    RoleFactory,
+)
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def admin(live_server, company):
+    return PersonFactory(
+        username="policy_admin",
+        name="Policy Administrator",
+        roles=[RoleFactory(key="policy_admin")],
+    )
+
+
+@pytest.fixture
+def draft(company, admin):
+    for number, low, high, key in (
+        (15, 100_000, 250_000, "controller"),
+        (16, 250_000, None, "cfo"),
+    ):
+        MatrixRowFactory(
+            version=company.policy, number=number, department=company.accounts_payable,
+            action="vendor_payment", amount_from=low, amount_to=high, executive=company.cfo,
+            approver_role=company.row.approver_role.__class__.objects.get(key=key),
+        )  # fmt: skip
+    AppointmentFactory(version=company.policy, office="resource_owner", person=company.cfo)
+    AppointmentFactory(
+        version=company.policy, office="resource_owner", scope="demo:vendor:*", person=company.ceo
+    )
+    PolicyCheckFactory(version=company.policy, key="terms")
+    return services.start_draft(actor=admin, now=clock.now())
+
+
+def cell(page, row, field):
+    return page.locator(f'#row-{row} input[name="{field}"]')
+
+
+def of(draft, row):
+    return MatrixRow.objects.get(version=draft, number=row)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_is_for_everybody_at_every_width(new_page, draft, admin, axe, width, dark):
+    page = new_page(width=width, dark=dark, person=admin)
+    for path in (
+        "", "2/", "1/", "2/changes/", "1/changes/", "2/matrix/", "2/windows/", "2/tree/",
+        "2/offices/", "2/rules/", "2/rules/terms/",
+    ):  # fmt: skip
+        page.goto(f"/policy/{path}")
+        assert (path, sideways(page) <= 0, axe(page)) == (path, True, [])
+
+
+def test_the_matrix_is_edited_by_keyboard_alone(page, new_page, draft, admin):
+    page = new_page(person=admin)
+    page.goto("/policy/2/")
+    cell(page, 14, "quorum").focus()
+
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.ariaLabel") == "First approver, row 15"
+
+    page.keyboard.press("Enter")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("cfo")
+    page.keyboard.press("Escape")
+    assert cell(page, 15, "approver").input_value() == "Controller"
+
+    page.keyboard.type("cfo")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#row-15[data-revision='1']")
+    assert cell(page, 15, "approver").input_value() == "CFO"
+    assert page.evaluate("document.activeElement.ariaLabel") == "First approver, row 15"
+    assert of(draft, 15).approver_role.key == "cfo"
+
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("End")
+    page.keyboard.press("F2")
+    page.keyboard.type("cfo")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#row-14[data-revision='2']")
+    assert of(draft, 14).executive.username == "cfo"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_mistake_is_said_under_its_row_and_mended_there(
+    new_page, draft, admin, axe, complaints, width, dark
+):
+    complaints.expect(REFUSAL)
+    page = new_page(width=width, dark=dark, person=admin)
+    page.goto("/policy/2/")
+    cell(page, 15, "amount_from").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type("90000")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#row-15 .is-why >> text=Row 14 covers")
+    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')") == "row-15-why"
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+
+    page.keyboard.press("Enter")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("120000")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#row-15[data-revision='1']")
+    assert page.locator("#row-15 .is-why").count() == 0
+    assert of(draft, 15).amount_from == 120_000
+
+
+def test_leaving_a_changed_row_stores_it_and_the_next_one_can_follow(new_page, draft, admin):
+    page = new_page(person=admin)
+    page.goto("/policy/2/")
+    for row, said in ((14, 1), (15, 2)):
+        cell(page, row, "quorum").focus()
+        page.keyboard.type("2")
+        page.keyboard.press("Tab")
+        cell(page, row, "department").focus()
+        page.locator("#since, h1").first.click()
+        page.wait_for_selector(f"#row-{row}[data-revision='{said}']")
+
+    assert [of(draft, row).quorum for row in (14, 15)] == [2, 2]
+
+
+def test_the_second_of_two_admins_is_told_and_nothing_of_theirs_is_stored(
+    new_page, draft, admin, complaints
+):
+    complaints.expect(REFUSAL)
+    other = PersonFactory(name="Second Administrator", roles=[admin.roles.get()])
+    page = new_page(person=admin)
+    page.goto("/policy/2/")
+    services.remove_row(number=2, revision=0, actor=other, row=16, now=clock.now())
+
+    cell(page, 14, "quorum").focus()
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#row-14 .is-why >> text=Second Administrator changed draft 2")
+    assert of(draft, 14).quorum == 1
+
+    page.click("a:text('Look at the draft as it is now')")
+    page.wait_for_selector("#row-14[data-revision='1']")
+    assert page.locator("#row-16").count() == 0
+
+
+def test_without_script_a_row_is_a_plain_form(new_page, draft, admin):
+    page = new_page(person=admin, java_script_enabled=False)
+    page.goto("/policy/2/")
+    cell(page, 14, "quorum").fill("2")
+    page.click("#row-14 [data-grid-save]")
+    assert of(draft, 14).quorum == 2
+    assert "#row-14" in page.url
+
+    cell(page, 15, "amount_from").fill("1")
+    page.click("#row-15 [data-grid-save]")
+    assert page.locator("#row-15 .is-why >> text=Row 14 covers").is_visible()
+
+
+def test_a_row_is_added_and_taken_out(new_page, draft, admin):
+    page = new_page(person=admin)
+    page.goto("/policy/2/")
+    for field, text in (("department", "accounts-payable"), ("approver", "person:cfo")):
+        page.locator(f'#row-new input[name="{field}"]').focus()
+        page.keyboard.type(text)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#row-17")
+    assert of(draft, 17).approver_person.username == "cfo"
+
+    page.click("#row-17 button[name='remove']")
+    page.wait_for_selector("text=Row 17 is taken out")
+    assert not MatrixRow.objects.filter(version=draft, number=17).exists()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_file_is_looked_at_then_taken(new_page, draft, admin, axe, width):
+    page = new_page(width=width, person=admin)
+    page.goto("/policy/2/matrix/")
+    with page.expect_download() as got:
+        page.click("text=the matrix as it is")
+    text = got.value.path().read_text("utf-8-sig").replace(",1,", ",2,", 1)
+    page.set_input_files(
+        "#file", {"name": "matrix.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    )
+    page.click("text=Show what it would change")
+    page.wait_for_selector("text=0 new, 1 changed, 0 taken out")
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+
+    page.click("text=Take these 3")
+    page.wait_for_selector("text=The matrix is as in the file")
+    assert of(draft, 14).quorum == 2

@@ -1,0 +1,388 @@
+"""The policy's pages: who may see and change them, a row mended in place, two versions compared, a file."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+
+from governance.models import MatrixRow, PolicyCheck, PolicyVersion
+from governance.services import policy as services
+from tests.factories import (
+    MONDAY_9AM,
+    AppointmentFactory,
+    PersonFactory,
+    PolicyCheckFactory,
+    RoleFactory,
+)
+from tests.governance.test_drafts import HEAD, LINE, ROW, RULE, file_of, windows
+
+pytestmark = pytest.mark.django_db
+
+HTMX = {"HX-Request": "true"}
+
+
+def client_of(person):
+    client = Client()
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def admin(company, timeline):
+    return PersonFactory(name="Policy Administrator", roles=[RoleFactory(key="policy_admin")])
+
+
+@pytest.fixture
+def draft(company, admin):
+    AppointmentFactory(version=company.policy, office="resource_owner", person=company.cfo)
+    PolicyCheckFactory(version=company.policy, key="terms", name="Terms are known")
+    return services.start_draft(actor=admin, now=MONDAY_9AM)
+
+
+@pytest.fixture
+def client(admin):
+    return client_of(admin)
+
+
+def url(name, draft, *more):
+    return reverse(f"governance:policy-{name}", args=[draft.number, *more])
+
+
+def text(response):
+    return " ".join(response.content.decode().replace("\xa0", " ").split())
+
+
+def plain(response):
+    return " ".join(re.sub(r"<[^>]+>", " ", text(response)).split())
+
+
+def post(client, page, revision=0, *, htmx=False, **fields):
+    return client.post(page, {"revision": revision, **fields}, headers=HTMX if htmx else {})
+
+
+# --- Who may ---
+
+PAGES = ("version", "changes", "matrix", "take", "windows", "tree", "offices", "rule-add")
+READ = ("version", "changes", "matrix")
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    ("duty", "reads", "edits"),
+    [("policy_admin", 200, 200), ("auditor", 200, 403), ("operator", 403, 403)],
+)
+def test_admins_edit_auditors_read_and_nobody_else_sees_it(draft, page, duty, reads, edits):
+    role = RoleFactory._meta.model.objects.filter(key=duty).first() or RoleFactory(key=duty)
+    somebody = client_of(PersonFactory(roles=[role]))
+
+    assert somebody.get(url(page, draft)).status_code == (reads if page in READ else edits)
+
+
+def test_an_auditor_sees_a_draft_and_no_way_to_change_it(draft):
+    auditor = client_of(PersonFactory(roles=[RoleFactory(key="auditor")]))
+
+    page = text(auditor.get(url("version", draft)))
+
+    assert "Finance manager" in page
+    assert "<form" not in page.split("<main")[1].split("</main>")[0]
+
+
+def test_what_is_in_force_has_no_form(company, draft, client):
+    assert client.get(url("windows", company.policy)).status_code == 404
+    assert client.get(url("rule", company.policy, "terms")).status_code == 404
+    assert 'name="department"' not in text(client.get(url("version", company.policy)))
+
+
+@pytest.mark.parametrize("number", ["99", "99999999999"])
+def test_a_version_that_is_not_there_is_not_found(client, number):
+    assert client.get(f"/policy/{number}/").status_code == 404
+
+
+# --- Reading ---
+
+
+def test_the_versions_are_listed_with_who_edited_and_activated_them(company, draft, client):
+    page = plain(client.get(reverse("governance:policy")))
+
+    assert "Version 1 is in force" in page
+    assert "Draft 2 version 1 Policy Administrator" in page
+
+
+def test_a_version_is_read_whole(company, draft, client):
+    page = plain(client.get(url("version", company.policy)))
+
+    for words in (
+        "14 Accounts payable vendor_payment".replace("vendor_payment", "Vendor payment"),
+        "$0 $100,000 Finance manager Senior accountant 1",
+        "Ask again, window doubled",
+        "Block, ask compliance (all nine)",
+        "the runbook says so, 32 cells",
+        "13 cells",
+        "Owner of records every other record CFO",
+        "Reviewers all of it Nobody",
+        "Terms are known terms, revision 1",
+    ):
+        assert words in page
+
+
+def test_a_draft_is_begun_by_a_button(company, admin, client):
+    answer = client.post(reverse("governance:policy-draft"))
+
+    draft = PolicyVersion.objects.get(number=2)
+    assert answer.url == url("version", draft)
+    assert list(draft.editors.all()) == [admin]
+
+
+def test_a_version_costs_the_same_however_many_rows_it_has(
+    draft, client, django_assert_max_num_queries
+):
+    for low in range(100_000, 100_020):
+        cells = {**ROW, "amount_from": str(low), "amount_to": str(low + 1)}
+        post(client, url("row-add", draft), low - 100_000, **cells)
+
+    with django_assert_max_num_queries(60):
+        client.get(url("version", draft))
+
+
+# --- The grid ---
+
+
+def test_a_row_is_stored_and_comes_back_alone_for_htmx(draft, client):
+    answer = post(client, url("row", draft, 14), htmx=True, **{**ROW, "amount_from": "0"})
+
+    page = text(answer)
+    assert (answer.status_code, MatrixRow.objects.get(version=draft).quorum) == (200, 2)
+    assert page.startswith('<tbody id="row-14"')
+    assert 'data-revision="1"' in page
+    assert 'value="250,000"' in page
+    assert answer["HX-Trigger-After-Swap"] == "policy-changed"
+
+
+def test_without_script_a_row_is_stored_and_the_page_shown_again(draft, client):
+    answer = post(client, url("row", draft, 14), **{**ROW, "amount_from": "0"})
+
+    assert answer.url == url("version", draft) + "#row-14"
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_a_mistake_stands_under_the_row_at_fault_beside_what_was_typed(draft, client, htmx):
+    answer = post(client, url("row", draft, 14), htmx=htmx, **{**ROW, "delegates": "nobody"})
+
+    page = text(answer)
+    assert answer.status_code == 422
+    assert 'value="nobody"' in page
+    assert 'aria-invalid="true" aria-describedby="row-14-why"' in page
+    assert "Delegates, in order: There is no role “nobody”." in page
+    assert MatrixRow.objects.get(version=draft).quorum == 1
+
+
+def test_a_new_row_is_added_and_a_wrong_one_is_kept_as_typed(draft, client):
+    wrong = post(client, url("row-add", draft), **{**ROW, "quorum": "many"})
+    right = post(client, url("row-add", draft), **ROW)
+
+    assert wrong.status_code == 422
+    assert 'value="many"' in text(wrong)
+    assert right.url == url("version", draft) + "#row-15"
+
+
+def test_a_row_is_taken_out(draft, client):
+    post(client, url("row", draft, 14), remove="1")
+
+    assert not draft.rows.exists()
+
+
+def test_whoever_is_second_is_told_who_was_first_and_keeps_what_they_typed(draft, admin, client):
+    other = client_of(PersonFactory(name="Second Administrator", roles=[admin.roles.get()]))
+    post(other, url("row", draft, 14), **{**ROW, "amount_from": "0"})
+
+    answer = post(client, url("row", draft, 14), htmx=True, **{**ROW, "amount_to": "200000"})
+
+    page = text(answer)
+    assert answer.status_code == 409
+    assert "Second Administrator changed draft 2 at 09:00:00 UTC" in page
+    assert 'value="200000"' in page
+    assert 'data-revision="0"' in page  # so that it is refused again until it was looked at
+    assert MatrixRow.objects.get(version=draft).amount_to == 250_000
+
+
+def test_words_of_others_are_shown_as_words(draft, client):
+    hostile = '"><script>alert(1)</script>'
+
+    page = text(post(client, url("row", draft, 14), **{**ROW, "department": hostile}))
+
+    assert hostile not in page
+    assert "&lt;script&gt;" in page
+
+
+# --- The other parts ---
+
+
+def test_windows_are_changed_by_a_form(draft, client):
+    typed = windows(draft) | {"timeout/L1": "45 min"}
+
+    answer = post(client, url("windows", draft), **typed)
+
+    assert answer.url == url("version", draft) + "#s-win"
+    assert windows(draft)["timeout/L1"] == "45 min"
+    assert 'value="45 min"' in text(client.get(url("windows", draft)))
+
+
+def test_a_window_to_be_mended_is_marked_and_the_others_keep_what_was_typed(draft, client):
+    typed = windows(draft) | {"timeout/L1": "soon", "timeout/L2": "3 h"}
+
+    answer = post(client, url("windows", draft), **typed)
+
+    page = text(answer)
+    assert answer.status_code == 422
+    assert 'aria-describedby="timeout/L1-error"' in page
+    assert 'value="3 h"' in page
+
+
+def test_cells_are_changed_by_a_form(draft, client):
+    post(client, url("tree", draft), **{"timeout/low/low": "delegate"})
+
+    page = plain(client.get(url("version", draft)))
+    assert "edited here, 1 cell" in page
+
+
+def test_offices_are_changed_by_a_form(company, draft, client):
+    typed = {
+        "owner": ["cfo", "Controller", ""],
+        "pattern": ["demo:vendor:*", ""],
+        "executive": "CEO, cfo",
+    }
+
+    post(client, url("offices", draft), **typed)
+
+    page = plain(client.get(url("version", draft)))
+    assert "Owner of records demo:vendor:* Controller" in page
+    assert "Executives all of it CEO, CFO" in page
+
+
+def test_an_office_to_be_mended_is_marked(draft, client):
+    answer = post(client, url("offices", draft), owner=["nobody"], executive="CEO")
+
+    page = text(answer)
+    assert answer.status_code == 422
+    assert "There is no person “nobody”." in page
+    assert 'value="CEO"' in page
+
+
+def test_a_rule_is_added_changed_and_taken_out(draft, client):
+    added = post(client, url("rule-add", draft), **RULE)
+    wrong = post(client, url("rule", draft, "small-sums"), 1, **{**RULE, "expression": "payload +"})
+    post(client, url("rule", draft, "terms"), 1, remove="1")
+
+    assert added.url == url("version", draft) + "#s-rules"
+    assert wrong.status_code == 422
+    assert "It does not compile" in text(wrong)
+    assert list(PolicyCheck.objects.filter(version=draft).values_list("key", flat=True)) == ["small-sums"]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", ["windows", "tree", "offices", "rule-add"])
+def test_a_form_of_an_older_draft_is_refused_whole(draft, client, page):
+    post(client, url("row", draft, 14), remove="1")
+
+    typed = {**windows(draft), **RULE, "owner": "cfo", "timeout/low/low": "delegate"}
+    answer = post(client, url(page, draft), 0, **typed)
+
+    assert answer.status_code == 409
+    assert "Somebody was faster." in text(answer)
+
+
+# --- Comparing ---
+
+
+def test_what_differs_is_shown_part_by_part_in_words(draft, client):
+    post(client, url("row", draft, 14), 0, **{**ROW, "amount_from": "0"})
+    post(client, url("tree", draft), 1, **{"timeout/low/low": "delegate"})
+
+    page = plain(client.get(url("changes", draft)))
+
+    assert "From version 1 to 2: 2 lines." in page
+    assert "Row 14 Up to 100000.00 250000.00" in page
+    assert "Delegates, in order Senior accountant CFO, CEO" in page
+    assert "Timeout, low severity, low impact Answer Ask again, window doubled Delegate at once" in page  # fmt: skip
+
+
+def test_a_version_is_compared_with_any_other(company, draft, client):
+    same = plain(client.get(url("changes", draft), {"since": "1"}))
+    first = plain(client.get(url("changes", company.policy)))
+
+    assert "Nothing differs." in same
+    assert "everything is new" in first
+    assert client.get(url("changes", draft), {"since": "x"}).status_code == 404
+
+
+# --- Files ---
+
+
+def upload(client, draft, content, name="matrix.csv"):
+    return client.post(url("take", draft), {"file": SimpleUploadedFile(name, content)})
+
+
+def test_the_matrix_is_handed_out_as_a_file(draft, client):
+    answer = client.get(url("matrix", draft))
+
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer["Content-Disposition"] == 'attachment; filename="matrix-2.csv"'
+    assert answer.content.decode("utf-8-sig").splitlines()[0] == HEAD
+
+
+def test_a_file_is_shown_before_anything_is_taken(draft, client):
+    content = file_of(
+        LINE.format(number=14, low=0, high=50), LINE.format(number="", low=50, high=60)
+    )
+
+    page = plain(upload(client, draft, content.encode()))
+
+    assert "2 rows in the file: 1 new, 1 changed, 0 taken out." in page
+    assert "Row 14 Up to 100000.00 50.00" in page
+    assert draft.rows.count() == 1
+
+
+def test_what_was_looked_at_is_taken(draft, client):
+    content = file_of(
+        LINE.format(number=14, low=0, high=50), LINE.format(number="", low=50, high=60)
+    )
+    looked = upload(client, draft, content.encode())
+
+    post(client, url("take", draft), 0, take="1", text=looked.context["text"])
+
+    assert list(draft.rows.values_list("number", flat=True)) == [14, 15]
+
+
+def test_a_file_of_an_older_draft_is_refused_whole(draft, client):
+    looked = upload(client, draft, file_of(LINE.format(number=1, low=0, high=50)).encode())
+    post(client, url("row", draft, 14), 0, **{**ROW, "amount_from": "0"})
+
+    answer = post(client, url("take", draft), 0, take="1", text=looked.context["text"])
+
+    assert answer.status_code == 409
+    assert list(draft.rows.values_list("number", flat=True)) == [14]
+
+
+GOOD = LINE.format(number=1, low=0, high=50)
+TOO_MANY = file_of(*[",accounts-payable,,USD,0,,cfo,,1,"] * 50_000)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"row,department\r\n1,Pr\xfcfung\r\n", "not UTF-8"),
+        (file_of(GOOD.replace("controller", "=cmd()")).encode(), "as a formula does"),
+        (file_of(GOOD.replace("controller", "nobody")).encode(), "There is no role “nobody”"),
+        (TOO_MANY.encode(), "larger than 200,000 bytes"),
+        (b"", "empty"),
+    ],
+)
+def test_a_file_that_cannot_be_taken_says_what_to_mend_and_where(draft, client, content, says):
+    answer = upload(client, draft, content)
+
+    assert answer.status_code == 422
+    assert says in text(answer)
+    assert draft.rows.count() == 1
