@@ -81,8 +81,19 @@ def presence_of(
     return None
 
 
-def required(presence: Presence | None, *, actor: Person, matter: str) -> Presence:
+def required(
+    presence: Presence | None,
+    *,
+    actor: Person,
+    matter: str,
+    thing: str = "request",
+    so: str = "Your decision was not recorded.",
+) -> Presence:
     """Return the presence, if it is this person's and was given for this matter.
+
+    Args:
+        thing: what the matter is, in a word.
+        so: what holds after a refusal.
 
     Raises:
         NoSecondFactor: they have none to give, and are told where to set one up.
@@ -93,12 +104,12 @@ def required(presence: Presence | None, *, actor: Person, matter: str) -> Presen
     if not has_factor(actor):
         raise NoSecondFactor(
             f"This takes a second factor, and you have none. Set one up at {SET_UP_AT}, then come back. "
-            "Your decision was not recorded.",
+            f"{so}",
             set_up=SET_UP_AT,
         )
     raise StepUpNeeded(
-        f"This takes your second factor, given for this request in the last {wording.span(FRESH_FOR)}. "
-        "Its page asks you for it; a token cannot give it. Your decision was not recorded."
+        f"This takes your second factor, given for this {thing} in the last {wording.span(FRESH_FOR)}. "
+        f"Its page asks you for it; a token cannot give it. {so}"
     )
 
 

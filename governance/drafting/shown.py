@@ -142,7 +142,7 @@ def typed_row(number: int, typed: Mapping[str, str], mistakes: Mapping[str, str]
         number,
         tuple(
             _cell(
-                field, typed.get(field, ""), typed.get(field, ""), edited=True, wrong=field in mistakes
+                field, typed.get(field, ""), typed.get(field, ""), edited=False, wrong=field in mistakes
             )
             for field in COLUMNS
         ),
@@ -299,7 +299,7 @@ WHO: dict[tuple[Path, Level], str] = {
     (Path.SYSTEM_FAILURE, Level.L1): "automatic retry",
     (Path.SYSTEM_FAILURE, Level.L2): "on-call",
     (Path.SYSTEM_FAILURE, Level.L3): "on-call's manager",
-    (Path.SYSTEM_FAILURE, Level.L4): "not open yet",
+    (Path.SYSTEM_FAILURE, Level.L4): "executive",
     (Path.POLICY_VIOLATION, Level.L2): "compliance",
     (Path.POLICY_VIOLATION, Level.L3): "head of compliance",
     (Path.UNDO, Level.L2): "on-call",

@@ -158,7 +158,8 @@ def test_the_second_of_two_admins_is_told_and_nothing_of_theirs_is_stored(
     assert page.locator("#row-16").count() == 0
 
 
-def test_without_script_a_row_is_a_plain_form(new_page, draft, admin):
+def test_without_script_a_row_is_a_plain_form(new_page, draft, admin, complaints):
+    complaints.expect(REFUSAL)
     page = new_page(person=admin, java_script_enabled=False)
     page.goto("/policy/2/")
     cell(page, 14, "quorum").fill("2")

@@ -18,6 +18,7 @@ from tests.factories import (
     PolicyCheckFactory,
     RoleFactory,
 )
+from tests.factors import code_now, give_factor
 from tests.governance.test_drafts import HEAD, LINE, ROW, RULE, file_of, windows
 
 pytestmark = pytest.mark.django_db
@@ -386,3 +387,86 @@ def test_a_file_that_cannot_be_taken_says_what_to_mend_and_where(draft, client, 
     assert answer.status_code == 422
     assert says in text(answer)
     assert draft.rows.count() == 1
+
+
+# --- The check and the way into force ---
+
+
+@pytest.fixture
+def second(admin):
+    """A client of another admin, who has edited nothing and has a second factor."""
+    person = PersonFactory(name="Second Administrator", roles=[admin.roles.get()])
+    give_factor(person)
+    return client_of(person)
+
+
+def test_what_the_check_finds_is_shown_and_the_way_on_is_somebody_elses(draft, client, second):
+    mine, theirs = (plain(each.get(url("check", draft))) for each in (client, second))
+
+    assert "This draft keeps" in mine
+    assert "nobody is named for compliance. " in mine
+    assert "You edited this draft. Another policy administrator activates it." in mine
+    assert "Activate draft 2…" in theirs
+
+
+def test_for_htmx_what_was_found_is_the_whole_answer(draft, client):
+    page = text(client.get(url("check", draft), headers=HTMX))
+
+    assert page.startswith('<div class="rc-proof')
+
+
+def test_the_holes_of_what_is_in_force_are_shown_to_auditors_without_a_button(company, draft):
+    auditor = client_of(PersonFactory(roles=[RoleFactory(key="auditor")]))
+
+    page = text(auditor.get(url("check", company.policy)))
+
+    assert "This version can stall" in page
+    assert "<form" not in page.split("<main")[1].split("</main>")[0]
+
+
+def test_one_signs_and_another_activates_with_a_code(draft, client, second):
+    digest = client.get(url("check", draft)).context["proof"].digest
+
+    signed = post(client, url("sign", draft), digest=digest)
+    asked = second.get(url("activate", draft))
+    done = post(second, url("activate", draft), code=code_now())
+
+    assert signed.url == url("check", draft)
+    assert "edited by Policy Administrator" in plain(asked)
+    assert done.url == url("version", draft)
+    assert PolicyVersion.objects.get(number=2).state == "active"
+
+
+def test_a_wrong_code_activates_nothing(draft, second):
+    answer = post(second, url("activate", draft), code="000000")
+
+    assert answer.status_code == 422
+    assert PolicyVersion.objects.get(number=2).state == "draft"
+
+
+def test_a_refusal_is_said_beside_the_code(draft, second):
+    answer = post(second, url("activate", draft), code=code_now())
+
+    assert answer.status_code == 409
+    assert "Two people sign the holes that stay." in text(answer)
+
+
+def test_a_draft_that_changed_while_the_code_was_typed_is_not_activated(draft, client, second):
+    post(client, url("row", draft, 14), **{**ROW, "amount_from": "0"})
+
+    answer = post(second, url("activate", draft), 0, code=code_now())
+
+    assert answer.status_code == 409
+    assert PolicyVersion.objects.get(number=2).state == "draft"
+
+
+def test_whoever_has_no_second_factor_is_sent_to_set_one_up(draft, client):
+    assert client.get(url("activate", draft)).url == reverse("mfa_index")
+
+
+def test_a_list_that_changed_is_shown_again_and_not_signed(draft, client):
+    answer = post(client, url("sign", draft), digest="another")
+
+    assert answer.status_code == 409
+    assert "The list has changed." in text(answer)
+    assert not draft.signatures.exists()

@@ -6,6 +6,16 @@ leaves one event on the chain `policy` that says what changed.
 
 from __future__ import annotations
 
+from governance.services.policy.activation import (
+    Edited,
+    HasHoles,
+    ListChanged,
+    NotSigned,
+    Outdated,
+    activate,
+    matter_of,
+    sign,
+)
 from governance.services.policy.drafts import (
     remove_row,
     remove_rule,
@@ -20,8 +30,15 @@ from governance.services.policy.drafts import (
 from governance.services.policy.editing import EditedMeanwhile, NotADraft
 
 __all__ = [
+    "Edited",
     "EditedMeanwhile",
+    "HasHoles",
+    "ListChanged",
     "NotADraft",
+    "NotSigned",
+    "Outdated",
+    "activate",
+    "matter_of",
     "remove_row",
     "remove_rule",
     "save_cells",
@@ -29,6 +46,7 @@ __all__ = [
     "save_row",
     "save_rule",
     "save_windows",
+    "sign",
     "start_draft",
     "take_matrix",
 ]

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
-from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.http import HttpResponseClientRefresh
 
 from governance import clock
 from governance.drafting import Mistake, NotRight, rows, sheet, shown
@@ -125,7 +125,8 @@ def _row(
 
 
 def _to(request: PolicyRequest, url: str) -> HttpResponse:
-    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
+    # To an address with another anchor a browser would only scroll.
+    return HttpResponseClientRefresh() if request.htmx else redirect(url)
 
 
 def _cells(request: PolicyRequest) -> dict[str, str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from governance.views.policy import matrix, parts, versions
+from governance.views.policy import activation, matrix, parts, versions
 
 urlpatterns = [
     path("", versions.versions, name="policy"),
     path("draft/", versions.draft_begin, name="policy-draft"),
     path("<int:number>/", versions.version_page, name="policy-version"),
     path("<int:number>/changes/", versions.version_changes, name="policy-changes"),
+    path("<int:number>/check/", activation.version_check, name="policy-check"),
+    path("<int:number>/sign/", activation.draft_sign, name="policy-sign"),
+    path("<int:number>/activate/", activation.draft_activate, name="policy-activate"),
     path("<int:number>/matrix.csv", versions.version_matrix, name="policy-matrix"),
     path("<int:number>/matrix/", matrix.matrix_take, name="policy-take"),
     path("<int:number>/rows/", matrix.row_add, name="policy-row-add"),
