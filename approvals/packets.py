@@ -13,6 +13,7 @@ from approvals.models import (
     ActionRequest,
     Ask,
     Case,
+    Claim,
     ConflictParty,
     Decision,
     Notice,
@@ -23,11 +24,18 @@ from approvals.models import (
     Violation,
 )
 from approvals.services.escalate import Handed, Ruled, behind_of, deciders_of, limit_of_noes
-from approvals.services.gather import in_debt, offices_of
+from approvals.services.gather import in_debt, offices_of, on_call_for
 from governance import tables
-from governance.routing import History, Passed, People, barred
+from governance.routing import History, Offices, Passed, People, barred
 from governance.tables import Policy
 from governance.vocabulary import ExceptionType, Level, Path, Verdict
+
+S = ActionRequest.State
+STOPPED = (
+    S.TROUBLED,
+    S.ROLLING_BACK,
+    S.BLOCKED,
+)  # where a failure is answered, or somebody has it in hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,10 @@ class Packet:
     )  # with an overdue review of a bypass; of critical ones only
     violations: Sequence[Violation] = ()  # oldest first
     reads: Sequence[RecordRead] = ()  # of the target, as it was read last
+    on_call: Sequence[
+        int
+    ] = ()  # for its target now, by primary key; while it has failed, is undone or is blocked
+    claim: Claim | None = None  # who has it in hand then
 
     @property
     def waiting(self) -> Step | None:
@@ -107,6 +119,11 @@ class Packet:
         return [each for each in self.decisions if each.verdict == Verdict.REJECT]
 
     @property
+    def offices(self) -> Offices:
+        """Whom its policy names for it beside the matrix, and who is on call."""
+        return offices_of(self.request, self.policy, self.on_call)
+
+    @property
     def barred(self) -> dict[int, Passed]:
         """The executives who may not override what came before, and why."""
         now = self.waiting.pk if self._is_at_the_top and self.waiting else None
@@ -120,7 +137,7 @@ class Packet:
         own = {each.person_id for each in self.decisions if each.step_id != now}
         behind = behind_of(self.request)
         return barred(
-            offices_of(self.request, self.policy),
+            self.offices,
             people=self.people,
             earlier=earlier | own | behind,
             debtors=self.debtors,
@@ -171,7 +188,8 @@ def packets_of(
     """Return the packets of these requests, in their order.
 
     Nine queries and one for each policy version not read before, whatever the
-    number of requests, one if some are of a critical process, and one if a conflict holds some of them; seven or
+    number of requests, one if some are of a critical process, one if a conflict holds some of them,
+    and two if some failed, are undone or are blocked; seven or
     eight more `with_sent`: what was sent to those asked, the orders to roll back, the
     questions to the agent, the parties to conflicts and the rulings on them, what rules were
     broken, and what was read of the target.
@@ -238,11 +256,22 @@ def packets_of(
     now_held = [each for each in requests if each.state == ActionRequest.State.HELD]
     prefetch_related_objects(now_held, "resource")
     policies = {request.policy_id: tables.policy(request.policy_id) for request in requests}
+    stopped = [each for each in requests if each.state in STOPPED]
+    on_call = on_call_for(stopped, policies, now=now) if stopped else {}
+    claims = {
+        claim.request_id: claim
+        for claim in (
+            Claim.objects.filter(request__in=stopped, closed_at=None).select_related("person")
+            if stopped
+            else ()
+        )
+    }
     people = tables.people_for(
         {policies[each.policy_id].rows[each.matrix_row_id] for each in requests},
         also={
             *(ask.person_id for each in asks.values() for ask in each),
             *(each.person_id for several in decisions.values() for each in several),
+            *(person for several in on_call.values() for person in several),
             *(
                 pk
                 for request in requests
@@ -278,6 +307,8 @@ def packets_of(
             questions=questions[request.pk],
             violations=violations[request.pk],
             reads=reads[request.pk],
+            on_call=on_call.get(request.pk, ()),
+            claim=claims.get(request.pk),
             rulings=[
                 each
                 for each in rulings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, tzinfo
 from typing import Any
 
 from django.contrib import messages
@@ -11,8 +12,9 @@ from django.views.decorators.http import require_http_methods
 
 from approvals import story, undoing
 from approvals.channels.words import zone_of
-from approvals.models import ActionRequest, Claim, Step
-from approvals.views.edge import HtmxRequest, visible_or_404
+from approvals.models import ActionRequest, Claim
+from approvals.packets import packet_of
+from approvals.views.edge import HtmxRequest, read_number, visible_or_404
 from governance import clock, wording
 from governance.errors import NotNow, Refused, Unprocessable
 from rollback.services import by_hand
@@ -71,11 +73,8 @@ def _take(request: HtmxRequest, found: ActionRequest) -> str:
 
 
 def _said(request: HtmxRequest) -> list[dict[str, object]]:
-    numbers = [
-        int(name.removeprefix("state-"))
-        for name in request.POST
-        if name.startswith("state-") and name.removeprefix("state-").isdecimal()
-    ]
+    fields = [name for name in request.POST if name.startswith("state-")]
+    numbers = (read_number(name.removeprefix("state-")) for name in fields)
     return [
         {
             "n": n,
@@ -83,6 +82,7 @@ def _said(request: HtmxRequest) -> list[dict[str, object]]:
             "reference": request.POST.get(f"reference-{n}", ""),
         }
         for n in numbers
+        if n is not None
     ]
 
 
@@ -90,7 +90,7 @@ def _context(request: HtmxRequest, found: ActionRequest, *, typed: bool = False)
     now, reader = clock.now(), request.user
     claim = undoing.open_claim(found)
     items = by_hand.items_of(found, claim) if claim is not None else []
-    step = Step.objects.filter(request=found, state=Step.State.WAITING).first()
+    told = story.tell(packet_of(found, now=now), reader=reader, now=now, zone=zone_of(reader))
     said = {each["n"]: each for each in _said(request)} if typed else {}
     mine = claim is not None and claim.person_id == reader.pk
     underway = found.state in (S.TROUBLED, S.ROLLING_BACK)
@@ -115,16 +115,24 @@ def _context(request: HtmxRequest, found: ActionRequest, *, typed: bool = False)
         "is_mine": mine and underway and until is None,
         "has_it": mine,
         "asked_until": until,
+        "asked_words": _asked_words(until, now, zone_of(reader)) if until is not None else "",
         "why_not": _why_not_second(found, claim, request),
         "is_undoing": found.state == S.ROLLING_BACK,
         "shown": by_hand.stamp_of(claim, items) if claim is not None else "",
         "reference": request.POST.get("target_reference", "") if typed else claim.target_reference if claim else "",
         "note": request.POST.get("note", "") if typed else claim.note if claim else "",
-        "step": step,
+        "silence": f"{told.nothing_head} {' '.join(told.nothing)}" if told.nothing else "",
         "now": now,
         "zone": zone_of(reader),
         "here": "inbox",
     }  # fmt: skip
+
+
+def _asked_words(until: datetime, now: datetime, zone: tzinfo) -> str:
+    return (
+        "What became of units that were sent and not answered is asked of it first. Open this page again"
+        f" in a moment; at {wording.at(until, now=now, zone=zone)} at the latest the list is open."
+    )
 
 
 RECORDED = {

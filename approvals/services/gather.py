@@ -307,11 +307,7 @@ def _underway(
     rungs = Step.objects.filter(request__in=[each.pk for each in underway])
     for pk, path, level in rungs.values_list("request", "path", "level"):
         used[pk] |= {(path, level)}
-    targets = {each.pk: target_of(each) for each in underway}
-    shifts = tables.on_call(set(targets.values()), now=now)
-    for each in underway:
-        target = targets[each.pk]
-        on_call[each.pk] = policies[each.policy_id].on_call_for(target, shifts[target])
+    on_call.update(on_call_for(underway, policies, now=now))
     orders = Order.objects.filter(request__in=[each.pk for each in underway])
     for pk, *signed in orders.values_list("request", "ordered_by", "confirmed_by"):
         signers[pk] |= {person for person in signed if person is not None}
@@ -319,6 +315,18 @@ def _underway(
         request__in=[each.pk for each in underway], closed_at__isnull=True
     )
     return Underway(used, on_call, signers, {claim.request_id: claim for claim in claims})
+
+
+def on_call_for(
+    requests: Iterable[ActionRequest], policies: Mapping[int, tables.Policy], *, now: datetime
+) -> dict[int, list[int]]:
+    """Return by request who is on call for its target now, then who answers where nobody is."""
+    targets = {each: target_of(each) for each in requests}
+    shifts = tables.on_call(set(targets.values()), now=now)
+    found = {}
+    for each, target in targets.items():
+        found[each.pk] = policies[each.policy_id].on_call_for(target, shifts[target])
+    return found
 
 
 def target_of(request: ActionRequest) -> str:

@@ -7,17 +7,13 @@ from datetime import datetime, timedelta
 
 from approvals.packets import Packet
 from approvals.services.asking import subject_of
-from approvals.services.gather import offices_of
 from approvals.story.shapes import Ahead
 from approvals.story.words import plural_of
 from governance import ladder
 from governance.decision_tree import ENTERS_AT
 from governance.models import ActionType
-from governance.routing import GIVES_LEAVE, MENDS, Limit, route
+from governance.routing import MENDS, Limit, route
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, Severity
-
-DRAWN = (*GIVES_LEAVE, Path.CONFLICT, Path.POLICY_VIOLATION)
-
 
 INTERRUPTS = (Path.CONFLICT, Path.POLICY_VIOLATION)
 
@@ -33,10 +29,10 @@ def drawn_path(packet: Packet) -> Path:
 def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | None]:
     """Return the rungs not reached yet, lowest first, and when the last of them is over.
 
-    Nothing for a request on which no step of the drawn ladder waits.
+    Nothing for a request on which no step waits.
     """
     request, step = packet.request, packet.waiting
-    if step is None or step.due_at is None or step.path not in DRAWN:
+    if step is None or step.due_at is None:
         return [], None
     path = Path.TIMEOUT if step.path == Path.APPROVAL else Path(step.path)
     enters, response = Level(step.level), _response(packet)
@@ -57,6 +53,8 @@ def ahead_of(packet: Packet, *, now: datetime) -> tuple[list[Ahead], datetime | 
             found.append(Ahead(level, False, since, reason="A no is never bypassed"))
         elif path == Path.POLICY_VIOLATION and level > Level.L3:
             found.append(Ahead(level, False, since, reason="A violation is never bypassed"))
+        elif path in MENDS and (path, level) not in ladder.DEFAULT_WINDOWS:
+            continue
         elif level not in ladder.rungs(path, critical=request.action_type.is_critical):
             found.append(Ahead(level, False, since, reason=why_no_bypass(request.action_type)))
         else:
@@ -94,7 +92,7 @@ def after_a_no(packet: Packet, reader: int, severity: Severity, *, now: datetime
             history=history,
             now=now,
             policy=packet.policy.number,
-            offices=offices_of(request, packet.policy),
+            offices=packet.offices,
         )
         if routing.opens:
             return [packet.people.by_pk[asked.person].name for asked in routing.asked]
@@ -114,7 +112,7 @@ def _rung_ahead(
         history=replace(packet.history, barred=packet.barred if level == Level.L4 else {}),
         now=now,
         policy=packet.policy.number,
-        offices=offices_of(request, packet.policy),
+        offices=packet.offices,
     )
     if not routing.opens:
         return Ahead(level, False, since, reason="Nobody can be asked here, as things stand")

@@ -126,11 +126,13 @@ def _rung_not_reached(reading: Reading, rung: Ahead) -> Rung:
             for pk, name in zip(rung.people, rung.names, strict=True)
         ]
     )
-    end = f"Asked at {reading.at(rung.since)} if " + (
-        ("you do not answer" if reading.mine else "nobody answers")
-        if rung is reading.next_rung
-        else "nobody has answered"
-    )
+    if rung is not reading.next_rung:
+        unless = "nobody has answered"
+    elif reading.is_automatic:
+        unless = "no attempt succeeds"
+    else:
+        unless = "you do not answer" if reading.mine else "nobody answers"
+    end = f"Asked at {reading.at(rung.since)} if {unless}"
     return Rung("next", top, "", names, end, window=rung.window)
 
 
@@ -161,11 +163,14 @@ def _end_rung(reading: Reading) -> Rung:
         late = reading.nothing_done if request.person_present else "it is a system failure"
         by = f"Begins by {reading.at(request.due_at)}, else {late}" if request.due_at else ""
         return Rung("end", "End", "circle-check", "Approved", by, request.approved_at)
-    if reading.step is not None and reading.step.path == Path.UNDO:
-        return Rung("end", "End", "circle-dashed", "Stranded", "Half done; people clean it up")
-    if reading.step is not None and reading.step.path == Path.SYSTEM_FAILURE:
-        words = "What was done is undone" if request.has_effects else nothing
-        return Rung("end", "End", "circle-dashed", "Undone, or closed", words)
+    if reading.step is not None and reading.step.path in MENDS:
+        if reading.step.path == Path.UNDO or reading.packet.claim is not None:
+            who, words = "Stranded", "Half done; people clean it up"
+        elif request.has_effects:
+            who, words = "Rolled back", "What was done is undone"
+        else:
+            who, words = "Closed as expired", nothing
+        return Rung("end", "End", "circle-dashed", who, words, reading.ends_at)
     words = ended_word(request)
     good = request.state in (S.COMPLETED, S.COMPLETED_MANUALLY)
     icon = "circle-check" if good else "circle-dashed"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from approvals import undoing
 from approvals.models import ActionRequest, Claim, Step
 from approvals.packets import Packet
 from approvals.services.mending import HARMLESS, VERDICTS, why_not
@@ -44,7 +43,7 @@ def mending_of(packet: Packet, reader: Person) -> Mending | None:
     states = ActionRequest.State
     if request.state not in (states.TROUBLED, states.ROLLING_BACK):
         return None
-    claim = undoing.open_claim(request)
+    claim = packet.claim
     asked = any(ask.person_id == reader.pk for ask in packet.asked)
     is_mine = claim is not None and claim.person_id == reader.pk
     if is_mine:

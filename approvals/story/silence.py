@@ -6,17 +6,15 @@ from approvals.models import ActionRequest, ConflictParty
 from approvals.story.reading import Reading
 from approvals.story.shapes import Ahead
 from approvals.story.words import listed, upper_first
-from governance import ladder
-from governance.vocabulary import Level, Path
+from governance.routing import MENDS
+from governance.vocabulary import Path
 
 S = ActionRequest.State
 EARLIER = ConflictParty.Role.EARLIER
-
-# Who comes next on the paths of a failure and of an undo. Rosters are read when the rung opens.
-ON_CALL = {
-    Level.L2: "whoever is on call",
-    Level.L3: "the manager of whoever is on call",
-    Level.L4: "an executive",
+CLOSES = {
+    Path.REJECTION: "the no stands",
+    Path.SYSTEM_FAILURE: "it ends",
+    Path.POLICY_VIOLATION: "it is denied",
 }
 
 
@@ -45,31 +43,34 @@ def nothing(reading: Reading) -> tuple[str, ...]:
                 if goes_on
                 else (f"it ends, and {reading.nothing_done}.",)
             )
-        return _how_it_ends(reading)
+        return ()
     opening = [rung for rung in reading.ahead if rung.opens]
     end = reading.at(reading.ends_at)
-    closes = "the no stands" if step.path == Path.REJECTION else "it closes"
-    if step.path == Path.CONFLICT:
-        closes = "it closes, whoever was first goes on,"
-    if step.path == Path.POLICY_VIOLATION:
-        closes = "it is denied"
-        if request.has_effects:
-            return _undone_at_the_end(reading, opening, end)
+    closes, leaves = how_it_ends(reading)
     if not opening:
-        return (f"{closes} at {end} and {reading.nothing_done}.",)
+        return (f"{closes} at {end}{leaves}.",)
     said = []
     for n, rung in enumerate(opening[:2]):
         who = _who_next(reading, rung)
         when = reading.at(rung.since)
         said.append(f"{who} at {when}." if n == 0 else f"Then {who} at {when}.")
-    said.append(f"If nobody decides by {end}, {closes} and {reading.nothing_done}.")
+    decides = "answers" if step.path in MENDS else "decides"
+    said.append(f"If nobody {decides} by {end}, {closes}{leaves}.")
     return tuple(said)
 
 
-def _undone_at_the_end(reading: Reading, opening: list[Ahead], end: str) -> tuple[str, ...]:
-    said = [f"{_who_next(reading, rung)} at {reading.at(rung.since)}." for rung in opening[:1]]
-    denied = f"it is denied at {end}, and what was done is undone."
-    return (*said, f"Then {denied}" if said else denied)
+def how_it_ends(reading: Reading) -> tuple[str, str]:
+    """Return what the silence of everybody asked comes to, and what that leaves in the target."""
+    path = Path(reading.step.path) if reading.step is not None else Path.APPROVAL
+    failed = path in (Path.SYSTEM_FAILURE, Path.POLICY_VIOLATION)
+    if path == Path.UNDO or (failed and reading.packet.claim is not None):
+        return "it is stranded", ": half done, and for people to clean up"
+    closes = CLOSES.get(path, "it closes")
+    if failed and reading.request.has_effects:
+        return closes, ", and what was done is undone"
+    if path == Path.CONFLICT:
+        return closes, f", whoever was first goes on, and {reading.nothing_done}"
+    return closes, f" and {reading.nothing_done}"
 
 
 def _not_begun(reading: Reading) -> str:
@@ -78,23 +79,6 @@ def _not_begun(reading: Reading) -> str:
     if reading.request.person_present:
         return f"it ends at {when} and {reading.nothing_done}."
     return f"that is a system failure at {when}, and it is tried again."
-
-
-def _how_it_ends(reading: Reading) -> tuple[str, ...]:
-    """Say what silence comes to where the question is not whether it may be done."""
-    step, request = reading.step, reading.request
-    if step is None or step.due_at is None:
-        return ()
-    when = reading.at(step.due_at)
-    rungs = ladder.rungs(Path(step.path), critical=request.action_type.is_critical)
-    higher = [level for level in rungs if level > step.level]
-    if higher:
-        return (f"{ON_CALL[higher[0]]} is asked at {when}.",)
-    if step.path == Path.UNDO:
-        return (f"it is stranded at {when}: half done, and for people to clean up.",)
-    if request.has_effects:
-        return (f"what was done is undone from {when} on.",)
-    return (f"it ends at {when} and {reading.nothing_done}.",)
 
 
 def passed_on(reading: Reading) -> str:
@@ -107,11 +91,18 @@ def passed_on(reading: Reading) -> str:
         return "Held no longer"
     rung = reading.next_rung
     if rung is None:
-        return f"Closed, {reading.nothing_done}" if reading.ends_at else "Passed on"
+        return _at_the_end(reading) if reading.ends_at else "Passed on"
     if set(rung.people) <= {ask.person_id for ask in reading.packet.asked}:
         who = _names_ahead(reading, rung)
         return f"{upper_first(who)} {'are' if who.startswith('you') or len(rung.people) > 1 else 'is'} asked again"
     return f"Passed on to {_names_ahead(reading, rung)}"
+
+
+def _at_the_end(reading: Reading) -> str:
+    closes, leaves = how_it_ends(reading)
+    if closes == "it is stranded":
+        return "Stranded, for people to clean up"
+    return "Over, and undone now" if "undone" in leaves else f"Closed, {reading.nothing_done}"
 
 
 def _who_next(reading: Reading, rung: Ahead) -> str:

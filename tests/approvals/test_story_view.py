@@ -24,11 +24,15 @@ from tests.approvals.asking import (
 from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
+    ClaimFactory,
     ContactChannelFactory,
     NoticeFactory,
     OrderFactory,
     PersonFactory,
 )
+from tests.rollback.carrying import on_call
+
+__all__ = ["on_call"]  # a fixture
 
 NEW_YORK = ZoneInfo("America/New_York")
 UTC = ZoneInfo("UTC")
@@ -281,10 +285,62 @@ def test_an_approval_that_nothing_began_is_in_trouble_and_tried_again(company, t
     assert "You approved it at 09:00." in plain(found.lead)
     assert plain(found.started) == "It is tried again for 30 min, from 09:30."
     assert found.nothing_head == "If no attempt succeeds,"
-    assert plain(found.nothing[0]) == "whoever is on call is asked at 10:00."
+    assert plain(found.nothing[0]) == "it ends at 10:00 and nothing is paid.", "nobody is on call"
     assert found.holds.lead == "It could not go on."
     assert not found.can_decide
     assert found.chain[-1].title == "It is tried again by itself (L1)"
+
+
+def failed_ladder(company, timeline, **over):
+    """Have a payment fail for longer than it is tried again, and return what whoever is on call reads."""
+    request = ask_for_payment(company)
+    answer(request, company.finance_manager, now=timeline.now)
+    timeline.advance(minutes=31)
+    before = told(request, company.finance_manager, timeline.now)
+    timeline.advance(minutes=30)
+    ActionRequest.objects.filter(pk=request.pk).update(**over)
+    return request, before
+
+
+def rung(found, top):
+    return next(each for each in found.rungs if each.top == top)
+
+
+def test_whoever_is_on_call_is_named_before_they_are_asked(company, timeline, on_call):
+    _, found = failed_ladder(company, timeline)
+
+    assert [plain(each) for each in found.nothing] == [
+        "the On-call Engineer is asked at 10:00.",
+        "Then the On-call Manager is asked at 12:00.",
+        "If nobody answers by 16:00, it ends and nothing is paid.",
+    ]
+    assert (rung(found, "L2").who, rung(found, "L3").who) == ("On-call Engineer", "On-call Manager")
+    assert plain(rung(found, "L2").end) == "Asked at 10:00 if no attempt succeeds"
+
+
+def test_what_was_done_is_undone_if_nobody_on_call_answers(company, timeline, on_call):
+    request, _ = failed_ladder(company, timeline, has_effects=True, had_effects=True)
+
+    found = told(request, on_call, timeline.now)
+
+    assert (
+        plain(found.nothing[-1])
+        == "If nobody answers by 16:00, it ends, and what was done is undone."
+    )
+    assert rung(found, "End").who == "Rolled back"
+
+
+def test_what_somebody_has_in_hand_is_stranded_if_nobody_answers(company, timeline, on_call):
+    request, _ = failed_ladder(company, timeline)
+    ClaimFactory(request=request, person=on_call)
+    timeline.advance(hours=2)
+
+    found = told(request, PersonFactory(), timeline.now)
+
+    assert [plain(each) for each in found.nothing] == [
+        "it is stranded at 16:00: half done, and for people to clean up."
+    ]
+    assert found.passed == "Stranded, for people to clean up"
 
 
 S = ActionRequest.State
