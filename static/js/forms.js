@@ -5,6 +5,7 @@
 //   #offline[data-probe]             the banner; its [data-offline-since] takes the time,
 //                                    [data-offline-try] asks the probe again
 //   [data-open-dialog="id"]          opens that dialog
+//   input[data-says="Deny it"]       once chosen, what the [data-said] button of its form says
 //   [data-focus]                     takes the focus after a swap, within what was swapped
 //   details.rc-confirm               Esc closes it, the focus returns to its summary
 // While a form is under way, or there is no connection, its submit buttons are aria-disabled
@@ -187,6 +188,13 @@
     if (!confirm) return;
     confirm.open = false;
     confirm.querySelector("summary")?.focus();
+  });
+
+  // --- The button says what is chosen ---------------------------------------------------------
+  document.addEventListener("change", (event) => {
+    const { says } = event.target.dataset ?? {};
+    const button = says && event.target.form?.querySelector("[data-said]");
+    if (button) button.textContent = says;
   });
 
   // --- Focus after a swap ---------------------------------------------------------------------

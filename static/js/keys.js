@@ -124,7 +124,14 @@
     const form = document.activeElement?.closest("form[data-decision]") ?? decision();
     if (!form) return false;
     // The button that shows: with two verdicts there are two, and one of them is hidden.
-    const button = [...form.querySelectorAll("[type=submit]")].find((b) => b.checkVisibility?.() ?? b.offsetParent);
+    const shows = (e) => e.checkVisibility?.() ?? e.offsetParent;
+    const button = [...form.querySelectorAll("[type=submit]")].find(shows);
+    const asksFirst = [...form.querySelectorAll(".rc-confirm:not([open]) > summary")].find(shows);
+    if (!button && asksFirst) {
+      asksFirst.click(); // what cannot be taken back is sent by a second press
+      asksFirst.parentElement.querySelector("[type=submit]").focus();
+      return true;
+    }
     form.requestSubmit(button);
     return true;
   }

@@ -38,7 +38,7 @@ def test_the_owner_sees_them_side_by_side_and_rules(new_page, company, owner, ax
 
     page.check("text=A goes on, then B")
     page.fill("#note", "The first part is due earlier.")
-    page.click("button:text-is('Rule on the conflict')")
+    page.click("button:text-is('Let A go on, then B')")
     page.wait_for_selector("text=Stored with the digest")
 
     assert [ActionRequest.objects.get(pk=each.pk).state for each in (first, second)] == [

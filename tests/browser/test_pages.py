@@ -231,7 +231,8 @@ def test_without_script_it_all_works_by_post_and_redirect(new_page, house):
     page.check("[name=verdict][value=reject]")
     page.check("[name=severity][value=high]")
     page.fill("#note", "Stop.")
-    page.click("text=Reject the payment")
+    page.click("summary:has-text('Reject the payment')")
+    page.click("button:text-is('Reject the payment'):visible")
 
     assert page.url.endswith(f"/requests/{request.ref}/")
     assert Decision.objects.get().severity == "high"

@@ -39,7 +39,7 @@ def test_compliance_sees_what_is_broken_and_two_let_it_pass(
 
     page.check("text=Sign the waiver")
     page.fill("#note", "The vendor was looked at again.")
-    page.click("button:text-is('Store the verdict')")
+    page.click("button:text-is('Sign the waiver')")
     page.wait_for_selector("text=You signed the waiver")
     assert (sideways(page) <= 0, axe(page)) == (True, [])
 
@@ -48,7 +48,7 @@ def test_compliance_sees_what_is_broken_and_two_let_it_pass(
     assert second.locator("text=1 of 2 signatures").is_visible()
     second.check("text=Sign second, and let it pass")
     second.fill("#note", "Seen.")
-    second.click("button:text-is('Store the verdict')")
+    second.click("button:text-is('Sign second, and let it pass')")
     second.wait_for_selector("text=Stored with the digest")
     assert ActionRequest.objects.get(pk=request.pk).state == "pending"
 
