@@ -447,11 +447,14 @@ def candidates(
             for pk, report in _upwards(offices.owner, people)
         ]
     if path == Path.POLICY_VIOLATION and level == Level.L2:
-        return [(pk, f"member of compliance (policy {policy})") for pk in offices.compliance]
+        return [(pk, f"one of compliance (policy {policy})") for pk in offices.compliance]
     if path == Path.POLICY_VIOLATION and level == Level.L3:
         return [
             *((pk, f"head of compliance (policy {policy})") for pk in offices.head_of_compliance),
-            *((pk, f"other member of compliance (policy {policy})") for pk in offices.compliance),
+            *(
+                (pk, f"one of compliance besides their head (policy {policy})")
+                for pk in offices.compliance
+            ),
         ]
     if path in MENDS and level == Level.L2:
         return [(pk, f"one on call for the target of {band}") for pk in offices.on_call]

@@ -112,7 +112,9 @@ def at(instant: datetime, *, now: datetime, zone: tzinfo, seconds: bool = False)
     if abs(days) < 7:
         return f"{here:%a}{NBSP}{clock}"
     year = "" if here.year == today.year else f"{NBSP}{here.year}"
-    return f"{here.day}{NBSP}{here:%b}{year}{NBSP}{clock}"
+    return (
+        f"{here.day}{NBSP}{here:%b}{year} {clock}"  # the date and the clock may stand on two lines
+    )
 
 
 def exact(instant: datetime, zone: tzinfo) -> str:

@@ -16,7 +16,7 @@ def why_asked(reading: Reading) -> tuple[str, tuple[str, ...]]:
         return "Why you", tuple(_why_of(reading, reading.mine))
     if reading.packet.asked:
         lines = [
-            f"{upper_first(the([ask.person], reading.reader))} is the {role_words(ask.why)}."
+            f"{upper_first(the([ask.person], reading.reader))} is {role_words(ask.why)}."
             for ask in reading.packet.asked
             if ask.why
         ]
@@ -24,12 +24,12 @@ def why_asked(reading: Reading) -> tuple[str, tuple[str, ...]]:
         return "Why them" if len(lines) > 1 else f"Why {first}", tuple(lines)
     own = reading.own_last
     if own is not None and own.asked_at and own.why:
-        return "Why you", (f"You were asked as the {role_words(own.why)}.",)
+        return "Why you", (f"You were asked as {role_words(own.why)}.",)
     last = reading.packet.steps[-1] if reading.packet.steps else None
     asks = reading.packet.asks.get(last.pk, ()) if last is not None else ()
     asked = [ask for ask in asks if ask.asked_at and ask.why]
     lines = [
-        f"{upper_first(the([ask.person], reading.reader))} was asked as the {role_words(ask.why)}."
+        f"{upper_first(the([ask.person], reading.reader))} was asked as {role_words(ask.why)}."
         for ask in asked
     ]
     return "Why them" if len(lines) > 1 else "Who decides", tuple(lines)
@@ -37,7 +37,7 @@ def why_asked(reading: Reading) -> tuple[str, tuple[str, ...]]:
 
 def _why_of(reading: Reading, ask: Ask) -> Iterable[str]:
     if ask.why:
-        yield f"You are the {role_words(ask.why)}."
+        yield f"You are {role_words(ask.why)}."
     limit = reading.reader.limit_amount
     if limit is not None:
         yield f"Your own limit is {wording.money(limit, reading.reader.limit_currency)}."

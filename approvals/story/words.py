@@ -90,8 +90,9 @@ def to_you(reason: str) -> str:
 
 
 def role_words(why: str) -> str:
-    """Say as what somebody is asked, to stand inside a sentence."""
-    return wording.plain(why, 300).rstrip(".")
+    """Say as what somebody is asked, to stand inside a sentence: "the approver for …", "one on call for …"."""
+    said = wording.plain(why, 300).rstrip(".")
+    return said if said.startswith("one ") else f"the {said}"
 
 
 def upper_first(text: str) -> str:

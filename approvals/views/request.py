@@ -324,15 +324,21 @@ def _summed(found: ActionRequest, person: Person) -> dict[str, Any] | None:
     first = [pk for pk, *_ in others[:SUMMED_SHOWN]]
     visible = set(selectors.visible_to(person).filter(pk__in=first).values_list("pk", flat=True))
     links = [ref for pk, ref, _ in others if pk in visible]
-    name = at_pointer(found.payload, found.action_type.counterparty_pointer)
     return {
         "total": wording.money(found.routed_amount, found.currency),
         # What was counted then is told only if it still comes to that: an agent may have another owner.
         "number": len(others) + 1 if whole else None,
-        "name": wording.plain(str(name or ""), 120),
+        "name": _counterparty(found),
         "links": links,
         "hidden": len(others) - len(links),
     }
+
+
+def _counterparty(found: ActionRequest) -> str:
+    """Return the counterparty as the agent wrote it; the column is folded, for looking it up."""
+    pointer = found.action_type.counterparty_pointer
+    name = at_pointer(found.payload, pointer) if pointer else None
+    return wording.plain(str(name or found.counterparty), 120)
 
 
 def _to_hand_over_to(packet: Packet, person: Person, now: datetime) -> list[Candidate]:
@@ -358,6 +364,7 @@ def _page(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
     return _context(request, found) | {
         "crumb": _crumb(own),
         "related": _related(found, person),
+        "counterparty": _counterparty(found),
         "unseen": bool(own is not None and own.seen_at is None) or _told_of(found, person),
     }
 
