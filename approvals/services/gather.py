@@ -319,7 +319,7 @@ def _underway(
 
 def on_call_for(
     requests: Iterable[ActionRequest], policies: Mapping[int, tables.Policy], *, now: datetime
-) -> dict[int, list[int]]:
+) -> dict[int, tuple[int, ...]]:
     """Return by request who is on call for its target now, then who answers where nobody is."""
     targets = {each: target_of(each) for each in requests}
     shifts = tables.on_call(set(targets.values()), now=now)
