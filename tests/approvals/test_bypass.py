@@ -118,6 +118,23 @@ def test_who_was_asked_before_is_not_asked_to_override(company, timeline):
     }
 
 
+def test_nor_when_the_one_who_is_asked_leaves(company, timeline):
+    make_critical(company)
+    company.row.executive = company.controller
+    company.row.save()
+    AppointmentFactory(version=company.policy, office="executive", person=company.cfo)
+    policy.cache_clear()
+    request = ask_for_payment(company)
+    timeline.go_to(AT_L4)
+
+    AbsenceFactory(person=company.cfo, starts_at=timeline.now, ends_at=timeline.now + 24 * H)
+    timeline.sweep()
+
+    assert asked_at_l4(request) == ["cfo"]
+    request.refresh_from_db()
+    assert (request.state, request.end_reason) == ("expired", "silence")
+
+
 def end_without_l4(request, company, timeline):
     timeline.go_to(AT_L4)
     request.refresh_from_db()
