@@ -139,7 +139,12 @@ class Timeline:
         asked = waiting.values("request")
         # Leases and next attempts are the worker's: tests that have one take it up themselves.
         return (
-            (open_.filter(state__in=(states.PENDING, states.HELD, states.APPROVED)), "due_at"),
+            (
+                open_.filter(
+                    state__in=(states.PENDING, states.HELD, states.BLOCKED, states.APPROVED)
+                ),
+                "due_at",
+            ),
             (waiting.filter(request__state__in=(states.TROUBLED, states.ROLLING_BACK)), "due_at"),
             (open_.filter(state=states.EXECUTING), "run_deadline"),
             (open_.filter(state=states.TROUBLED).exclude(pk__in=asked), "run_deadline"),
