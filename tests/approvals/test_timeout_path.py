@@ -8,11 +8,20 @@ import pytest
 
 from approvals.models import ActionRequest, Alert, Ask, Case, Finding, Step
 from approvals.sweeps import climb_due_steps, pass_over_absent
-from governance.models import AuditEvent, ContactChannel
+from governance.models import AuditEvent, ContactChannel, PolicyVersion
 from governance.tables import policy
 from governance.vocabulary import Path
 from tests.approvals.asking import another_delegate, answer, ask_for_payment, chain_kinds
-from tests.factories import MONDAY_9AM, AbsenceFactory, ContactChannelFactory, PersonFactory
+from tests.factories import (
+    MONDAY_9AM,
+    AbsenceFactory,
+    ContactChannelFactory,
+    MatrixDelegateFactory,
+    MatrixRowFactory,
+    PathWindowFactory,
+    PersonFactory,
+    PolicyVersionFactory,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -427,3 +436,31 @@ def test_who_takes_a_place_late_is_not_pinged_in_the_same_breath(company, timeli
     ask = Ask.objects.get(step__request=request, step__level=1, due_at__isnull=False)
     assert (ask.person, ask.asked_at) == (second, MONDAY_9AM + 26 * M)
     assert (ask.pings, ask.next_ping_at) == (0, MONDAY_9AM + 31 * M)
+
+
+def test_a_policy_that_is_replaced_meanwhile_changes_nothing_for_what_it_routed(company, timeline):
+    another = PersonFactory(username="other", limit_amount=50_000, limit_currency="USD")
+    ContactChannelFactory(person=another)
+    request = ask_for_payment(company)
+    PolicyVersion.objects.filter(pk=company.policy.pk).update(state="superseded")
+    newer = PolicyVersionFactory(number=2, state="active", activated_at=timeline.now)
+    row = MatrixRowFactory(
+        version=newer,
+        department=company.accounts_payable,
+        approver_person=another,
+        approver_role=None,
+    )
+    MatrixDelegateFactory(row=row, position=1, role=None, person=another)
+    PathWindowFactory(version=newer, path="timeout", level=2, window=timedelta(minutes=1))
+    policy.cache_clear()
+
+    timeline.advance(minutes=40)
+
+    step = request.steps.get(level=2)
+    assert [ask.person for ask in step.asks.filter(due_at__isnull=False)] == [
+        company.senior_accountant
+    ]
+    assert step.window == timedelta(hours=2)
+    timeline.advance(hours=7)
+    request.refresh_from_db()
+    assert (request.state, request.policy) == ("expired", company.policy)

@@ -7,25 +7,31 @@ from uuid import uuid4
 
 import pytest
 
-from approvals.models import ActionRequest, Alert, Order, Step, Violation
+from approvals.models import ActionRequest, Alert, Order, Review, Step, Violation
+from approvals.services.cleanups import confirm_settled, say_settled
 from approvals.services.close import withdraw
 from approvals.services.compliance import rule_on_violation
+from approvals.services.findings import confirm_rollback, record_finding
 from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
 from approvals.services.ruling import rule
 from approvals.services.violations import Became, report
+from governance.models import Person, Role
 from governance.vocabulary import Path
 from rollback.connectors.base import NotDone
+from rollback.models import Recovery
 from rollback.runner import run_all
 from rollback.services import by_hand
 from tests.approvals.asking import (
     answer,
     ask_for_payment,
+    make_critical,
     name_compliance,
     name_the_head,
     name_the_owner,
 )
-from tests.factories import OrderFactory
+from tests.factories import OrderFactory, PersonFactory
+from tests.factors import give_factor, present
 from tests.rollback.carrying import approved, books, on_call, whole_record, worker
 from tests.rollback.ledger_target import Killed
 
@@ -35,6 +41,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("whole_record", "on
 
 S = ActionRequest.State
 M = timedelta(minutes=1)
+H = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 DOWN = NotDone("503 Service Unavailable")
 DEFECTS = ("sweep.failed", "run.defect")
@@ -85,6 +92,13 @@ def mended(request, verdict, person, timeline):
 def ordered(request, by, timeline):
     order_rollback(ref=request.ref, actor=by, reason="Stop.", now=timeline.now)
     timeline.sweep()
+
+
+def to_its_end(request, worker, timeline):
+    """Go from one of its instants to the next, with a worker that takes up what is due."""
+    while (due_at := now_(request).due_at) is not None:
+        timeline.go_to(max(due_at, timeline.now))
+        run_all(worker.hands)
 
 
 def step_of(request, level, path=Path.SYSTEM_FAILURE):
@@ -246,6 +260,108 @@ def test_what_was_ordered_tried_again_and_is_withdrawn_first_leaves_no_order_beh
     withdraw(ref=approved.ref, agent=company.agent, now=timeline.now)
     timeline.sweep()
 
+    assert unsettled(approved) == []
+
+
+# --- L4, and the reviews that follow ---------------------------------------------------------------
+
+
+@pytest.fixture
+def overridden(company, timeline):
+    """A payment of a critical process that nobody answered, and that the CFO let pass at L4."""
+    make_critical(company)
+    give_factor(company.cfo)
+    request = ask_for_payment(company)
+    timeline.go_to(timeline.now + 35 * M + 6 * H)
+    return answer(
+        request, company.cfo, now=timeline.now, note="Tonight.",
+        presence=present(company.cfo, request),
+    )  # fmt: skip
+
+
+def not_justified(request, timeline):
+    """Both reviewers want it undone: one finds so, the other confirms. Returns the order."""
+    found, second = (Person.objects.get(username=name) for name in ("auditor", "second_reviewer"))
+    review = Review.objects.get(request=request, kind=Review.Kind.BYPASS)
+    record_finding(
+        review=review.pk, actor=found, finding="not_justified", note="No.", roll_back=True,
+        now=timeline.now,
+    )  # fmt: skip
+    order = Order.objects.get(review=review)
+    if order.closed_at is None:
+        confirm_rollback(review=review.pk, actor=second, now=timeline.now)
+    order.refresh_from_db()
+    return order
+
+
+def test_what_was_overridden_and_fails_is_undone_and_reviewed_all_the_same(
+    overridden, company, on_call, worker, books, timeline
+):
+    books.fail(3, *[DOWN] * 20)
+    to_its_end(overridden, worker, timeline)
+
+    assert (now_(overridden).state, books.lines_done) == (S.ROLLED_BACK, [])
+    steps = Step.objects.filter(request=overridden, path=Path.SYSTEM_FAILURE).order_by("level")
+    assert [(each.level, each.state) for each in steps] == [
+        (1, "expired"), (2, "expired"), (3, "expired"),
+    ]  # fmt: skip
+    assert [review.kind for review in Review.objects.filter(state="open")] == ["bypass"]
+
+
+def test_a_reviews_order_stops_a_run_after_the_unit_it_is_at(overridden, worker, books, timeline):
+    books.meanwhile(2, lambda: not_justified(overridden, timeline))
+
+    run_all(worker.hands)
+
+    assert len(books.sends) == 4, "two lines, and both taken back"
+    assert (now_(overridden).state, books.lines_done) == (S.ROLLED_BACK, [])
+    assert Order.objects.get().outcome == Order.Outcome.CARRIED_OUT
+
+
+def test_a_reviews_order_joins_an_undo_that_runs(
+    overridden, company, one_orders, worker, books, timeline
+):
+    run_all(worker.hands)
+    ordered(overridden, one_orders, timeline)
+    joined = []
+    books.meanwhile(5, lambda: joined.append(not_justified(overridden, timeline)))
+
+    run_all(worker.hands)
+
+    assert [order.outcome for order in joined] == [Order.Outcome.JOINED]
+    assert (now_(overridden).state, books.lines_done) == (S.ROLLED_BACK, [])
+    assert len(books.sends) == len(books.done) == 10, "each line once, each taken back once"
+
+
+def test_what_is_stranded_is_cleaned_up_by_two_and_frees_its_record(
+    approved, company, worker, books, timeline
+):
+    for name in ("operator", "operator_2"):
+        PersonFactory(username=name).roles.add(Role.objects.get_or_create(key="operator")[0])
+    first, second = (Person.objects.get(username=f"operator{each}") for each in ("", "_2"))
+    name_the_owner(company)
+    run_all(worker.hands)
+    company.vendor_payment.is_financial = False
+    company.vendor_payment.save()
+    ordered(approved, first, timeline)
+    books.down = DOWN
+    to_its_end(approved, worker, timeline)
+    assert (now_(approved).state, now_(approved).holds_key) == (S.STRANDED, True)
+    later = ask_for_payment(company, key="later", instalment=2, now=timeline.now)
+    assert now_(later).state == S.HELD
+    review = Review.objects.get(kind=Review.Kind.CLEANUP)
+
+    said = say_settled(
+        review=review.pk, actor=first, outcome="rolled_back", reference="CM-11",
+        note="Reversed in the ledger.", now=timeline.now,
+    )  # fmt: skip
+    assert now_(approved).state == S.STRANDED
+    confirm_settled(review=review.pk, actor=second, said_at=said.said_at, now=timeline.now)
+
+    ended = now_(approved)
+    assert (ended.state, ended.has_effects, ended.holds_key) == (S.ROLLED_BACK, False, False)
+    assert now_(later).state == S.PENDING
+    assert not Recovery.objects.filter(state__in=("ordered", "planned", "running")).exists()
     assert unsettled(approved) == []
 
 

@@ -10,12 +10,15 @@ from uuid import uuid4
 import pytest
 
 from approvals.models import ActionRequest, Order
+from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
 from approvals.services.violations import Became, report
 from approvals.sweeps import end_lapsed_approvals, trouble_overdue_runs
 from governance.errors import Refused
+from governance.models import Person
 from governance.verify import findings
 from rollback import selectors
+from rollback.connectors.base import Rejected
 from rollback.models import Run, Unit
 from rollback.runner import run_all
 from rollback.services import units
@@ -23,7 +26,14 @@ from rollback.services.hands import Hands
 from rollback.services.runs import Fenced, Lease, take
 from rollback.sweeps import take_up_orders
 from tests.approvals.asking import answer, ask_for_payment, name_compliance
-from tests.factories import MONDAY_9AM, small_company
+from tests.factories import (
+    MONDAY_9AM,
+    ContactChannelFactory,
+    PersonFactory,
+    RoleFactory,
+    RosterShiftFactory,
+    small_company,
+)
 from tests.rollback.ledger_target import Books
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -250,3 +260,72 @@ def test_the_deadline_and_the_next_intent_at_once_send_nothing_after_it(approved
     assert stored == ("planned" if isinstance(intent, Exception) else "sent")
     assert now_(approved).has_effects == (stored == "sent")
     assert record_is_whole()
+
+
+# --- A person takes it in hand ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def undoing(company, approved):
+    """Three of five lines are taken back, the next reversal was refused, and on-call is asked."""
+    company.vendor_payment.connector_config = {"target": "books"}
+    company.vendor_payment.save()
+    person = PersonFactory(username="oncall")
+    ContactChannelFactory(person=person)
+    RosterShiftFactory(
+        target="books", person=person, starts_at=NOW - 60 * M, ends_at=NOW + 60 * 24 * M
+    )
+    PersonFactory(username="operator", roles=[RoleFactory(key="operator")])
+    books = Books()
+    run_all(hands(books, "first"))
+    order_rollback(
+        ref=approved.ref, actor=Person.objects.get(username="operator"), reason="No.", now=NOW
+    )
+    take_up_orders(now=NOW)
+    books.fail(2, Rejected("422 the period is closed"))
+    run_all(hands(books, "first"))
+    books.script.clear()
+    return books, person
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_a_hand_and_the_next_attempt_at_once_never_both_write(approved, undoing, race, _round):
+    """Whichever comes second sees the other: the attempt stops, or its answer is waited for."""
+    books, person = undoing
+    at = now_(approved).next_attempt_at
+    after = []
+
+    def take_in_hand():
+        mend(ref=approved.ref, actor=person, verdict="by_hand", digest=approved.digest, now=at)
+        after.append(len(books.sends))
+
+    hand, _ = race(take_in_hand, partial(run_all, hands(books, "second", now=at)))
+
+    if isinstance(hand, Refused):
+        assert now_(approved).state == S.ROLLED_BACK
+        return
+    sent = len(books.sends)
+    asked_first = Order.objects.filter(request=approved, kind="by_hand")
+    assert sent <= after[0] + 1, "no more than the call that was under way"
+    assert sent == after[0] or asked_first.exists(), "nobody was told to wait for that call"
+    run_all(hands(books, "third", now=at + seconds(31)))
+    assert len(books.sends) == sent
+    assert now_(approved).state == S.ROLLING_BACK
+    assert record_is_whole()
+
+
+def test_control_without_the_lock_a_hand_and_an_attempt_find_each_other_absent(
+    approved, undoing, race
+):
+    at = now_(approved).next_attempt_at
+    both_looked = threading.Barrier(2)
+
+    def look(found):
+        free = found()
+        both_looked.wait(timeout=10)
+        return free
+
+    assert race(
+        partial(look, lambda: selectors.runnable(at, limit=1) == [approved.pk]),
+        partial(look, lambda: now_(approved).lease_until is None),
+    ) == [True, True]
