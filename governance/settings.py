@@ -102,6 +102,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
+    "governance.middleware.NoNul",
 ]
 ROOT_URLCONF = "governance.urls"
 ASGI_APPLICATION = "governance.asgi.application"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -188,6 +189,23 @@ def test_the_list_is_kept_and_given_back(failing, oncall):
 
     assert Claim.objects.get().given_back_at is not None
     assert "Try it again now" in client.get(f"/requests/{failing.ref}/").content.decode()
+
+
+def test_what_is_no_number_of_a_unit_is_left_out_of_the_list(failing, oncall):
+    client = browser(oncall)
+    send(client, failing, "by_hand")
+
+    kept = client.post(
+        f"/requests/{failing.ref}/by-hand/",
+        urlencode({
+            "shown": shown(failing), "state-1": "unknown", "act": "note",
+            f"state-{'9' * 5000}": "done", "state-\u0663": "done",
+        }),
+        content_type="application/x-www-form-urlencoded",
+    )  # fmt: skip
+
+    assert kept.status_code == 302
+    assert Claim.objects.get().units == [{"n": 1, "state": "unknown", "reference": ""}]
 
 
 def test_what_somebody_has_in_hand_is_said_on_the_panel(failing, oncall, operator):
