@@ -245,8 +245,8 @@ def give_back(
     climb.claim = None
     units.note_effects(climb.request)
     climb.act.record(climb.request, "claim.given_back", note=claim.note, units=claim.units)
-    if climb.request.state == S.ROLLING_BACK:
-        climb.request.next_attempt_at = now  # attempts go on beside whoever is asked
+    # Attempts to undo go on beside whoever is asked; nothing else is tried by itself.
+    climb.request.next_attempt_at = now if climb.request.state == S.ROLLING_BACK else None
     _save(climb)
     return claim
 

@@ -91,6 +91,8 @@ def take(pk: int, *, worker: str, now: datetime, technical: Technical) -> Lease 
         waiting = Step.objects.filter(request=request, state=Step.State.WAITING).first()
         only_asks = undoing.open_claim(request) is not None
         _lease(request, waiting, direction, now, technical)
+        if only_asks:
+            request.next_attempt_at = request.lease_until  # another one asks if this worker dies
         if was in (S.APPROVED, S.TROUBLED) and not only_asks:
             request.begin()
             notifying.state_changed(writes, request, now=now)

@@ -23,6 +23,7 @@ from rollback.services import by_hand
 from tests.approvals.asking import name_compliance
 from tests.factories import AppointmentFactory, ContactChannelFactory, PersonFactory, RoleFactory
 from tests.rollback.carrying import approved, books, on_call, whole_record, worker
+from tests.rollback.ledger_target import Killed
 
 __all__ = ["approved", "books", "on_call", "whole_record", "worker"]  # fixtures
 
@@ -530,6 +531,59 @@ def test_without_any_worker_the_person_says_it_after_five_minutes(
     in_doubt.settle(on_call, *ALL)
 
     assert now_(approved).state == S.COMPLETED_MANUALLY
+
+
+def test_what_is_given_back_without_any_worker_is_not_tried_by_itself_by_the_next_one(
+    in_doubt, approved, on_call, worker, books, timeline
+):
+    in_doubt.take(on_call)
+    timeline.now += 5 * M
+    in_doubt.give_back(on_call)
+    books.down = None
+    sent = list(books.sends)
+
+    run_all(worker.hands)
+
+    assert books.sends == sent
+    assert (now_(approved).state, now_(approved).due_at) == (
+        S.TROUBLED, step_of(approved, 2).due_at,
+    )  # fmt: skip
+
+
+def test_a_worker_that_dies_while_it_asks_leaves_it_to_the_next(
+    in_doubt, not_financial, approved, on_call, worker, books, timeline
+):
+    in_doubt.take(on_call)
+    books.down = Killed()
+    with pytest.raises(Killed):
+        run_all(worker.hands)
+    books.down = None
+    timeline.now = now_(approved).lease_until
+
+    run_all(worker.hands)
+
+    assert states(approved)[3] == U.DONE
+    assert now_(approved).lease_until is None
+    assert Order.objects.get(kind="by_hand").outcome == Order.Outcome.CARRIED_OUT
+
+
+def test_so_it_does_in_an_undo(undoing, approved, on_call, worker, books, timeline):
+    timeline.now = now_(approved).next_attempt_at
+    books.script.clear()
+    books.lose_answer(3, LOST)
+    books.meanwhile(2, lambda: None)
+    run_all(worker.hands)
+    undoing.take(on_call)
+    books.down = Killed()
+    with pytest.raises(Killed):
+        run_all(worker.hands)
+    books.down = None
+    timeline.now = now_(approved).lease_until
+
+    run_all(worker.hands)
+
+    assert now_(approved).lease_until is None
+    assert Order.objects.get(kind="by_hand").outcome == Order.Outcome.CARRIED_OUT
 
 
 def test_what_nobody_can_be_asked_about_a_person_says_and_then_it_goes_on(
