@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from approvals import notifying
 from approvals.checks import Asked, Broken
@@ -246,8 +246,12 @@ def _is_said_already(violation: Violation, climb: Climb) -> bool:
     """Whether the same was said of it and is not settled: by the same rule, or in the same words by the same."""
     if climb.request._state.adding:
         return False
+    open_still = Q(case__isnull=True) | Q(case__state=Case.State.OPEN)
     said = Violation.objects.filter(
-        request=climb.request.pk, settled_at__isnull=True, check_key=violation.check_key
+        open_still,
+        request=climb.request.pk,
+        settled_at__isnull=True,
+        check_key=violation.check_key,
     )
     if violation.check_key:
         said = said.filter(check_revision=violation.check_revision)

@@ -560,6 +560,23 @@ def test_who_may_report(company, timeline, request_, compliance):
     )
 
 
+def test_the_same_said_again_after_silence_denied_it_joins_nothing(
+    company, timeline, request_, compliance
+):
+    reported(request_, company.agent, timeline)
+    timeline.advance(hours=7)
+    assert again(request_).state == "denied"
+
+    assert reported(request_, company.agent, timeline).became == Became.RECORDED
+
+
+def test_nor_after_it_was_withdrawn(company, timeline, request_):
+    reported(request_, company.agent, timeline)
+    withdraw(ref=request_.ref, agent=company.agent, now=timeline.now)
+
+    assert reported(request_, company.agent, timeline).became == Became.RECORDED
+
+
 def test_what_has_ended_without_effects_is_recorded_and_no_more(
     company, timeline, request_, compliance
 ):
