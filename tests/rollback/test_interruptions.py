@@ -303,7 +303,7 @@ def test_what_was_overridden_and_fails_is_undone_and_reviewed_all_the_same(
     assert (now_(overridden).state, books.lines_done) == (S.ROLLED_BACK, [])
     steps = Step.objects.filter(request=overridden, path=Path.SYSTEM_FAILURE).order_by("level")
     assert [(each.level, each.state) for each in steps] == [
-        (1, "expired"), (2, "expired"), (3, "expired"),
+        (1, "expired"), (2, "expired"), (3, "expired"), (4, "passed_over"),
     ]  # fmt: skip
     assert [review.kind for review in Review.objects.filter(state="open")] == ["bypass"]
 
