@@ -43,6 +43,7 @@ class Target:
         self.plans: dict[str, list[str]] = {}  # of action types that are restored: their records
         self.mood = Mood.FINE
         self.done: dict[str, Receipt] = {}
+        self.taken_back: set[str] = set()  # by people, under no key of ours
         self.times: dict[str, int] = defaultdict(int)  # how often each key was carried out
         self.state: dict[str, tuple[dict[str, str], int]] = {}
 

@@ -48,6 +48,8 @@ CALLS_TO_THE_WORKER = {
 }
 PICK = st.integers(0, 11)
 SELDOM = st.integers(0, 3).map(lambda n: n == 3)
+MOODS = st.sampled_from([None, Mood.FINE, Mood.FINE, *Mood])  # None: as it was
+UNITS = st.sampled_from([None, None, 1])  # the worker stops after one, or does all it finds
 SEVERITY = st.sampled_from(["low", "medium", "high"])
 
 # (path, end) of requests that stood on the path: each must be reached.
@@ -121,20 +123,16 @@ class Machine(RuleBasedStateMachine):
         self._did("rule", self.world.rule(pick, refuse=refuse, backwards=backwards))
 
     @can("answer")
-    @rule(pick=PICK)
-    def approve_and_work(self, pick):
+    @rule(pick=PICK, mood=MOODS, units=UNITS)
+    def approve_and_work(self, pick, mood, units):
         self._did("approve by all, and work", self.world.approve(pick))
-        self._did("work", self.world.work())
+        self._work(mood, units)
 
     @can("answer")
-    @rule(pick=PICK, person=st.integers(0, 15))
-    def meddle(self, pick, person):
-        self._did("meddle", self.world.meddle(pick, person))
-
-    @can("answer")
-    @rule(pick=PICK, to=st.integers(0, 15))
-    def hand_over(self, pick, to):
-        self._did("hand over", self.world.hand_over(pick, to))
+    @rule(pick=PICK, person=st.integers(0, 15), what=st.sampled_from(["meddle", "hand over"]))
+    def step_in(self, pick, person, what):
+        act = {"meddle": self.world.meddle, "hand over": self.world.hand_over}[what]
+        self._did(what, act(pick, person))
 
     @can("be_away")
     @rule(person=st.integers(0, 15), hours=st.integers(1, 30))
@@ -142,23 +140,24 @@ class Machine(RuleBasedStateMachine):
         self._did("be away", self.world.be_away(person, hours))
 
     @can("withdraw")
-    @rule(pick=PICK)
-    def withdraw(self, pick):
-        self._did("withdraw", self.world.withdraw(pick))
+    @rule(pick=PICK, what=st.sampled_from(["withdraw", "report a violation", "report a violation"]))
+    def think_again(self, pick, what):
+        """The agent takes it back, or says that something is wrong with it."""
+        act = {"withdraw": self.world.withdraw, "report a violation": self.world.report}[what]
+        self._did(what, act(pick))
 
     @can("order_rollback")
-    @rule(pick=PICK, person=PICK)
-    def order_rollback(self, pick, person):
+    @rule(pick=PICK, person=PICK, mood=MOODS, units=UNITS)
+    def order_rollback_and_work(self, pick, person, mood, units):
         self._did("order a rollback", self.world.order_rollback(pick, person))
-
-    @can("withdraw")
-    @rule(pick=PICK)
-    def report(self, pick):
-        self._did("report a violation", self.world.report(pick))
+        self._did("confirm a rollback", self.world.order_rollback(pick, person + 1))
+        self._work(mood, units)
 
     @can("comply")
     @rule(pick=PICK, verdict=st.sampled_from(["waive", "waive", "deny", "change_requested"]))
     def comply(self, pick, verdict):
+        """Twice: a waiver takes two."""
+        self._did(verdict, self.world.comply(pick, verdict))
         self._did(verdict, self.world.comply(pick, verdict))
 
     @can("mend")
@@ -167,9 +166,9 @@ class Machine(RuleBasedStateMachine):
         self._did(f"mend, {verdict}", self.world.mend(pick, verdict))
 
     @can("finish_by_hand")
-    @rule(pick=PICK, second=st.integers(0, 15))
-    def finish_by_hand(self, pick, second):
-        self._did("finish by hand", self.world.finish_by_hand(pick, second))
+    @rule(pick=PICK, outcome=st.sampled_from(["as it is", "done", "done", "not_done"]))
+    def finish_by_hand(self, pick, outcome):
+        self._did(f"finish by hand, {outcome}", self.world.finish_by_hand(pick, outcome))
 
     @can("clean_up")
     @rule(pick=PICK, outcome=st.sampled_from(["rolled_back", "completed_manually"]))
@@ -177,15 +176,9 @@ class Machine(RuleBasedStateMachine):
         self._did(f"clean up, {outcome}", self.world.clean_up(pick, outcome))
 
     @can("work")
-    @rule(mood=st.sampled_from(Mood))
-    def target_changes(self, mood):
-        self.world.target.mood = mood
-        self._did(f"target {mood}", True)
-
-    @can("work")
-    @rule(units=st.sampled_from([None, None, 1]))
-    def work(self, units):
-        self._did("work", self.world.work(units))
+    @rule(mood=MOODS, units=UNITS)
+    def work(self, mood, units):
+        self._work(mood, units)
 
     @can("wait")
     @rule(minutes=st.sampled_from([1, 6, 31, 125, 245]))
@@ -194,11 +187,11 @@ class Machine(RuleBasedStateMachine):
         self._did("wait", True)
 
     @can("work")
-    @rule(minutes=st.sampled_from([1, 31, 125]))
-    def wait_and_work(self, minutes):
+    @rule(minutes=st.sampled_from([1, 31, 125]), mood=MOODS)
+    def wait_and_work(self, minutes, mood):
         self.world.wait(minutes=minutes)
         self._did("wait", True)
-        self._did("work", self.world.work())
+        self._work(mood, None)
 
     @invariant()
     def all_holds(self):
@@ -214,6 +207,13 @@ class Machine(RuleBasedStateMachine):
             transaction.set_rollback(True)
             self._transaction.__exit__(None, None, None)
             forget()
+
+    def _work(self, mood, units):
+        """The worker goes on, at a target that may have changed meanwhile."""
+        if mood is not None:
+            self.world.target.mood = mood
+            self._did(f"target {mood}", True)
+        self._did("work", self.world.work(units))
 
     @staticmethod
     def _did(what: str, anything: bool) -> None:

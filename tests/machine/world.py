@@ -223,8 +223,11 @@ class World:
         )  # fmt: skip
 
     def report(self, pick: int) -> bool:
-        """An agent says that something breaks a rule: of what is open, or of what has ended."""
-        request = self._one_of(ActionRequest.objects.all(), pick)
+        """An agent says that something breaks a rule, of what has left its mark or of anything else."""
+        marked = ActionRequest.objects.filter(has_effects=True)
+        request = (self._one_of(marked, pick) if pick % 2 else None) or self._one_of(
+            ActionRequest.objects.all(), pick
+        )
         text = "It is paid from the wrong account."
         return request is not None and self._try(
             report, ref=request.ref, by=self.agent, any_request=True, text=text, now=self.now
@@ -240,36 +243,46 @@ class World:
         ask = self._one_of(self._open_asks().filter(path__in=MENDS), pick)
         return ask is not None and self._answer_with(mend, ask, verdict)
 
-    def finish_by_hand(self, pick: int, second: int) -> bool:
-        """Whoever has it in hand looks at the target, says so, and somebody else signs where that is needed."""
+    def finish_by_hand(self, pick: int, outcome: str) -> bool:
+        """Whoever has it in hand looks at the target, or does or takes back there what is left, and says so.
+
+        Somebody else signs where that is needed. What is half done as it is, they give back.
+        """
         claim = self._one_of(Claim.objects.filter(closed_at=None), pick)
         if claim is None:
             return False
-        request, of = claim.request, lambda action_type: self.target
-        said = [
-            {"n": item.n, "state": self._truth(request, item.n), "reference": f"T-{item.n}"}
-            for item in by_hand.items_of(request, claim, of=of)
-        ]
-        shown = by_hand.stamp_of(claim, by_hand.items_of(request, claim, of=of))
-        words = {"ref": request.ref, "now": self.now, "of": of}
-        mixed = len({each["state"] for each in said}) > 1
-        if mixed:
+        words = {"ref": claim.request.ref, "now": self.now, "of": lambda action_type: self.target}
+        said = self._see_or_do(claim.request, outcome, words)
+        if len({each["state"] for each in said}) > 1:
             return self._try(by_hand.give_back, actor=claim.person, **words)
+        shown = by_hand.stamp_of(claim, by_hand.items_of(claim.request, claim, of=words["of"]))
         if not self._try(
             by_hand.settle, actor=claim.person, said=said, reference="T-1", shown=shown, **words
         ):
             return False
         claim = Claim.objects.get(pk=claim.pk)
         if claim.closed_at is None:
-            shown = by_hand.stamp_of(claim, by_hand.items_of(request, claim, of=of))
-            by = self.people[second % len(self.people)]
-            self._try(by_hand.confirm, actor=by, shown=shown, **words)
+            shown = by_hand.stamp_of(claim, by_hand.items_of(claim.request, claim, of=words["of"]))
+            any(
+                self._try(by_hand.confirm, actor=each, shown=shown, **words) for each in self.people
+            )
         return True
 
-    def _truth(self, request: ActionRequest, position: int) -> str:
+    def _see_or_do(self, request: ActionRequest, outcome: str, words) -> list[dict[str, object]]:
+        """Return what becomes of each unit in the target once somebody has been there."""
+        claim = request.claims.get(closed_at=None)
+        said = []
+        for item in by_hand.items_of(request, claim, of=words["of"]):
+            unit = request.units.filter(direction="forward", position=item.n).first()
+            state = outcome if outcome != "as it is" else self._truth(unit)
+            if unit is not None and state == "not_done":
+                self.target.taken_back.add(unit.key)
+            said.append({"n": item.n, "state": state, "reference": f"T-{item.n}"})
+        return said
+
+    def _truth(self, unit: Unit | None) -> str:
         """What is to be seen in the target of one unit."""
-        unit = Unit.objects.filter(request=request, direction="forward", position=position).first()
-        if unit is None or unit.key not in self.target.done:
+        if unit is None or unit.key not in self.target.done or unit.key in self.target.taken_back:
             return "not_done"
         back = Unit.objects.filter(reverses=unit).values_list("key", flat=True)
         return "not_done" if any(key in self.target.done for key in back) else "done"
