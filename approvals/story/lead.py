@@ -228,10 +228,14 @@ def _silence(reading: Reading) -> str:
 
 
 def silent_before(reading: Reading) -> list[str]:
-    """Say who was silent before whoever is asked now, and for how long."""
+    """Say who was silent before whoever is asked now, and for how long; or what failed, or is broken."""
     step = reading.step
     if step is None:
         return []
+    if step.path in (Path.SYSTEM_FAILURE, Path.POLICY_VIOLATION):
+        failed = step.path == Path.SYSTEM_FAILURE
+        why = _trouble(reading) if failed else _forbidden(reading)
+        return [wording.plain(why, 120).removesuffix(".")] if why else []
     if step.path == Path.REJECTION and reading.packet.noes:
         last = reading.packet.noes[-1]
         who = "you" if last.person_id == reading.reader.pk else str(last.person)

@@ -9,8 +9,11 @@ from django.urls import reverse
 
 from approvals.models import ActionRequest, Ask
 from approvals.views import inbox as page_of
-from tests.approvals.asking import answer, ask_for_payment
+from tests.approvals.asking import add_check, answer, ask_for_payment, name_compliance
 from tests.factories import MONDAY_9AM
+from tests.rollback.carrying import on_call
+
+__all__ = ["on_call"]  # a fixture
 
 INBOX = "/inbox/"
 HOSTILE = (
@@ -50,6 +53,22 @@ def test_a_row_is_enough_for_the_easy_case(client, company, timeline):
     assert "1 h 49 min" in page
     assert 'data-passed="Passed on to the Controller"' in page
     assert "1 request waits for you. The first runs out in 1 h 49 min." in page
+
+
+def test_a_row_of_compliance_says_what_is_broken(client, company, timeline):
+    officer = name_compliance(company)[0]
+    add_check(company, "payload.terms != 'Net 30'", on_break="These terms are not ours.")
+    ask_for_payment(company)
+
+    assert "INV-88213 · These terms are not ours<" in see(client, officer)
+
+
+def test_a_row_of_whoever_is_on_call_says_what_failed(client, company, timeline, on_call):
+    request = ask_for_payment(company)
+    answer(request, company.finance_manager, now=timeline.now)
+    timeline.advance(minutes=61)
+
+    assert "INV-88213 · It was approved, and nothing began it in time<" in see(client, on_call)
 
 
 def test_lanes_come_in_their_order_and_empty_ones_keep_a_line(client, company, timeline):
