@@ -192,6 +192,25 @@ def active_policy() -> Policy | None:
     return policy(found[0]) if found is not None else None
 
 
+def rules_for(own: int, action: str, *, reads_target: bool) -> list[Check]:
+    """Return the rules that hold for a request of this action: its own version's, and the active one's.
+
+    A rule that stands in both is asked once. One that changed between them is asked
+    as it was and as it is: a request keeps its version, and the active one also counts.
+
+    Args:
+        own: primary key of the version it was routed by.
+        reads_target: see `Policy.checks_of`.
+    """
+    found = policy(own).checks_of(action, reads_target=reads_target)
+    active = active_policy()
+    if active is None or active.pk == own:
+        return found
+    known = {(each.key, each.revision) for each in found}
+    more = active.checks_of(action, reads_target=reads_target)
+    return found + [each for each in more if (each.key, each.revision) not in known]
+
+
 def _row(row: MatrixRow) -> Row:
     return Row(
         pk=row.pk,

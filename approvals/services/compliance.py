@@ -143,15 +143,15 @@ def _waive(climb: Climb, case: Case, reports: list[Violation]) -> None:
     if left:
         violations.ask_anew(climb, left)
         return
-    policy = tables.active_policy() or climb.policy
-    rules = policy.checks_of(request.action_type.key, reads_target=False)
+    action = request.action_type.key
+    rules = tables.rules_for(request.policy_id, action, reads_target=False)
     broken = ask_all(rules, payload=request.payload, asked=violations.asked_of(request))
     found = violations.still_broken(climb, broken)
     if found:
         violations.ask_anew(climb, found)
         return
     climb.go_back_to_case()
-    _go_on(climb, policy)
+    _go_on(climb)
     told = climb.everybody_asked - signers
     notifying.told(climb.writes, told, request, climb.people, what="waived", now=climb.now)
 
@@ -166,7 +166,7 @@ def _signed_by_too_few(climb: Climb, case: Case, reports: Iterable[Violation]) -
     return [each for each in reports if sum(each.pk in seen for seen in signed) < SIGNATURES]
 
 
-def _go_on(climb: Climb, policy: tables.Policy) -> None:
+def _go_on(climb: Climb) -> None:
     """It is blocked no longer: it goes on where it stood, unless others want its record by now."""
     request, stood = climb.request, climb.request.blocked_from
     step = climb.paused
@@ -185,7 +185,7 @@ def _go_on(climb: Climb, policy: tables.Policy) -> None:
         interruptions.wait_again(climb, asks)
     if (
         request.state in (S.PENDING, S.HELD)
-        and policy.checks_of(request.action_type.key, reads_target=True)
+        and tables.rules_for(request.policy_id, request.action_type.key, reads_target=True)
         and records_to_read(request.action_type, request.payload, with_facts=True)
     ):
         request.read_due_at = climb.now  # its facts are looked at once more

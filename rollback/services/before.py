@@ -61,8 +61,7 @@ def each(request: ActionRequest, connector: Connector, *, renew: Callable[[], No
 
     Raises Forbidden, CallFailed, Fenced.
     """
-    policy = tables.active_policy() or tables.policy(request.policy_id)
-    if not policy.checks_of(request.action_type.key, reads_target=True):
+    if not tables.rules_for(request.policy_id, request.action_type.key, reads_target=True):
         return
     renew()
     records = records_to_read(request.action_type, request.payload, with_facts=True)

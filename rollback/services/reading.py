@@ -82,8 +82,7 @@ def _put_off(pk: int, hands: Hands) -> ToRead | None:
         request = lock_request(ref)
         if request.read_due_at is None or request.read_due_at > now:
             return None
-        policy = tables.active_policy() or tables.policy(request.policy_id)
-        rules = policy.checks_of(request.action_type.key, reads_target=True)
+        rules = tables.rules_for(request.policy_id, request.action_type.key, reads_target=True)
         records = records_to_read(request.action_type, request.payload, with_facts=bool(rules))
         if request.state not in READ_IN or not records:
             request.read_due_at = None
@@ -157,9 +156,8 @@ def keep_readings(
 def broken_by(
     request: ActionRequest, readings: Mapping[str, Reading | None], done: Done | None = None
 ) -> list[Any]:
-    """Return the rules of the active policy that do not hold over what was read of the target."""
-    policy = tables.active_policy() or tables.policy(request.policy_id)
-    rules = policy.checks_of(request.action_type.key, reads_target=True)
+    """Return the rules, of its policy and of the active one, that do not hold over what was read of the target."""
+    rules = tables.rules_for(request.policy_id, request.action_type.key, reads_target=True)
     if not rules:
         return []
     return ask_all(

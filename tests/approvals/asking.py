@@ -37,8 +37,8 @@ def credential_of(company):
     return found or AgentCredentialFactory(agent=company.agent)
 
 
-def ask_for_payment(company, *, now=MONDAY_9AM, key="key-1", **over):
-    """Submit a vendor payment and return the request as it was stored."""
+def ask_for_payment(company, *, now=MONDAY_9AM, key="key-1", policy=None, **over):
+    """Submit a vendor payment, routed by the company's policy unless it is said by which, and return it as stored."""
     inner = {
         name: over.pop(name)
         for name in ("invoice", "amount", "currency", "instalment")
@@ -46,7 +46,7 @@ def ask_for_payment(company, *, now=MONDAY_9AM, key="key-1", **over):
     }
     taken, created = submit(
         credential=credential_of(company),
-        policy=company.policy.pk,
+        policy=policy or company.policy.pk,
         idempotency_key=key,
         body=body(company, **inner, **over),
         now=now,
