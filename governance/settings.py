@@ -285,6 +285,9 @@ RECOURSE_OPEN_FINDINGS = (
 )
 # () -> by policy version, the matrix rows that route its open requests: primary keys
 RECOURSE_ROWS_IN_USE = "approvals.selectors.rows_in_use"
+RECOURSE_DEBTORS = (
+    "approvals.services.gather.in_debt"  # (now) -> who has an overdue review: primary keys
+)
 # (departments, heads) -> by department, who may order a rollback; and whether two may sign it
 RECOURSE_ORDERERS = "approvals.undoing.orderers_in"
 RECOURSE_SIGNED_BY_TWO = "approvals.undoing.signed_by_two"

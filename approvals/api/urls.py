@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView
 from approvals.api import (
     openapi,  # noqa: F401 - the schema finds it once it is loaded
     views,
+    who,
 )
 
 app_name = "approvals-api"
@@ -35,5 +36,6 @@ urlpatterns = [
     ),
     path("v1/actions/", views.ActionList.as_view(), name="action-list"),
     path("v1/actions/<str:key>/", views.ActionDetail.as_view(), name="action-detail"),
+    path("v1/who-decides/", who.WhoDecides.as_view(), name="who-decides"),
     re_path(r"^(?P<rest>.*)$", views.Nowhere.as_view(), name="nowhere"),
 ]

@@ -193,11 +193,7 @@ def title_of(action: ActionType, payload: Mapping[str, Any], money: Money | None
 
 def impact_of(action: ActionType, money: Money | None) -> Impact:
     """Return the action type's impact for this amount: the gravest of the bands it reaches."""
-    impacts = [Impact(action.impact)]
-    for band in action.impact_bands:
-        if money and band["currency"] == money.currency and money.value >= Decimal(band["from"]):
-            impacts.append(Impact(band["impact"]))
-    return max(impacts, key=list(Impact).index)
+    return action.impact_for(money.value, money.currency) if money else action.impact_for(None, "")
 
 
 @lru_cache(maxsize=256)

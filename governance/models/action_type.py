@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 from django.db import models
 from django.db.models import Q
@@ -92,6 +93,15 @@ class ActionType(Stateful, models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} v{self.version}"
+
+    def impact_for(self, amount: Decimal | None, currency: str) -> Impact:
+        """Return the impact for an amount, before an agent raises it: the gravest of the bands it reaches."""
+        impacts = [Impact(self.impact)]
+        for band in self.impact_bands:
+            reached = amount is not None and amount >= Decimal(band["from"])
+            if reached and band["currency"] == currency:
+                impacts.append(Impact(band["impact"]))
+        return max(impacts, key=list(Impact).index)
 
     @transition(state, source=State.DRAFT, target=State.TESTED)
     def pass_tests(self) -> None:

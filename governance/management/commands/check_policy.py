@@ -7,34 +7,20 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from governance import clock, wording
+from governance.management.of_a_version import OfAVersion
 from governance.models import PolicyVersion
 from governance.policy_check import Finding, Report, WorstCase, check
 from governance.policy_watch import in_use
 
 
-class Command(BaseCommand):
+class Command(OfAVersion):
     help = (
         "Prove that nobody is left unasked: by the active version, and by those that still route open"
         " requests. Prints holes, warnings and worst cases. Exit 0: no hole. Exit 1: there is one."
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        # Django's own --version, of Django, gives way to the policy's.
-        return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--version",
-            type=int,
-            metavar="N",
-            help="this version only, draft or not, by its number",
-        )
-        parser.add_argument(
-            "--json", action="store_true", help="one JSON document instead of lines"
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()

@@ -1,0 +1,269 @@
+"""Who would get this: what is said of a request that nobody made is what becomes of one that somebody makes."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from approvals.models import Ask, Step
+from governance.errors import NoRoute, NotFound, Unprocessable
+from governance.models import Person, PolicyVersion
+from governance.vocabulary import ExceptionType, Impact, Severity
+from governance.who_decides import document, who_decides
+from tests.approvals.asking import ask_for_payment
+from tests.factories import (
+    MONDAY_9AM,
+    AbsenceFactory,
+    PersonFactory,
+    PolicyVersionFactory,
+    RoleFactory,
+    with_every_office,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def whole(company):
+    return with_every_office(company)
+
+
+def asked(at=MONDAY_9AM, **changes):
+    dullest = {
+        "action": "vendor_payment",
+        "department": "accounts-payable",
+        "amount": Decimal("12000.00"),
+        "currency": "USD",
+        "at": at,
+    }
+    return who_decides(**dullest | changes)
+
+
+def people(rung):
+    return [each.username for each in rung.asked]
+
+
+def test_the_ladder_is_the_one_a_real_request_climbs(whole, timeline):
+    AbsenceFactory(person=whole.senior_accountant, starts_at=MONDAY_9AM + timedelta(minutes=30))
+    said = asked(agent=whole.agent.name)
+
+    request = ask_for_payment(whole)
+    timeline.advance(days=1)
+
+    climbed = [
+        (step.path, step.level, step.opened_at, step.due_at)
+        for step in Step.objects.filter(request=request).order_by("pk")
+    ]
+    assert climbed == [(e.path, e.level, e.opens_at, e.due_at) for e in said.rungs]
+    for step, rung in zip(
+        Step.objects.filter(request=request).order_by("pk"), said.rungs, strict=True
+    ):
+        asks = Ask.objects.filter(step=step).order_by("position", "pk")
+        assert [a.person.username for a in asks if a.asked_at] == people(rung)
+        # Two words of an absence differ: a real one is said at its own instant.
+        assert [a.person.username for a in asks if not a.asked_at] == [
+            each.username for each in rung.passed_over
+        ]
+        assert [a.why for a in asks if a.asked_at] == [each.why for each in rung.asked]
+    request.refresh_from_db()
+    assert (request.state, request.ended_at) == ("expired", said.ends_at)
+
+
+def test_an_absence_counts_at_the_instant_of_its_rung(whole):
+    AbsenceFactory(person=whole.senior_accountant, starts_at=MONDAY_9AM + timedelta(minutes=35))
+
+    first, again, instead, above = asked().rungs
+
+    assert people(first) == people(again) == ["finance_manager"]
+    assert (instead.due_at, people(instead)) == (None, [])
+    (passed,) = instead.passed_over
+    assert (passed.username, passed.code) == ("senior_accountant", "away")
+    assert (above.opens_at, people(above)) == (MONDAY_9AM + timedelta(minutes=35), ["controller"])
+
+
+def test_the_owner_of_the_agent_and_whom_it_acts_for_are_passed_over(whole):
+    whole.agent.owner = whole.finance_manager
+    whole.agent.save()
+
+    found = asked(agent="ap-agent", on_behalf_of="senior_accountant")
+
+    codes = {each.username: each.code for rung in found.rungs for each in rung.passed_over}
+    assert codes == {"finance_manager": "owner", "senior_accountant": "on_behalf"}
+
+
+@pytest.mark.parametrize(
+    ("exception", "first"),
+    [
+        (ExceptionType.REJECTION, ["senior_accountant"]),
+        (ExceptionType.POLICY_VIOLATION, 2),
+        (ExceptionType.CONFLICT, 1),
+    ],
+)
+def test_every_exception_has_its_own_ladder(whole, exception, first):
+    rungs = asked(exception=exception).rungs
+
+    assert people(rungs[0]) == first or len(people(rungs[0])) == first
+
+
+def test_a_system_failure_is_tried_again_before_anybody_is_asked(whole):
+    again, on_call, *_ = asked(exception=ExceptionType.SYSTEM_FAILURE).rungs
+
+    assert again.automatic
+    assert people(again) == []
+    assert on_call.asked[0].why.startswith("one on call for the target")
+
+
+def test_severity_and_impact_choose_the_rung_and_are_never_lowered(whole):
+    found = asked(severity=Severity.HIGH, impact=Impact.LOW)
+
+    assert (found.severity, found.impact) == (Severity.HIGH, Impact.MEDIUM)
+    assert [rung.level for rung in found.rungs] == [0, 2, 3]
+
+
+def test_a_critical_process_has_an_executive_at_its_end(whole):
+    whole.vendor_payment.is_critical = True
+    whole.vendor_payment.save()
+
+    assert asked().rungs[-1].level == 4
+
+
+def test_a_draft_may_be_asked(whole):
+    PolicyVersionFactory(number=2)
+
+    with pytest.raises(NoRoute):
+        asked(version=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"action": "refund"}, NotFound),
+        ({"department": "sales"}, NotFound),
+        ({"agent": "nobody"}, NotFound),
+        ({"on_behalf_of": "nobody"}, NotFound),
+        ({"version": 99}, NotFound),
+        ({"amount": Decimal(100_000)}, NoRoute),
+        ({"amount": None}, Unprocessable),
+        ({"amount": Decimal("0.001")}, Unprocessable),
+        ({"amount": Decimal("NaN")}, Unprocessable),
+        ({"amount": Decimal("1e400")}, Unprocessable),
+    ],
+)
+def test_what_cannot_be_routed_is_refused_in_a_sentence(whole, changes, refusal):
+    with pytest.raises(refusal, match=r"\.$"):
+        asked(**changes)
+
+
+def test_without_a_policy_nobody_decides(whole):
+    PolicyVersion.objects.update(state="superseded")
+
+    with pytest.raises(NoRoute):
+        asked()
+
+
+def test_it_takes_the_same_queries_whoever_is_there(whole):
+    def queries():
+        with CaptureQueriesContext(connection) as caught:
+            asked()
+        return len(caught)
+
+    before = queries()
+    for person in Person.objects.all():
+        AbsenceFactory(person=person, starts_at=MONDAY_9AM + timedelta(days=3))
+        PersonFactory(manager=person)
+
+    assert queries() == before
+
+
+# --- The command and the API ---
+
+AT = "2026-03-02T09:00:00+00:00"
+QUERY = {
+    "action": "vendor_payment",
+    "department": "accounts-payable",
+    "amount": "12000.00",
+    "currency": "USD",
+    "at": AT,
+    "on_behalf_of": "finance_manager",
+}
+
+
+@pytest.fixture
+def operator(client):
+    person = PersonFactory(roles=[RoleFactory(key="policy_admin")])
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def command(*options):
+    out = StringIO()
+    call_command("who_decides", "vendor_payment", "accounts-payable", *options, stdout=out)
+    return out.getvalue().replace("\u00a0", " ")
+
+
+def test_function_command_and_api_say_the_same(whole, operator):
+    found = document(asked(on_behalf_of="finance_manager"))
+
+    over_http = operator.get("/api/v1/who-decides/", QUERY)
+    printed = command(
+        "--amount", "12000.00", "--at", AT, "--on-behalf-of", "finance_manager", "--json"
+    )
+
+    assert over_http.status_code == 200
+    assert over_http.json() == json.loads(printed) == json.loads(json.dumps(found))
+
+
+def test_the_command_prints_each_rung_with_its_people(whole):
+    printed = command(
+        "--amount", "12000.00", "--at", "2026-03-02T09:00", "--on-behalf-of", "finance_manager"
+    )
+
+    assert "not Finance Manager (finance_manager): is the person the agent acts for" in printed
+    assert "09:00  L2 timeout: asked until 11:00" in printed
+    assert printed.rstrip().endswith("then it expires")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--amount", "many"),
+        ("--amount", "1", "--at", "tomorrow"),
+        ("--amount", "1", "--agent", "x"),
+    ],
+)
+def test_the_command_says_what_it_cannot_read(whole, options):
+    with pytest.raises(CommandError):
+        command(*options)
+
+
+def test_only_those_who_look_after_the_policy_are_told(whole, client, api):
+    client.force_login(whole.cfo, backend="django.contrib.auth.backends.ModelBackend")
+
+    assert client.get("/api/v1/who-decides/", QUERY).status_code == 403
+    assert api(whole.agent).get("/api/v1/who-decides/", QUERY).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("changes", "at_fault"),
+    [
+        ({"amount": "-1"}, "amount"),
+        ({"amount": "1e400"}, "amount"),
+        ({"at": "noon"}, "at"),
+        ({"exception": "boredom"}, "exception"),
+        ({"policy_version": "0"}, "policy_version"),
+        ({"colour": "red"}, "colour"),
+        ({"currency": ""}, "currency"),
+    ],
+)
+def test_parameters_at_fault_are_named(whole, operator, changes, at_fault):
+    answer = operator.get("/api/v1/who-decides/", QUERY | changes)
+
+    assert answer.status_code == 422
+    assert at_fault in answer.json()["errors"]
