@@ -105,6 +105,7 @@ def _nav(request: HttpRequest, person: Any, facts: Any) -> tuple[NavItem, ...]:
         found.append(("reviews", "Reviews", "approvals:reviews", "scale", "r", facts.review_count))
     if person.is_superuser or person.has_duty(*SEE_POLICY):
         found.append(("policy", "Policy", "governance:policy", "grid-3x3", "p", None))
+    found.append(("people", "People", "governance:people", "user", "u", None))
     if person.is_superuser or person.has_duty(*TRY_RULES):
         found.append(("bench", "Try a rule", "approvals:bench", "shield-check", "t", None))
     return tuple(

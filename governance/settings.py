@@ -223,6 +223,7 @@ SPECTACULAR_SETTINGS = {
 }
 REQUEST_BODY_LIMIT = 256 * 1024  # bytes
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_LIMIT
+FILE_UPLOAD_HANDLERS = ["governance.uploads.KeptInMemory"]  # bounded, and never on disk
 
 # --- Static files -----------------------------------------------------------------------------
 STATIC_URL = "static/"

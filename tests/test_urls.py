@@ -17,7 +17,13 @@ from django.urls import URLResolver, get_resolver
 from governance.admin import ReadOnlyAdmin
 from governance.models import AuditEvent
 from tests.approvals.asking import ask_for_payment
-from tests.factories import MONDAY_9AM, AlertFactory, PersonFactory, RoleFactory
+from tests.factories import (
+    MONDAY_9AM,
+    AlertFactory,
+    PersonFactory,
+    RoleFactory,
+    RosterShiftFactory,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -70,6 +76,36 @@ readyz
     200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
 status
     200 200 200 200 200 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405 | 405 405 405 405 405
+people/
+    302 200 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+people/changes/<int:pk>/end/
+    302 405 405 405 302 | 302 422 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+people/agents/<slug:name>/owner/
+    302 405 405 405 302 | 302 404 404 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+people/<str:username>/
+    302 404 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+people/<str:username>/change/<slug:kind>/
+    302 405 405 405 302 | 302 404 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+absences/
+    302 200 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+absences/enter/
+    302 405 405 405 302 | 302 422 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+absences/import/
+    302 200 200 200 302 | 302 422 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+absences/import/take/
+    302 405 405 405 302 | 302 422 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+absences/<int:pk>/shorten/
+    302 405 405 405 302 | 302 422 422 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+absences/<int:pk>/cancel/
+    302 405 405 405 302 | 302 404 404 404 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+on-call/
+    302 403 403 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+on-call/<str:target>/
+    302 403 403 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+on-call/<str:target>/shifts/
+    302 405 405 405 302 | 302 403 403 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+on-call/<str:target>/shifts/<int:pk>/
+    302 405 405 405 302 | 302 403 403 422 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
 inbox/
     302 200 200 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
 inbox/seen/
@@ -226,6 +262,7 @@ def world(company, api, timeline):
         return client
 
     client_of.request, client_of.alert = request, alert
+    client_of.shift = RosterShiftFactory(target="demo")
     return client_of
 
 
@@ -234,6 +271,11 @@ def address(route, world):
     known = {
         "<str:ref>": world.request.ref,
         "<str:key>": "vendor_payment",
+        "<str:username>": "finance_manager",
+        "<slug:name>": "ap-agent",
+        "<slug:kind>": "limit",
+        "<str:target>/shifts/<int:pk>": f"demo/shifts/{world.shift.pk}",
+        "<str:target>": "demo",
         "<int:pk>": str(world.alert.pk),
         "<int:question>": "1",
         "<int:number>": "1",

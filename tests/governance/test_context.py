@@ -24,12 +24,16 @@ approvals = (
     [path("inbox/", page, name="inbox"), path("requests/", page, name="open")],
     "approvals",
 )
+governance = (
+    [path("people/", page, name="people"), path("absences/", page, name="absences")],
+    "governance",
+)
 urlpatterns = [
     path("", lambda request: HttpResponse(), name="account_logout"),
     path("password/", lambda request: HttpResponse(), name="account_change_password"),
     path("2fa/", lambda request: HttpResponse(), name="mfa_index"),
     path("", include(approvals)),
-    path("", include(([path("policy/", page, name="policy")], "governance"))),
+    path("", include(governance)),
 ]
 asked: list[Person] = []
 

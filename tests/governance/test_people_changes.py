@@ -21,7 +21,7 @@ from governance.services.people import (
     refuse_change,
     withdraw_change,
 )
-from governance.services.people.kinds import limit, shift
+from governance.services.people.kinds import limit, shift, written
 from governance.services.people.saying import words
 from governance.sweeps import lapse_changes
 from tests.factories import (
@@ -300,7 +300,8 @@ def test_of_one_thing_one_change_waits_at_a_time(one, two, clerk):
 
 def test_a_change_of_what_has_moved_since_the_page_was_opened_is_refused(one, two, clerk):
     with pytest.raises(NotNow, match="changed since you opened the page"):
-        ask(actor=one, person=clerk, was={"amount": "20000", "currency": "USD"})
+        ask(actor=one, person=clerk, seen=written({"amount": "20000", "currency": "USD"}))
+    ask(actor=one, person=clerk, seen=written({"currency": "USD", "amount": "25000"}))
 
 
 @pytest.mark.parametrize("who", ["clerk", "disabled", "auditor"])

@@ -17,7 +17,7 @@ from governance.errors import AlreadyDecided, NotFound, NotNow, NotYours, TooLat
 from governance.ledger import Act
 from governance.models import Agent, PeopleChange, Person
 from governance.services.people import saying
-from governance.services.people.kinds import KINDS, Subject, shift_rows, span
+from governance.services.people.kinds import KINDS, Subject, shift_rows, span, written
 from governance.services.people.standing import administrators, is_administrator
 from governance.vocabulary import Chain
 from governance.wake import wake_clock
@@ -40,7 +40,7 @@ def ask_for_change(
     person: int | None = None,
     agent: int | None = None,
     target: str = "",
-    was: Any = None,
+    seen: str = "",
     take_out: Sequence[dict[str, str]] = (),
 ) -> PeopleChange:
     """Ask for a change. Nothing of it holds before a second administrator confirms it.
@@ -48,8 +48,8 @@ def ask_for_change(
     Args:
         becomes: the value asked for, as `kinds` has it; of a roster the shifts to put in.
         person, agent, target: whose; primary keys, and a connector's key. One of them.
-        was: the value that the actor saw, where one was shown: a change of what has moved
-            since is refused. None: not shown.
+        seen: the value that the actor saw, as `kinds.written` writes it: a change of what has
+            moved since is refused. "" where none was shown.
         take_out: shifts of the roster that end or go.
 
     Raises:
@@ -68,7 +68,7 @@ def ask_for_change(
     present = how.read(subject, list(take_out))
     if kind == K.SHIFTS:
         _check_taken_out(target, take_out, now)
-    elif was is not None and present != was:
+    elif seen and seen != written(present):
         raise NotNow("This was changed since you opened the page. Nothing was asked for.")
     if present == becomes:
         raise Unprocessable("Change something: this is how it is now.", field="reason")

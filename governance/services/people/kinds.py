@@ -6,6 +6,7 @@ that a change knows whether the row has moved since it was asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -48,6 +49,11 @@ class How(NamedTuple):
     check: Callable[[Subject, Any, Any, datetime], None]
     write: Callable[[Subject, Any, Any, datetime], None]
     named: Callable[[Subject, Any, Any], set[str]]
+
+
+def written(value: Any) -> str:
+    """Write a value as text: the same whenever the value is the same."""
+    return json.dumps(value, sort_keys=True)
 
 
 # --- Limits ---
