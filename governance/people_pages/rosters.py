@@ -28,7 +28,6 @@ from governance.services.people.standing import is_administrator, sees_everybody
 
 K = PeopleChange.Kind
 AHEAD = timedelta(days=90)  # as far as the check of the policy looks
-NO_FALLBACK = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +67,7 @@ def rosters(request: PersonRequest) -> HttpResponse:
         empty = gaps([(s.starts_at, s.ends_at) for s in shifts], since=now, until=now + AHEAD)
         on = [str(each.person) for each in shifts if each.starts_at <= now]
         first = days.spoken(*empty[0], zone=zone, now=now) if empty else ""
-        found.append(
-            Roster(target, ", ".join(on), fallbacks.get(target, NO_FALLBACK), len(empty), first)
-        )
+        found.append(Roster(target, ", ".join(on), fallbacks.get(target, ""), len(empty), first))
     context = {"here": "people", "rosters": found, "ahead": AHEAD}
     return render(request, "people/rosters.html", context)
 
@@ -164,7 +161,7 @@ def _page(
         "lines": [line for _, line in lines],
         "gaps": len(empty),
         "ahead": AHEAD,
-        "fallback": _fallbacks().get(target, NO_FALLBACK),
+        "fallback": _fallbacks().get(target, ""),
         "may_ask": is_administrator(reader),
         "waiting": waiting_changes(reader, target=target),
         "ended": ended_changes(PeopleChange.objects.filter(target=target)),

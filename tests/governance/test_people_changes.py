@@ -559,7 +559,7 @@ def test_every_kind_is_said_in_words(one, two, three, clerk):
         "Clerk reports to Boss (boss), instead of nobody.",
         "The account of Clerk is switched off.",
         "The agent ap-agent is owned by Boss (boss), instead of Clerk (clerk).",
-        "On call for sap, in: Clerk (clerk) from 02 Mar 10:00 to 02 Mar 11:00 UTC.",
+        "On call for sap, in: Clerk (clerk) from 2 Mar 2026 10:00 to 2 Mar 2026 11:00 UTC.",
     ]
 
 

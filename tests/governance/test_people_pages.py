@@ -479,7 +479,7 @@ def test_gaps_of_one_minute_show(company, admins, auditor, as_):
 
     page = text(as_(auditor).get(url("roster", "sap")))
 
-    assert "1 gap in the next 90 days: then the fallback is asked, nobody." in page
+    assert "1 gap in the next 90 days: then nobody is asked first" in page
     assert "Mon 2 Mar, 10:00 to 10:01" in page
     assert "on call now" in page
     assert "Take out" not in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -90,9 +91,12 @@ def _shifts(values: Sequence[dict[str, Any]]) -> str:
     said = []
     for each in values[:SHOWN]:
         starts_at, ends_at = span(each)
-        said.append(
-            f"{name(each['person'])} from {starts_at:%d %b %H:%M} to {ends_at:%d %b %H:%M} UTC"
-        )
+        said.append(f"{name(each['person'])} from {_instant(starts_at)} to {_instant(ends_at)} UTC")
     if len(values) > SHOWN:
         said.append(f"{len(values) - SHOWN} more")
     return ", ".join(said)
+
+
+def _instant(at: datetime) -> str:
+    here = at.astimezone(UTC)
+    return f"{here.day} {here:%b %Y %H:%M}"
