@@ -25,7 +25,7 @@ approvals = (
     "approvals",
 )
 governance = (
-    [path("people/", page, name="people"), path("absences/", page, name="absences")],
+    [path(f"{name}/", page, name=name) for name in ("people", "absences", "policy")],
     "governance",
 )
 urlpatterns = [

@@ -14,9 +14,6 @@ from django.views.decorators.http import require_POST, require_safe
 from governance import clock, wording
 from governance.errors import NotFound, Refused
 from governance.models import Absence, Agent, PeopleChange, Person, RosterShift
-from governance.people_pages import days
-from governance.people_pages.edge import PersonRequest, place
-from governance.people_pages.forms import EndForm, OwnerForm, choices_of
 from governance.services.people import (
     ask_for_change,
     confirm_change,
@@ -27,6 +24,9 @@ from governance.services.people import (
 from governance.services.people.changes import may_confirm
 from governance.services.people.kinds import written
 from governance.services.people.standing import is_administrator, sees_everybody, visible_to
+from governance.views.people import days
+from governance.views.people.edge import PersonRequest, place
+from governance.views.people.forms import EndForm, OwnerForm, choices_of
 
 K = PeopleChange.Kind
 S = PeopleChange.State

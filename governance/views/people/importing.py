@@ -13,12 +13,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from governance import clock, wording
 from governance.errors import Refused
-from governance.people_pages import days
-from governance.people_pages.edge import PersonRequest
 from governance.services.people import enter_absences
 from governance.services.people.absences import standing_absences
 from governance.services.people.calendars import AHEAD, EVENTS, SIZE, Reading, read_calendar
-from governance.uploads import was_too_large
+from governance.views.people import days
+from governance.views.people.edge import PersonRequest
 
 GOOD_FOR_S = 3600  # real seconds between reading a file and taking what it says
 SHOWN = 100  # events that are left out, named one by one
@@ -29,8 +28,6 @@ def read_file(request: PersonRequest) -> HttpResponse:
     """Show the form; a POST reads a file and shows what would be taken, and enters nothing. 422 for one to mend."""
     if request.method != "POST":
         return _page(request)
-    if was_too_large(request, "file"):
-        return _page(request, error=_TOO_LARGE, status=422)
     given = request.FILES.get("file")
     if given is None or isinstance(given, list):
         return _page(request, error="Choose a calendar file.", status=422)

@@ -12,17 +12,6 @@ from django.views.decorators.http import require_POST, require_safe
 from governance import clock, wording
 from governance.errors import Refused
 from governance.models import PeopleChange, Person, Role, RosterShift
-from governance.people_pages import days
-from governance.people_pages.edge import PersonRequest, person_or_404, place
-from governance.people_pages.everybody import ASKED, ended_changes, limit_of, waiting_changes
-from governance.people_pages.forms import (
-    EnabledForm,
-    LimitForm,
-    ManagerForm,
-    ReasonForm,
-    RolesForm,
-    choices_of,
-)
 from governance.services.people import ask_for_change
 from governance.services.people.absences import standing_absences
 from governance.services.people.kinds import KINDS, Subject, limit, written
@@ -30,6 +19,17 @@ from governance.services.people.standing import (
     is_administrator,
     may_enter_absences_of,
     sees_everybody,
+)
+from governance.views.people import days
+from governance.views.people.edge import PersonRequest, person_or_404, place
+from governance.views.people.everybody import ASKED, ended_changes, limit_of, waiting_changes
+from governance.views.people.forms import (
+    EnabledForm,
+    LimitForm,
+    ManagerForm,
+    ReasonForm,
+    RolesForm,
+    choices_of,
 )
 
 K = PeopleChange.Kind

@@ -17,12 +17,12 @@ from django.views.decorators.http import require_POST, require_safe
 from governance import clock, wording
 from governance.errors import Refused
 from governance.models import Absence, Person
-from governance.people_pages import days
-from governance.people_pages.edge import PersonRequest, place
-from governance.people_pages.forms import AbsenceForm, ShortenForm, choices_of
 from governance.services.people import cancel_absence, set_absence, shorten_absence
 from governance.services.people.absences import start_of
 from governance.services.people.standing import absences_entered_by, visible_to
+from governance.views.people import days
+from governance.views.people.edge import PersonRequest, place
+from governance.views.people.forms import AbsenceForm, ShortenForm, choices_of
 
 MOST = 400  # absences of one month that are drawn
 

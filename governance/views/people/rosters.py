@@ -17,14 +17,14 @@ from django.views.decorators.http import require_POST, require_safe
 from governance import clock, wording
 from governance.errors import Refused
 from governance.models import Appointment, PeopleChange, Person, PolicyVersion, RosterShift
-from governance.people_pages import days
-from governance.people_pages.edge import PersonRequest, place
-from governance.people_pages.everybody import ASKED, ended_changes, waiting_changes
-from governance.people_pages.forms import ShiftForm, TakeOutForm, choices_of
 from governance.services.people import ask_for_change
 from governance.services.people.kinds import enabled, shift
 from governance.services.people.rosters import away_within, gaps, shifts_of, weekly
 from governance.services.people.standing import is_administrator, sees_everybody
+from governance.views.people import days
+from governance.views.people.edge import PersonRequest, place
+from governance.views.people.everybody import ASKED, ended_changes, waiting_changes
+from governance.views.people.forms import ShiftForm, TakeOutForm, choices_of
 
 K = PeopleChange.Kind
 AHEAD = timedelta(days=90)  # as far as the check of the policy looks
