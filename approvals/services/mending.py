@@ -136,7 +136,7 @@ def why_not(
             f"The {claim.person} has it in hand, so nothing else is done with it until they give it"
             " back, or you take it over."
         )
-    order = undoing.open_rollback(request)
+    order = undoing.open_rollback(request) if claim is None else None  # it waits for the hand
     if request.state == S.TROUBLED and order is not None and not undoing.waits_for_second(order):
         return "It is ordered to be rolled back, and that comes first."
     return None

@@ -396,6 +396,19 @@ def test_it_is_carried_out_once_it_is_given_back(in_hand, on_call, worker, books
     assert (now_(in_hand).state, books.lines_done) == (S.ROLLED_BACK, [])
 
 
+def test_the_next_rung_takes_it_over_all_the_same(in_hand, on_call, worker, books, timeline):
+    timeline.go_to(step_of(in_hand, 2).due_at)
+
+    mended(in_hand, "by_hand", on_call.manager, timeline)
+    by_hand.give_back(
+        ref=in_hand.ref, actor=on_call.manager, now=timeline.now, of=lambda action_type: books
+    )
+    timeline.sweep()
+    run_all(worker.hands)
+
+    assert (now_(in_hand).state, books.lines_done) == (S.ROLLED_BACK, [])
+
+
 def test_what_is_finished_by_hand_is_undone_after_all(
     in_hand, one_orders, on_call, worker, books, timeline
 ):
