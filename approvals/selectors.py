@@ -22,7 +22,8 @@ from governance.models import (
     PolicyVersion,
 )
 from governance.reads import NOW, Read, together
-from governance.vocabulary import Duty, Path
+from governance.simulation import Past
+from governance.vocabulary import Duty, Impact, Path, Severity
 from governance.wording import LANES
 
 COUNTED = 100  # counts are bounded, so that a page costs the same at any load
@@ -153,6 +154,32 @@ def rows_in_use() -> dict[int, frozenset[int]]:
     for version, row in pairs.order_by():
         found.setdefault(version, set()).add(row)
     return {version: frozenset(rows) for version, rows in found.items()}
+
+
+def past_requests(since: datetime, until: datetime) -> Iterator[Past]:
+    """Yield what was submitted in [since, until), oldest first, as far as routing reads it."""
+    asked: dict[int, list[int]] = {}
+    first = Ask.objects.filter(
+        step__request__submitted_at__gte=since,
+        step__request__submitted_at__lt=until,
+        path=Path.APPROVAL,
+        asked_at__isnull=False,
+        handed_over_from__isnull=True,
+    )
+    for request, person in first.order_by("position", "pk").values_list("step__request", "person"):
+        asked.setdefault(request, []).append(person)
+    made = ActionRequest.objects.filter(submitted_at__gte=since, submitted_at__lt=until)
+    for pk, *facts, severity, impact in (
+        made.order_by("submitted_at", "pk")
+        .values_list(
+            "pk", "ref", "title", "submitted_at", "department", "action_type__key",
+            "action_type__name", "routed_amount", "currency", "agent__owner", "on_behalf_of",
+            "severity", "impact",
+        )
+        .iterator()
+    ):  # fmt: skip
+        grades = Severity(severity), Impact(impact)
+        yield Past._make([*facts, *grades, tuple(asked.get(pk, ()))])
 
 
 def next_due_at(now: datetime) -> datetime | None:

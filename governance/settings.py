@@ -286,6 +286,8 @@ RECOURSE_OPEN_FINDINGS = (
 )
 # () -> by policy version, the matrix rows that route its open requests: primary keys
 RECOURSE_ROWS_IN_USE = "approvals.selectors.rows_in_use"
+# (since, until) -> what was submitted in between, oldest first, as `governance.simulation.Past`
+RECOURSE_PAST_REQUESTS = "approvals.selectors.past_requests"
 RECOURSE_DEBTORS = (
     "approvals.services.gather.in_debt"  # (now) -> who has an overdue review: primary keys
 )
