@@ -11,7 +11,12 @@ from django.urls import reverse
 from approvals.models import Ask, Notice
 from approvals.notifications import deliver_due
 from approvals.sweeps import pass_over_absent
-from governance.services.people import cancel_absence, set_absence
+from governance.services.people import (
+    ask_for_change,
+    cancel_absence,
+    confirm_change,
+    set_absence,
+)
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import MONDAY_9AM, PersonFactory, RoleFactory
 
@@ -40,6 +45,29 @@ def test_who_is_asked_and_is_away_from_now_on_is_passed_over_at_once(company):
     assert moved == 1
     assert "finance_manager" not in asked_now(request)
     assert Ask.objects.get(person=company.finance_manager, path="approval").passed_over_at == now
+
+
+def test_whoever_is_switched_off_by_two_is_passed_over_and_can_do_nothing_more(company, client):
+    role = RoleFactory(key="policy_admin")
+    one, two = PersonFactory(roles=[role]), PersonFactory(roles=[role])
+    request = ask_for_payment(company)
+    client.force_login(company.finance_manager)
+    change = ask_for_change(
+        kind="enabled",
+        becomes=False,
+        person=company.finance_manager.pk,
+        actor=one,
+        reason="Left.",
+        now=MONDAY_9AM,
+    )
+
+    assert client.get(reverse("approvals:inbox")).status_code == 200
+    confirm_change(change=change.pk, actor=two, now=MONDAY_9AM)
+    moved = pass_over_absent(now=MONDAY_9AM)
+
+    assert moved == 1
+    assert "finance_manager" not in asked_now(request)
+    assert client.get(reverse("approvals:inbox")).status_code == 302
 
 
 def test_an_absence_to_come_passes_over_at_its_first_instant_and_not_before(company):

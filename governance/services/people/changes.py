@@ -162,9 +162,9 @@ def lapse_change(change: PeopleChange, *, now: datetime) -> None:
     _ended(change, "change.lapsed", actor=None, now=now)
 
 
-def may_confirm(change: PeopleChange, person: Person) -> bool:
-    """Whether this person may confirm or refuse an open change."""
-    return any(each.pk == person.pk for each in _may_confirm(change))
+def is_second(change: PeopleChange, person: Person) -> bool:
+    """Whether an administrator may confirm or refuse an open change: another's, that does not name them."""
+    return change.asked_by_id != person.pk and person.username not in _named(change)
 
 
 @transaction.atomic
@@ -226,15 +226,17 @@ def _second_or_refuse(change: PeopleChange, actor: Person) -> None:
         raise NotYours("Administrators confirm changes of people. Nothing was changed.")
     if change.asked_by_id == actor.pk:
         raise NotYours("You asked for this: a second person confirms it. Nothing was changed.")
-    if not may_confirm(change, actor):
+    if not is_second(change, actor):
         raise NotYours("This is about you: somebody else confirms it. Nothing was changed.")
 
 
 def _may_confirm(change: PeopleChange) -> Iterable[Person]:
+    return [each for each in administrators().order_by("pk") if is_second(change, each)]
+
+
+def _named(change: PeopleChange) -> set[str]:
     subject = Subject(change.person, change.agent, change.target)
-    named = KINDS[change.kind].named(subject, change.was, change.becomes)
-    others = administrators().exclude(pk=change.asked_by_id).exclude(username__in=named)
-    return others.order_by("pk")
+    return KINDS[change.kind].named(subject, change.was, change.becomes)
 
 
 def _subject(person: int | None, agent: int | None, target: str) -> Subject:
@@ -295,10 +297,9 @@ def _ended(
     )
     concerned = {change.asked_by_id}
     if change.state == S.CONFIRMED:
-        named = KINDS[change.kind].named(
-            Subject(change.person, change.agent, change.target), change.was, change.becomes
+        concerned |= set(
+            Person.objects.filter(username__in=_named(change)).values_list("pk", flat=True)
         )
-        concerned |= set(Person.objects.filter(username__in=named).values_list("pk", flat=True))
     text = f"{saying.ended(change)} {saying.words(change)}"
     told = concerned - {actor.pk if actor is not None else None}
     signs.tell({pk for pk in told if pk is not None}, text=text, page=PAGE, now=now)

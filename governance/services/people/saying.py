@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,27 +17,49 @@ K = PeopleChange.Kind
 SHOWN = 3  # shifts named one by one
 
 
-def words(change: PeopleChange) -> str:
-    """Say what a change is, in a sentence: "Limit of Controller: from $100,000.00 to $50,000.00." """
+@dataclass(frozen=True)
+class Names:
+    """How people and roles are called, read once for all that is said."""
+
+    people: dict[str, str]  # by user name
+    roles: dict[str, str]  # by key
+
+    @classmethod
+    def load(cls) -> Names:
+        people = dict(Person.objects.values_list("username", "name"))
+        return cls(people, dict(Role.objects.values_list("key", "name")))
+
+    def person(self, username: str | None) -> str:
+        """Return somebody's name with their user name, since names may be alike."""
+        if username is None:
+            return "nobody"
+        name = self.people.get(username)
+        return f"{name} ({username})" if name else username
+
+
+def words(change: PeopleChange, names: Names | None = None) -> str:
+    """Say what a change is, in a sentence: "Limit of Controller: from $100,000.00 to $50,000.00."
+
+    Args:
+        names: read for this one where none are given.
+    """
+    names = names or Names.load()
     was, becomes = change.was, change.becomes
     match change.kind:
         case K.LIMIT:
             return f"Limit of {change.person}: from {limit(was)} to {limit(becomes)}."
         case K.ROLES:
-            return f"Roles of {change.person}: {_difference(was or [], becomes or [])}."
+            return f"Roles of {change.person}: {_difference(was or [], becomes or [], names)}."
         case K.MANAGER:
-            return f"{change.person} reports to {name(becomes)}, instead of {name(was)}."
+            now, before = names.person(becomes), names.person(was)
+            return f"{change.person} reports to {now}, instead of {before}."
         case K.ENABLED:
             return f"The account of {change.person} is switched {'on' if becomes else 'off'}."
         case K.OWNER:
-            return f"The agent {change.agent} is owned by {name(becomes)}, instead of {name(was)}."
+            now, before = names.person(becomes), names.person(was)
+            return f"The agent {change.agent} is owned by {now}, instead of {before}."
         case K.SHIFTS:
-            parts = [
-                f"{verb} {_shifts(these)}"
-                for verb, these in (("out:", was or []), ("in:", becomes or []))
-                if these
-            ]
-            return f"On call for {change.target}, {'; '.join(parts)}."
+            return f"On call for {change.target}, {_exchange(was or [], becomes or [], names)}."
     raise ValueError(f"nobody says a change of kind {change.kind}")
 
 
@@ -61,37 +84,28 @@ def limit(value: dict[str, str] | None) -> str:
     return "none" if value is None else wording.money(Decimal(value["amount"]), value["currency"])
 
 
-def name(username: str | None) -> str:
-    """Return somebody's name with their user name, since names may be alike."""
-    if username is None:
-        return "nobody"
-    found = Person.objects.filter(username=username).first()
-    return f"{found} ({username})" if found is not None else username
-
-
-def _difference(was: Sequence[str], becomes: Sequence[str]) -> str:
-    names = dict(Role.objects.filter(key__in=[*was, *becomes]).values_list("key", "name"))
-    parts = [
-        f"{verb} {', '.join(names.get(each, each) for each in these)}"
-        for verb, these in (
-            ("gains", [each for each in becomes if each not in was]),
-            ("loses", [each for each in was if each not in becomes]),
-        )
+def _difference(was: Sequence[str], becomes: Sequence[str], names: Names) -> str:
+    gained = [each for each in becomes if each not in was]
+    lost = [each for each in was if each not in becomes]
+    parts = (("gains", gained), ("loses", lost))
+    return ", ".join(
+        f"{verb} {', '.join(names.roles.get(each, each) for each in these)}"
+        for verb, these in parts
         if these
-    ]
-    return ", ".join(parts)
+    )
 
 
-def _exchange(out: Sequence[dict[str, Any]], in_: Sequence[dict[str, Any]]) -> str:
+def _exchange(out: Sequence[dict[str, Any]], in_: Sequence[dict[str, Any]], names: Names) -> str:
     parts = (("out", out), ("in", in_))
-    return "; ".join(f"{verb}: {_shifts(these)}" for verb, these in parts if these)
+    return "; ".join(f"{verb}: {_shifts(these, names)}" for verb, these in parts if these)
 
 
-def _shifts(values: Sequence[dict[str, Any]]) -> str:
+def _shifts(values: Sequence[dict[str, Any]], names: Names) -> str:
     said = []
     for each in values[:SHOWN]:
         starts_at, ends_at = span(each)
-        said.append(f"{name(each['person'])} from {_instant(starts_at)} to {_instant(ends_at)} UTC")
+        who = names.person(each["person"])
+        said.append(f"{who} from {_instant(starts_at)} to {_instant(ends_at)} UTC")
     if len(values) > SHOWN:
         said.append(f"{len(values) - SHOWN} more")
     return ", ".join(said)

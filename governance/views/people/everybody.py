@@ -21,7 +21,7 @@ from governance.services.people import (
     saying,
     withdraw_change,
 )
-from governance.services.people.changes import may_confirm
+from governance.services.people.changes import is_second
 from governance.services.people.kinds import written
 from governance.services.people.standing import is_administrator, sees_everybody, visible_to
 from governance.views.people import days
@@ -178,11 +178,12 @@ def waiting_changes(
     rows = PeopleChange.objects.filter(state=S.OPEN, **of).select_related(
         "person", "agent", "asked_by"
     )
+    names, may = saying.Names.load(), is_administrator(reader)
     return [
         Waiting(
             each,
-            saying.words(each),
-            may_confirm(each, reader),
+            saying.words(each, names),
+            may and is_second(each, reader),
             each.asked_by_id == reader.pk,
             ended[1] if ended is not None and ended[0] == each.pk else None,
         )
@@ -193,8 +194,9 @@ def waiting_changes(
 def ended_changes(rows: Any) -> list[Ended]:
     """Return the changes among these that ended last."""
     found = rows.exclude(state=S.OPEN).select_related("person", "agent", "asked_by", "ended_by")
+    names = saying.Names.load()
     return [
-        Ended(each, saying.words(each), PILLS[each.state])
+        Ended(each, saying.words(each, names), PILLS[each.state])
         for each in found.order_by("-ended_at", "-pk")[:ENDED_SHOWN]
     ]
 
