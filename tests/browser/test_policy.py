@@ -15,6 +15,7 @@ from tests.factories import (
     PolicyCheckFactory,
     RoleFactory,
 )
+from tests.factors import code_now, give_factor
 
 pytestmark = pytest.mark.browser
 
@@ -61,7 +62,7 @@ def test_every_page_is_for_everybody_at_every_width(new_page, draft, admin, axe,
     page = new_page(width=width, dark=dark, person=admin)
     for path in (
         "", "2/", "1/", "2/changes/", "1/changes/", "2/matrix/", "2/windows/", "2/tree/",
-        "2/offices/", "2/rules/", "2/rules/terms/",
+        "2/offices/", "2/rules/", "2/rules/terms/", "2/check/", "1/check/",
     ):  # fmt: skip
         page.goto(f"/policy/{path}")
         assert (path, sideways(page) <= 0, axe(page)) == (path, True, [])
@@ -204,3 +205,56 @@ def test_a_file_is_looked_at_then_taken(new_page, draft, admin, axe, width):
     page.click("text=Take these 3")
     page.wait_for_selector("text=The matrix is as in the file")
     assert of(draft, 14).quorum == 2
+
+
+# --- The check, and into force ---
+
+
+@pytest.fixture
+def second(admin):
+    """Another admin, who has edited nothing and has a second factor."""
+    person = PersonFactory(
+        username="second_admin", name="Second Administrator", roles=[admin.roles.get()]
+    )
+    give_factor(person)
+    return person
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_one_signs_what_stays_and_another_puts_it_into_force(
+    new_page, draft, admin, second, axe, width, dark
+):
+    page = new_page(width=width, dark=dark, person=admin)
+    page.goto("/policy/2/")
+    page.wait_for_selector("#proof >> text=This draft keeps")
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+    page.click("button:has-text('Sign these')")
+    page.wait_for_selector("text=You signed the holes of draft 2")
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+
+    page = new_page(width=width, dark=dark, person=second)
+    page.goto("/policy/2/")
+    page.click("text=Activate draft 2…")
+    page.wait_for_selector("text=What changes from version 1")
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+    page.fill("input[name=code]", code_now())
+    page.click("button:text-is('Activate it')")
+    page.wait_for_selector("text=Version 2 is in force")
+    assert page.locator("input[name=department]").count() == 0
+
+
+def test_an_edit_in_place_has_the_draft_checked_again(new_page, draft, admin):
+    page = new_page(person=admin)
+    page.goto("/policy/2/")
+    page.wait_for_selector("#proof >> text=This draft keeps")
+
+    cell(page, 14, "approver").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("agent_owner")
+    page.keyboard.press("Enter")
+
+    page.wait_for_selector("#proof >> text=This draft can stall, so it cannot be activated")
+    page.click("#proof >> a:text('Go to row 14') >> nth=0")
+    assert page.url.endswith("#row-14")
