@@ -286,8 +286,13 @@ def _seed_all(*, now: datetime, real_now: datetime) -> Keys:
 
 
 def _second_factors(act: Act, people: Iterable[Person]) -> dict[str, str]:
-    """Give everybody who approves amounts a second factor, the others none. Returns the secrets by user name."""
-    given = {each: generate_totp_secret() for each in people if each.limit_amount is not None}
+    """Give a second factor to who approves amounts or activates policies. Returns the secrets by user name."""
+    admins = {seat.username for seat in SEATS if Duty.POLICY_ADMIN in seat.roles}
+    given = {
+        each: generate_totp_secret()
+        for each in people
+        if each.limit_amount is not None or each.username in admins
+    }
     Authenticator.objects.filter(user__in=given).delete()
     for person, secret in given.items():
         Authenticator.objects.create(

@@ -82,7 +82,8 @@ def test_the_demo_file_has_the_pinned_shape_and_is_private(demo_file):
     assert facts["url"] == "http://127.0.0.1:8000"
     assert {user["username"] for user in facts["users"]} == PINNED
     factors = {user["username"] for user in facts["users"] if user.pop("totp", None)}
-    assert factors == {"ceo", "cfo", "controller", "finance_manager", "senior_accountant"}
+    approvers = {"ceo", "cfo", "controller", "finance_manager", "senior_accountant"}
+    assert factors == approvers | {"policy_admin", "second_admin"}
     assert all(set(user) == {"username", "password", "roles"} for user in facts["users"])
     assert [agent["name"] for agent in facts["agents"]] == ["ap-agent"]
     assert facts["target"] == {"url": None, "token": None}
