@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from governance.models import MatrixRow, PolicyCheck, PolicyVersion
+from governance.models import MatrixRow, PolicyCheck, PolicyFinding, PolicyVersion
 from governance.services import policy as services
 from tests.factories import (
     MONDAY_9AM,
@@ -17,6 +17,7 @@ from tests.factories import (
     PersonFactory,
     PolicyCheckFactory,
     RoleFactory,
+    with_every_office,
 )
 from tests.factors import code_now, give_factor
 from tests.governance.test_drafts import HEAD, LINE, ROW, RULE, file_of, windows
@@ -111,6 +112,20 @@ def test_the_versions_are_listed_with_who_edited_and_activated_them(company, dra
 
     assert "Version 1 is in force" in page
     assert "Draft 2 version 1 Policy Administrator" in page
+
+
+def test_holes_of_what_is_in_use_are_shown_first_and_those_that_are_gone_are_not(company, client):
+    for key, gone_at in (("conflict", None), ("violation", MONDAY_9AM)):
+        PolicyFinding.objects.create(
+            version=company.policy, weight="hole", key=key, about="path",
+            sentence=f"Nobody can rule on a {key}.", found_at=MONDAY_9AM, gone_at=gone_at,
+        )  # fmt: skip
+
+    page = plain(client.get(reverse("governance:policy")))
+
+    assert "1 hole, found by the check" in page
+    assert "Nobody can rule on a conflict. Version 1" in page
+    assert "Nobody can rule on a violation." not in page
 
 
 def test_a_version_is_read_whole(company, draft, client):
@@ -407,6 +422,15 @@ def test_what_the_check_finds_is_shown_and_the_way_on_is_somebody_elses(draft, c
     assert "nobody is named for compliance. " in mine
     assert "You edited this draft. Another policy administrator activates it." in mine
     assert "Activate draft 2…" in theirs
+
+
+def test_the_longest_that_each_may_take_is_printed(company, client):
+    with_every_office(company)
+
+    page = plain(client.get(url("check", company.policy)))
+
+    assert "Nothing in this version can stall" in page
+    assert "vendor_payment under $100,000.00, row 14 Timeout" in page
 
 
 def test_for_htmx_what_was_found_is_the_whole_answer(draft, client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from time import perf_counter
 from typing import Any
@@ -18,7 +19,7 @@ from governance.drafting.book import EMPTY, book_of
 from governance.drafting.proving import Proof, prove
 from governance.errors import Refused
 from governance.models import PolicyVersion
-from governance.policy_check import check
+from governance.policy_check import WorstCase, check
 from governance.second_factor import AgainForm
 from governance.services import policy as services
 from governance.views.policy.edge import (
@@ -61,6 +62,7 @@ def checked(request: PolicyRequest, version: PolicyVersion, *, now: datetime) ->
     return frame_of(request, version) | {
         "proof": proof,
         "shown": SHOWN,
+        "worst": worst_of(proof.report.worst_cases),
         "took_ms": round((perf_counter() - began) * 1000),
         "checked_at": now,
         "signers": signers,
@@ -68,6 +70,17 @@ def checked(request: PolicyRequest, version: PolicyVersion, *, now: datetime) ->
         "has_signed": request.user in signers,
         "may_activate": may_edit(request.user) and request.user.pk not in editors and not proof.new,
     }
+
+
+def worst_of(cases: Iterable[WorstCase]) -> list[WorstCase]:
+    """Return of each row and exception the class that may take longest, the longest request first."""
+    found: dict[tuple[str, str, int, str], WorstCase] = {}
+    for case in cases:
+        key = case.department, case.action, case.row, case.exception
+        if key not in found or case.length > found[key].length:
+            found[key] = case
+    longest = sorted(found.values(), key=lambda case: (-case.length, case.row, case.exception))
+    return longest[:SHOWN]
 
 
 @require_POST
