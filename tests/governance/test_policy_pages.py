@@ -211,6 +211,15 @@ def test_a_row_is_taken_out(draft, client):
     assert not draft.rows.exists()
 
 
+@pytest.mark.parametrize("number", ["99", "9" * 18])
+@pytest.mark.parametrize("more", [{}, {"remove": "1"}])
+def test_a_row_that_is_not_there_is_said_so(draft, client, number, more):
+    answer = post(client, f"/policy/2/rows/{number}/", **{**ROW, **more})
+
+    assert answer.status_code == 404
+    assert "any more" in text(answer)
+
+
 def test_whoever_is_second_is_told_who_was_first_and_keeps_what_they_typed(draft, admin, client):
     other = client_of(PersonFactory(name="Second Administrator", roles=[admin.roles.get()]))
     post(other, url("row", draft, 14), **{**ROW, "amount_from": "0"})
