@@ -162,8 +162,13 @@ _PAYMENT = _http(
             },
         ),
     ),
-    records=(("demo:ap-balance", "ap-balance"), ("demo:vendor:", "vendors")),
+    records=(
+        ("demo:ap-balance", "ap-balance"),
+        ("demo:vendor:", "vendors"),
+        ("demo:vendor-bill:", "bills"),
+    ),
     example_answer={"reference": "PAY-1001"},
+    basis=["demo:vendor-bill:{/vendor}/{/invoice}"],
 )
 _PURCHASE = _http(
     units=[
@@ -178,7 +183,9 @@ _PURCHASE = _http(
         "cancel_order",
         _post("purchase-orders", _value("receipt.reference"), "cancel"),
     ),
+    records=(("demo:purchase-order:", "purchase-orders"),),
     example_answer={"reference": "PO-7731"},
+    basis=["demo:purchase-order:{/order}"],
 )
 _SALE = _http(
     units={
@@ -273,6 +280,8 @@ _REVENUE = _http(
     ),
     records=(("demo:contract:", "contracts"), ("demo:period:", "periods")),
     example_answer={"reference": "JE-1001"},
+    # Not the period: every other contract's entry changes that too.
+    basis=["demo:contract:{/contract}"],
 )
 
 CATALOGUE: tuple[dict[str, Any], ...] = (
@@ -332,11 +341,11 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "name": "Purchase order",
         "title": "Order {/item} for {amount} from {/vendor}",
         "shown_facts": [
-            _fact("Vendor", "/vendor"),
-            _fact("Order", "/order"),
-            _fact("Item", "/item"),
-            _fact("Quantity", "/quantity"),
-            _fact("Delivery", "/delivery_date"),
+            _fact("Vendor", "/vendor", now=("demo:purchase-order:{/order}", "/vendor")),
+            _fact("Order", "/order", now=("demo:purchase-order:{/order}", "/order")),
+            _fact("Item", "/item", now=("demo:purchase-order:{/order}", "/item")),
+            _fact("Quantity", "/quantity", now=("demo:purchase-order:{/order}", "/quantity")),
+            _fact("Delivery", "/delivery_date", now=("demo:purchase-order:{/order}", "/delivery_date")),
         ],
         "schema": _schema(
             "Purchase order",

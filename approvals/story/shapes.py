@@ -140,6 +140,11 @@ class Conflict:
     is_open: bool
     can_rule: bool
 
+    @property
+    def shows_now(self) -> bool:
+        """Whether the record, as it was read, says something of a field."""
+        return any(field.now for field in self.fields)
+
 
 @dataclass(frozen=True, slots=True)
 class Reported:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from approvals import story
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, RecordRead
 from approvals.packets import packet_of
 from approvals.services.ruling import rule
 from tests.approvals.asking import answer, ask_for_payment, name_the_owner
@@ -52,6 +52,64 @@ def test_the_owner_reads_where_they_differ(company, timeline, owner, first, seco
     differing = {each.label: each.values for each in conflict.fields if each.differs}
     assert differing["Amount"] == ("$12,000.00", "$9,000.00")
     assert "Invoice" not in differing
+
+
+@pytest.fixture
+def terms_are_read(company):
+    """What the bill says of the terms is shown beside what each party says."""
+    facts = company.vendor_payment.shown_facts
+    for fact in facts:
+        if fact["label"] == "Terms":
+            fact["now"] = {"record": "demo:vendor-bill:{/vendor}/{/invoice}", "pointer": "/terms"}
+    company.vendor_payment.save()
+
+
+def read(
+    request, state, timeline, record="demo:vendor-bill:Northfield%20Packaging%20Supply/INV-88213"
+):
+    return RecordRead.objects.create(
+        request=request, record=record, state=state, read_at=timeline.now
+    )
+
+
+def test_beside_the_parties_stands_what_the_record_says_now(
+    company, timeline, owner, terms_are_read, first, second
+):
+    read(first, {"terms": "Net 10"}, timeline)
+    read(second, {"terms": "Net 60"}, timeline)
+
+    conflict = told(second, owner, timeline.now).conflict
+
+    assert {each.label: each.now for each in conflict.fields if each.now} == {"Terms": "Net 60"}
+    assert (conflict.shows_now, conflict.read_at) == (True, timeline.now)
+
+
+@pytest.mark.parametrize("state", [None, {}, {"terms": None}], ids=["gone", "empty", "unsaid"])
+def test_of_what_the_record_does_not_say_there_is_no_column(
+    client, company, timeline, owner, terms_are_read, first, second, state
+):
+    read(second, state, timeline)
+
+    conflict = told(second, owner, timeline.now).conflict
+
+    assert (conflict.shows_now, conflict.read_at) == (False, timeline.now)
+    client.force_login(owner)
+    page = client.get(f"/requests/{second.ref}/").content.decode()
+    assert "The record now" not in page
+    assert page.count('class="is-side"><b>') == 2
+
+
+def test_nobody_reads_a_record_that_was_not_read(
+    client, company, timeline, owner, terms_are_read, first, second
+):
+    client.force_login(owner)
+
+    assert "The record now" not in client.get(f"/requests/{second.ref}/").content.decode()
+    read(second, {"terms": "<b>Net 60</b>"}, timeline)
+    page = client.get(f"/requests/{second.ref}/").content.decode()
+
+    assert "The record now" in page
+    assert "&lt;b&gt;Net 60&lt;/b&gt;" in page
 
 
 def test_every_ruling_on_two_is_offered(company, timeline, owner, first, second):

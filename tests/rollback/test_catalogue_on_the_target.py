@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from approvals.checks import basis_of
 from governance.catalogue import CATALOGUE
 from governance.models import ActionType
 from rollback.connectors import registry
+from rollback.services.reading import basis_digest, read_all
 
 ENTRIES = {entry["key"]: entry for entry in CATALOGUE}
 
@@ -124,3 +126,32 @@ def test_an_action_without_a_reversal_has_no_names_for_one():
     (unit,) = registry.connector_for(action_type).units(registry.example_of(action_type))
 
     assert unit.undo_name == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "another"),
+    [
+        ("vendor_payment", {"invoice": "INV-OTHER"}),
+        ("purchase_order", {"order": "PO-OTHER"}),
+        ("sales_order", {"order": "SO-OTHER"}),
+        ("customer_update", {"customer": "C-OTHER"}),
+        ("revenue_recognition", {"contract": "K-OTHER"}),
+    ],
+)
+def test_an_approval_rests_on_the_record_that_requests_compete_for_and_on_no_other(
+    target, key, another
+):
+    connector, action = prepared(key)
+    records = basis_of(ActionType(**ENTRIES[key]), action.payload)
+
+    def basis():
+        return basis_digest(read_all(connector, records), records)
+
+    at_submission = basis()
+    assert at_submission
+    carry_out(*prepared(key, **another))
+    assert basis() == at_submission
+
+    carry_out(connector, action)
+
+    assert basis() != at_submission

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from approvals.models import ActionRequest, Step
+from approvals.services.close import withdraw
 from approvals.services.decide import decide
 from approvals.services.orders import order_rollback
 from approvals.services.submit import submit
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.django_db
 S = ActionRequest.State
 U = Unit.State
 EXAMPLES = {entry["key"]: entry["example"] for entry in CATALOGUE}
+A_LINE = EXAMPLES["sales_order"]["payload"]["lines"][0]
 
 
 @pytest.fixture
@@ -59,6 +61,10 @@ def books_balance(target, timeline):
 
 def approved(timeline, key, **payload):
     """Ask for an action as its example does, and have everybody asked approve it."""
+    return say_yes(asked_for(timeline, key, **payload), timeline)
+
+
+def asked_for(timeline, key, **payload):
     example = EXAMPLES[key]
     body = {**example, "payload": {**example["payload"], **payload}}
     request, _ = submit(
@@ -68,6 +74,10 @@ def approved(timeline, key, **payload):
         body=body,
         now=timeline.now,
     )
+    return request
+
+
+def say_yes(request, timeline):
     for ask in Step.objects.get(request=request).asks.filter(due_at__isnull=False):
         decide(
             ref=request.ref, actor=ask.person, verdict="approve", digest=request.digest,
@@ -230,4 +240,32 @@ def test_a_target_that_is_down_is_asked_again_and_nothing_is_done_meanwhile(
     target.put_faults()
     retry(request, hands, timeline)
 
+    assert now_(request).state == S.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("key", "rival"),
+    [
+        ("vendor_payment", {"instalment": "2/2"}),
+        ("purchase_order", {"amount": {"value": "1.00", "currency": "USD"}}),
+        ("sales_order", {"lines": [A_LINE], "amount": A_LINE["amount"]}),
+        ("customer_update", {"change_ref": "CHG-RIVAL"}),
+        ("revenue_recognition", {"period": "2031-Q1"}),
+    ],
+)
+def test_what_was_approved_before_a_rival_came_and_withdrew_is_done(
+    seeded, hands, target, timeline, key, rival
+):
+    request = asked_for(timeline, key)
+    run_all(hands)  # which reads its record
+    say_yes(request, timeline)
+    timeline.now += timedelta(minutes=1)
+    other = asked_for(timeline, key, **rival)
+    assert (now_(request).state, now_(other).state) == (S.HELD, S.HELD)
+    timeline.now += timedelta(minutes=1)
+
+    withdraw(ref=other.ref, agent=other.agent, now=timeline.now)
+
+    assert now_(request).state == S.APPROVED
+    run_all(hands)
     assert now_(request).state == S.COMPLETED
