@@ -8,12 +8,13 @@ import pytest
 
 from approvals.models import ActionRequest, Alert, Case, Decision, Notice, Review, Step
 from approvals.services.close import withdraw
+from approvals.services.ruling import rule
 from approvals.sweeps import climb_due_steps
 from governance import stepup
 from governance.errors import DigestChanged, NotNow, NotYours, TooLate, Unprocessable
 from governance.models import AuditEvent, Person
 from governance.tables import policy
-from tests.approvals.asking import answer, ask_for_payment, make_critical
+from tests.approvals.asking import answer, ask_for_payment, make_critical, name_the_owner
 from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
@@ -21,7 +22,7 @@ from tests.factories import (
     ContactChannelFactory,
     PersonFactory,
 )
-from tests.factors import give_factor, present
+from tests.factors import code_now, give_factor, present
 
 pytestmark = pytest.mark.django_db
 
@@ -347,6 +348,118 @@ def test_a_bypass_that_could_not_be_carried_out_is_reviewed_all_the_same(at_l4, 
     at_l4.refresh_from_db()
     assert at_l4.state == "expired"
     assert Review.objects.get().state == "open"
+
+
+# --- A ruling at the top ---
+
+
+@pytest.fixture
+def ruled_on_at_l4(company, timeline):
+    """Two payments of one bill of a critical process; neither the owner nor their manager ruled on them."""
+    make_critical(company)
+    give_factor(company.cfo)
+    name_the_owner(company, company.senior_accountant)
+    first = ask_for_payment(company, key="first", instalment=1)
+    second = ask_for_payment(company, key="second", instalment=2)
+    timeline.advance(hours=6)
+    return first, second
+
+
+def rule_at_l4(parties, company, timeline, *, order=(), refuse=(), **over):
+    carrier = parties[1]
+    given = {
+        "note": WHY, "digest": carrier.digest, "presence": present(company.cfo, carrier),
+        "order": [each.ref for each in order], "refuse": [each.ref for each in refuse],
+    }  # fmt: skip
+    return rule(ref=carrier.ref, actor=company.cfo, now=timeline.now, **{**given, **over})
+
+
+def states(*requests):
+    return [ActionRequest.objects.get(pk=each.pk).state for each in requests]
+
+
+def test_a_conflict_nobody_ruled_on_comes_to_the_executive_for_an_hour(
+    ruled_on_at_l4, company, timeline
+):
+    step = waiting(ruled_on_at_l4[1])
+
+    assert (step.path, step.level, step.due_at) == ("conflict", 4, timeline.now + H)
+    assert asked_at_l4(ruled_on_at_l4[1]) == ["cfo"]
+
+
+def test_a_ruling_at_l4_that_lets_one_go_on_is_a_bypass_with_its_review_in_one_act(
+    ruled_on_at_l4, company, timeline
+):
+    first, second = ruled_on_at_l4
+
+    rule_at_l4(ruled_on_at_l4, company, timeline, order=[first], refuse=[second])
+
+    assert states(first, second) == ["pending", "rejected"]
+    decision, review = Decision.objects.get(), Review.objects.get()
+    assert (decision.is_bypass, decision.review, review.kind) == (True, review, "bypass")
+    assert (review.reason, review.request, review.asked) == (WHY, second, auditor())
+    decided = AuditEvent.objects.get(kind="step.decided")
+    assert decided.cause == AuditEvent.objects.get(kind="review.opened").cause
+
+
+@pytest.mark.parametrize("factor", [True, False])
+def test_a_ruling_at_l4_takes_a_second_factor_given_for_the_one_that_carries_the_case(
+    ruled_on_at_l4, company, timeline, factor
+):
+    first, second = ruled_on_at_l4
+    for_another = present(company.cfo, first)
+    if not factor:
+        company.cfo.authenticator_set.all().delete()
+
+    for presence in (None, for_another):
+        with pytest.raises(stepup.StepUpNeeded if factor else stepup.NoSecondFactor):
+            rule_at_l4(
+                ruled_on_at_l4, company, timeline, order=[first], refuse=[second],
+                presence=presence,
+            )  # fmt: skip
+
+    assert states(first, second) == ["held", "held"]
+    assert not Review.objects.exists()
+
+
+def test_refusing_all_of_them_at_l4_overrides_nobody(ruled_on_at_l4, company, timeline):
+    rule_at_l4(ruled_on_at_l4, company, timeline, refuse=ruled_on_at_l4, presence=None)
+
+    assert states(*ruled_on_at_l4) == ["rejected", "rejected"]
+    assert not Review.objects.exists()
+
+
+def test_who_owes_a_review_by_then_does_not_rule_at_l4(ruled_on_at_l4, company, timeline):
+    first, second = ruled_on_at_l4
+    review = overdue_bypass_of(company.cfo, company)
+
+    with pytest.raises(NotYours, match="past its due time"):
+        rule_at_l4(ruled_on_at_l4, company, timeline, order=[first, second])
+
+    assert list(Review.objects.all()) == [review]
+
+
+def test_a_ruling_at_l4_on_its_page_says_what_it_overrides_and_asks_for_the_code(
+    ruled_on_at_l4, company, client
+):
+    first, second = ruled_on_at_l4
+    client.force_login(company.cfo)
+    page = client.get(f"/requests/{second.ref}/").content.decode().replace("\xa0", " ")
+    assert "Emergency bypass" in page
+    assert "The Senior Accountant and the Controller did not answer in time." in page
+
+    sent = client.post(
+        f"/requests/{second.ref}/rule/",
+        {"choice": f"{first.ref}|{second.ref}", "note": WHY, "digest": second.digest},
+    )
+    asked = client.get(sent["Location"]).content.decode().replace("\xa0", " ")
+    assert states(first, second) == ["held", "held"]
+    taken = client.post(sent["Location"], {"code": code_now()})
+
+    assert "rule over the heads of others" in asked
+    assert taken["Location"] == f"/requests/{second.ref}/"
+    assert states(first, second) == ["pending", "rejected"]
+    assert Decision.objects.get().review == Review.objects.get()
 
 
 # --- Against withdrawal ---

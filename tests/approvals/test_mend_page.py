@@ -411,6 +411,29 @@ class TestAtL4:
         assert taken.status_code == 200
         assert [each["kind"] for each in taken.json()["reviews"]] == ["bypass", "bypass"]
 
+    @pytest.mark.parametrize(
+        ("later", "counts"),
+        [
+            (timedelta(minutes=2) - timedelta(milliseconds=1), True),
+            (timedelta(minutes=2), False),
+            (timedelta(minutes=2, milliseconds=1), False),
+        ],
+        ids=["just before", "at the edge", "just after"],
+    )
+    def test_a_code_counts_for_two_minutes_and_then_another_is_asked_for(
+        self, at_l4, company, timeline, later, counts
+    ):
+        client = browser(company.cfo)
+        sent = send(client, at_l4, "by_hand", note=self.WHY)
+        client.post(sent["Location"], {"code": code_now()})
+        client.post(f"/requests/{at_l4.ref}/by-hand/", {"act": "give_back"})
+        timeline.advance(seconds=later.total_seconds())
+
+        again = send(client, at_l4, "retry", note=self.WHY)
+
+        assert again["Location"].endswith("/step-up/") is not counts
+        assert Decision.objects.filter(verdict="retry").exists() is counts
+
     def test_the_review_says_who_overrode_whom_and_with_what(self, at_l4, company):
         client = browser(company.cfo)
         sent = send(client, at_l4, "retry", note=self.WHY)

@@ -214,8 +214,24 @@ def record(person, *, at, matter="R-1", factor=None, **over):
 
 @pytest.mark.parametrize(
     ("age", "fresh"),
-    [(0, True), (119, True), (120, False), (121, False), (-3600, False)],
-    ids=["now", "a second before", "at the edge", "a second after", "from the future"],
+    [
+        (0, True),
+        (119, True),
+        (119.99999, True),
+        (120, False),
+        (120.00001, False),
+        (121, False),
+        (-3600, False),
+    ],
+    ids=[
+        "now",
+        "a second before",
+        "just before",
+        "at the edge",
+        "just after",
+        "a second after",
+        "from the future",
+    ],
 )
 def test_a_factor_is_fresh_for_two_real_minutes_to_the_instant(company, timeline, age, fresh):
     request = RequestFactory().get("/")

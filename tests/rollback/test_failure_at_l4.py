@@ -331,6 +331,50 @@ def test_who_has_it_in_hand_goes_on_with_it_though_a_review_of_theirs_runs_over(
     assert now_(at_l4).state == S.COMPLETED_MANUALLY
 
 
+# --- What was approved at L4, and then fails ---
+
+
+@pytest.fixture
+def overridden(company, timeline):
+    """Nobody answered a payment of a critical process, and the CFO approved it in place of the others."""
+    make_critical(company)
+    give_factor(company.cfo)
+    request = ask_for_payment(company)
+    timeline.advance(hours=6, minutes=35)
+    presence = present(company.cfo, request)
+    return answer(request, company.cfo, now=timeline.now, note=WHY, presence=presence)
+
+
+def test_what_an_executive_approved_and_then_fails_takes_the_path_of_failures_and_stays_reviewed(
+    overridden, company, on_call, client, worker, books, timeline
+):
+    review = Review.objects.get()
+    client.force_login(review.asked)
+
+    def told():
+        page = client.get(f"/reviews/{review.pk}/").content.decode().replace("\xa0", " ")
+        return page.partition("Was it justified?")[2][:400]
+
+    books.fail(4, *[DOWN] * 9)
+    run_all(worker.hands)
+    assert (now_(overridden).state, step_of(overridden, 1).state) == (S.TROUBLED, "waiting")
+    assert "It is troubled." in told()
+    timeline.go_to(step_of(overridden, 1).due_at)
+    assert asked_on(step_of(overridden, 2)) == ["oncall"]
+    failing = Notice.objects.filter(facts__what="failing", via="inbox")
+    assert {notice.person for notice in failing} == {company.cfo}, "who approved it is told"
+
+    say(overridden, on_call, "roll_back", timeline)
+    run_all(worker.hands)
+
+    assert (now_(overridden).state, books.lines_done) == (S.ROLLED_BACK, [])
+    review.refresh_from_db()
+    assert (review.state, Review.objects.count()) == ("open", 1)
+    assert "It is rolled back." in told()
+    assert Case.objects.get(exception="timeout").outcome == "approved"
+    assert Case.objects.get(exception="system_failure").outcome == "rolled_back"
+
+
 # --- Silence ---
 
 

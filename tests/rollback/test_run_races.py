@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from approvals import undoing
 from approvals.models import ActionRequest, Order
 from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
@@ -28,10 +29,13 @@ from rollback.sweeps import take_up_orders
 from tests.approvals.asking import answer, ask_for_payment, name_compliance
 from tests.factories import (
     MONDAY_9AM,
+    AskFactory,
+    CaseFactory,
     ContactChannelFactory,
     PersonFactory,
     RoleFactory,
     RosterShiftFactory,
+    StepFactory,
     small_company,
 )
 from tests.rollback.ledger_target import Books
@@ -329,3 +333,58 @@ def test_control_without_the_lock_a_hand_and_an_attempt_find_each_other_absent(
         partial(look, lambda: selectors.runnable(at, limit=1) == [approved.pk]),
         partial(look, lambda: now_(approved).lease_until is None),
     ) == [True, True]
+
+
+# --- By hand against another attempt -----------------------------------------------------------
+
+
+@pytest.fixture
+def troubled(approved):
+    """A payment whose first line is done and whose second failed; whoever is on call is asked."""
+    on_call = PersonFactory(username="oncall")
+    ContactChannelFactory(person=on_call)
+    ActionRequest.objects.filter(pk=approved.pk).update(
+        state=S.TROUBLED, due_at=NOW + 120 * M, has_effects=True, had_effects=True
+    )
+    case = CaseFactory(request=approved, exception="system_failure", response="oncall")
+    step = StepFactory(
+        request=approved, case=case, path="system_failure", level=2, opened_at=NOW,
+        window=120 * M,
+    )  # fmt: skip
+    AskFactory(step=step, person=on_call)
+    return now_(approved), on_call
+
+
+def say(request, person, verdict):
+    return mend(ref=request.ref, actor=person, verdict=verdict, digest=request.digest, now=NOW)
+
+
+def test_control_without_the_lock_both_answers_find_nobody_who_has_it_in_hand(troubled, race):
+    request, _ = troubled
+    both_looked = threading.Barrier(2)
+
+    def look():
+        found = undoing.open_claim(request), now_(request).next_attempt_at
+        both_looked.wait(timeout=10)
+        return found
+
+    assert race(look, look) == [(None, None)] * 2
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_by_hand_and_another_attempt_at_once_are_one_of_the_two(troubled, race, _round):
+    request, on_call = troubled
+
+    by_hand, retry = race(
+        partial(say, request, on_call, "by_hand"), partial(say, request, on_call, "retry")
+    )
+
+    after, claim = now_(request), undoing.open_claim(request)
+    refused = [each for each in (by_hand, retry) if isinstance(each, Exception)]
+    assert len(refused) == 1
+    assert isinstance(refused[0], Refused)
+    if refused[0] is retry:
+        assert (claim.person, after.next_attempt_at) == (on_call, None)
+    else:
+        assert (claim, after.next_attempt_at) == (None, NOW)
+    assert record_is_whole()

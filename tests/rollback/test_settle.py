@@ -64,3 +64,40 @@ def test_a_reversal_in_doubt_has_the_outcome_that_follows(
     back.refresh_from_db()
     assert (back.state, back.by_hand) == (reversal, True)
     assert not Unit.objects.filter(state__in=(U.SENT, U.UNKNOWN)).exists()
+
+
+STATES = (U.DONE, U.SENT, U.UNKNOWN, U.NOT_DONE, U.PLANNED, U.REVERSED)
+
+
+def kept(units):
+    """Return the rows as they are stored."""
+    return [Unit.objects.get(pk=each.pk) for each in units]
+
+
+@pytest.mark.parametrize(
+    ("done", "states"),
+    [(True, [U.DONE] * 3), (False, [U.REVERSED, U.NOT_DONE, U.NOT_DONE])],
+)
+def test_it_is_stored_and_nothing_else_of_it_is_touched(stranded, timeline, done, states):
+    units = [unit(stranded, state, n) for n, state in enumerate(STATES, start=1)]
+    others = [*units[3:], UnitFactory(state=U.SENT)]
+    before = list(Unit.objects.filter(pk__in=[each.pk for each in others]).values())
+
+    settled(stranded, timeline, done=done)
+
+    assert [each.state for each in kept(units[:3])] == states
+    assert list(Unit.objects.filter(pk__in=[each.pk for each in others]).values()) == before
+
+
+def test_a_checkpoint_of_ours_stays_and_what_was_in_doubt_gets_the_targets_reference(
+    stranded, timeline
+):
+    units = [unit(stranded, state, n) for n, state in enumerate(STATES[:3], start=1)]
+
+    settled(stranded, timeline, done=True)
+
+    ours, *doubted = kept(units)
+    assert (ours.receipt, ours.by_hand) == ({"id": ours.key}, False)
+    for each in doubted:
+        assert each.receipt == {"reference": "CM-11", "data": {}}
+        assert (each.by_hand, each.in_doubt, each.done_at) == (True, False, timeline.now)
