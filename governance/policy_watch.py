@@ -123,12 +123,16 @@ def stamp_of(now: datetime) -> str:
 
 
 @transaction.atomic
-def keep(version: PolicyVersion, report: Report, *, now: datetime, alarm: bool = True) -> None:
+def keep(version: PolicyVersion, report: Report, *, now: datetime) -> None:
     """Bring the findings of one version up to date with a report: a new hole is an event and an alert.
 
-    Args:
-        alarm: raise alerts. Not where two people have just signed the holes.
+    No alert of a hole that people signed when they put the version into force: they know.
     """
+    signed = {
+        key
+        for holes in version.signatures.values_list("holes", flat=True)
+        for key, _ in holes
+    }
     found = {
         **{(Weight.HOLE, each.key): each for each in report.holes},
         **{(Weight.WARNING, each.key): each for each in report.warnings},
@@ -141,7 +145,7 @@ def keep(version: PolicyVersion, report: Report, *, now: datetime, alarm: bool =
     }
     act = Act(now=now, actor="policy-check")
     for key in found.keys() - standing.keys():
-        _open(version, *key, found[key], act, alarm=alarm)
+        _open(version, *key, found[key], act, alarm=key[1] not in signed)
     for key in found.keys() & standing.keys():
         _say_anew(standing[key], found[key])
     _close([standing[key] for key in standing.keys() - found.keys()], act)

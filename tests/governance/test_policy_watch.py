@@ -32,6 +32,7 @@ from tests.factories import (
     ContactChannelFactory,
     PersonFactory,
     PolicyFindingFactory,
+    PolicySignatureFactory,
     PolicyVersionFactory,
     RoleFactory,
     RosterShiftFactory,
@@ -179,14 +180,17 @@ def test_what_stands_of_a_version_that_routes_nothing_any_more_is_closed(whole):
     assert old.gone_at == MONDAY_9AM
 
 
-def test_holes_that_were_signed_may_be_kept_without_an_alarm(whole):
+def test_a_hole_that_was_signed_stands_without_an_alert(whole):
     everybody_goes()
-    report = policy_watch.check(whole.policy, now=MONDAY_9AM)
+    holes = policy_watch.check(whole.policy, now=MONDAY_9AM).holes
+    PolicySignatureFactory(
+        version=whole.policy, holes=[[each.key, each.sentence] for each in holes[1:]]
+    )
 
-    policy_watch.keep(whole.policy, report, now=MONDAY_9AM, alarm=False)
+    policy_watch.watch(now=MONDAY_9AM)
 
-    assert len(standing()) == len(report.holes) > 0
-    assert not Alert.objects.exists()
+    assert len(standing()) == len(holes) > 1
+    assert [each.key for each in Alert.objects.all()] == [f"1|{holes[0].key}"]
 
 
 def test_the_worker_is_called_once_a_minute():
