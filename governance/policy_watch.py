@@ -129,9 +129,7 @@ def keep(version: PolicyVersion, report: Report, *, now: datetime) -> None:
     No alert of a hole that people signed when they put the version into force: they know.
     """
     signed = {
-        key
-        for holes in version.signatures.values_list("holes", flat=True)
-        for key, _ in holes
+        key for holes in version.signatures.values_list("holes", flat=True) for key, _ in holes
     }
     found = {
         **{(Weight.HOLE, each.key): each for each in report.holes},
