@@ -51,7 +51,7 @@ def _clocks(
         case S.TROUBLED:
             # Once somebody had it tried again, that has a time of its own to begin.
             deadline = request.run_deadline if asked is None else None
-            return [request.next_attempt_at, deadline, asked]
+            return [request.lease_until, request.next_attempt_at, deadline, asked]
         case S.ROLLING_BACK:
             # Once somebody is asked, the deadline that led there is over.
             deadline = request.run_deadline if asked is None else None

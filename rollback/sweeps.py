@@ -15,8 +15,9 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from approvals import undoing
 from approvals.batches import in_halves
+from approvals.due import set_due
 from approvals.locks import lock_request
-from approvals.models import ENDED, ActionRequest, Claim, Order
+from approvals.models import ENDED, ActionRequest, Claim, Order, Step
 from approvals.models.request import WITHOUT_EFFECTS
 from approvals.services import endings
 from approvals.services.alerts import raise_alert
@@ -169,6 +170,22 @@ read_ended = Read(
 )
 
 
+def let_go_of_the_silent(*, now: datetime, limit: int = BATCH) -> int:
+    """End leases that ran out where people are asked, so that no other worker takes over. Returns how many."""
+    pks = [pk for (pk,) in read_silent(now=now)]
+    return _one_by_one(pks, _let_go, sweep="let_go_of_the_silent", now=now, limit=limit)
+
+
+def _silent() -> QuerySet[ActionRequest]:
+    rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(
+        selectors.unparked(NOW), state=S.TROUBLED, lease_until__lte=NOW
+    )
+    return rows
+
+
+read_silent = Read(lambda: _silent().order_by("lease_until", "pk").values_list("pk")[:BATCH])
+
+
 def _one_by_one(
     found: Iterable[int],
     move: Callable[[int, datetime], int],
@@ -216,6 +233,26 @@ def _close(pk: int, now: datetime) -> int:
         recovery.fail(now=now)
         recovery.save()
         _write(request, now, "recovery.failed", pattern=recovery.pattern)
+    return 1
+
+
+@transaction.atomic
+def _let_go(pk: int, now: datetime) -> int:
+    """Its answer, if one comes at all, is asked for: whoever goes on asks the target first."""
+    request = _locked(pk)
+    if request.state != S.TROUBLED or request.lease_until is None or request.lease_until > now:
+        return 0
+    writes, act = Writes(), Act(now=now, actor=actors.CLOCK)
+    writes.acts.append(act)
+    for run in Run.objects.filter(request=request, state=Run.State.RUNNING):
+        run.lose(now=now)
+        run.save()
+        act.record(request, "run.lost", attempt=run.attempt, direction=run.direction)
+    request.let_go(keep_deadline=True)
+    waiting = Step.objects.filter(request=request, state=Step.State.WAITING).first()
+    set_due(request, waiting=waiting)
+    writes.move(request, was=request.state)
+    writes.save()
     return 1
 
 

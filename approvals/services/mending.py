@@ -210,7 +210,8 @@ def _take_in_hand(climb: Climb, actor: Person) -> None:
     )  # fmt: skip
     # What the person does in the target before they say so must not be called nothing.
     request.has_effects = request.had_effects = True
-    request.run_deadline = request.run_deadline if _is_leased(climb) else None
+    if not _is_leased(climb):
+        request.let_go()  # a worker that fell silent has no more to say
     request.next_attempt_at = None
     open_intents = request.units.filter(state__in=IN_DOUBT).exists()
     if _is_leased(climb) or open_intents:

@@ -18,8 +18,9 @@ from approvals.services.ruling import rule
 from approvals.services.violations import Became, report
 from governance.models import Person, Role
 from governance.vocabulary import Path
+from rollback.audits import leases_nobody_rescued
 from rollback.connectors.base import NotDone
-from rollback.models import Recovery
+from rollback.models import Recovery, Run
 from rollback.runner import run_all
 from rollback.services import by_hand
 from tests.approvals.asking import (
@@ -427,3 +428,45 @@ def test_what_is_finished_by_hand_is_undone_after_all(
 
     assert (now_(in_hand).state, books.lines_done) == (S.ROLLING_BACK, [])
     assert step_of(in_hand, 2, Path.UNDO).state == Step.State.WAITING, "two lines are a person's"
+
+
+@pytest.fixture
+def silent(company, worker, timeline):
+    """The worker was in a call when its time was over, and is never heard of again; on call is asked."""
+    approved = ask_for_payment(company, impact="high")
+    answer(approved, company.finance_manager, now=timeline.now)
+    worker.kill("before_send", 2)
+    with pytest.raises(Killed):
+        run_all(worker.hands)
+    deadline = now_(approved).run_deadline
+    ActionRequest.objects.filter(pk=approved.pk).update(
+        lease_until=deadline + 10 * SECOND, due_at=deadline
+    )
+    timeline.now = deadline
+    timeline.sweep()
+    assert (now_(approved).state, now_(approved).lease_until) == (
+        S.TROUBLED,
+        deadline + 10 * SECOND,
+    )
+    return now_(approved)
+
+
+def test_a_lease_whose_worker_fell_silent_ends_by_itself_while_people_are_asked(silent, timeline):
+    timeline.go_to(silent.lease_until - SECOND)
+    assert now_(silent).run_token is not None
+
+    timeline.go_to(silent.lease_until)
+
+    assert (now_(silent).run_token, now_(silent).lease_until) == (None, None)
+    assert Run.objects.get().state == Run.State.LOST
+    assert list(leases_nobody_rescued(timeline.now + H)) == []
+
+
+def test_a_hand_takes_over_from_a_worker_that_fell_silent(silent, on_call, timeline):
+    timeline.now = silent.lease_until
+
+    mend(
+        ref=silent.ref, actor=on_call, verdict="by_hand", digest=silent.digest, now=timeline.now
+    )  # fmt: skip
+
+    assert now_(silent).run_token is None
