@@ -13,6 +13,7 @@ from governance.models import MatrixRow, PolicyCheck, PolicyFinding, PolicyVersi
 from governance.services import policy as services
 from tests.factories import (
     MONDAY_9AM,
+    ActionTypeFactory,
     AppointmentFactory,
     PersonFactory,
     PolicyCheckFactory,
@@ -286,6 +287,15 @@ def test_offices_are_changed_by_a_form(company, draft, client):
     page = plain(client.get(url("version", draft)))
     assert "Owner of records demo:vendor:* Controller" in page
     assert "Executives all of it CEO, CFO" in page
+
+
+def test_a_fallback_is_named_for_a_target_and_not_for_how_it_is_written_to(draft, client):
+    ActionTypeFactory(key="sales_order", connector="http", connector_config={"target": "sap"})
+
+    page = client.get(url("offices", draft)).content.decode()
+
+    assert 'name="fallback:sap"' in page
+    assert "fallback:http" not in page
 
 
 def test_an_office_to_be_mended_is_marked(draft, client):

@@ -145,12 +145,11 @@ def offices_edit(request: PolicyRequest, number: int) -> HttpResponse:
 
 
 def _targets(version: PolicyVersion) -> list[str]:
-    """Return what can have somebody on call: the connectors of the catalogue, and what the draft names."""
+    """Return what can have somebody on call: the targets that the catalogue writes to, and what the draft names."""
     named = Appointment.objects.filter(version=version, office=Office.ONCALL_FALLBACK)
     known = ActionType.objects.exclude(state=ActionType.State.RETIRED)
-    return sorted(
-        {*known.values_list("connector", flat=True), *named.values_list("scope", flat=True)}
-    )
+    written = known.values_list("connector_config__target", flat=True)
+    return sorted({*filter(None, written), *named.values_list("scope", flat=True)})
 
 
 def _offices_of(version: PolicyVersion, names: Names) -> dict[str, Any]:
