@@ -308,6 +308,12 @@ def test_an_administrator_asks_on_the_persons_page(company, admins, as_, kind, g
     ("kind", "given", "says"),
     [
         ("limit", {"amount": "lots", "currency": "USD"}, "in digits"),
+        ("limit", {"amount": "25,00", "currency": "USD"}, "in digits"),
+        ("limit", {"amount": "2_5", "currency": "USD"}, "in digits"),
+        ("limit", {"amount": "1e3", "currency": "USD"}, "in digits"),
+        ("limit", {"amount": "-5", "currency": "USD"}, "not below zero"),
+        ("limit", {"amount": "0.005", "currency": "USD"}, "no more decimals than USD has"),
+        ("limit", {"amount": "0.5", "currency": "JPY"}, "no more decimals than JPY has"),
         ("limit", {"amount": "5", "currency": "XXL"}, "three letters"),
         ("limit", {"amount": "5", "currency": "USD", "reason": ""}, "Say why"),
         ("limit", {"amount": "5", "currency": "USD", "reason": "x" * 301}, "under 300"),

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from iso4217 import Currency
 
+from governance import wording
 from governance.errors import Unprocessable
 from governance.models import Agent, PeopleChange, Person, Role, RosterShift
 from governance.services.people.standing import administrators
@@ -91,6 +92,17 @@ def limit(amount: str | Decimal | None, currency: str) -> dict[str, str] | None:
 def _limit_now(subject: Subject, _: Any) -> Any:
     person = _person(subject)
     return limit(person.limit_amount, person.limit_currency)
+
+
+def _check_limit(subject: Subject, was: Any, becomes: Any, now: datetime) -> None:
+    if becomes is None:
+        return
+    unit = wording.unit(becomes["currency"])
+    if Decimal(becomes["amount"]) % unit:
+        raise Unprocessable(
+            f"Give no more decimals than {becomes['currency']} has: {unit:f} is its smallest part.",
+            field="amount",
+        )
 
 
 def _write_limit(subject: Subject, was: Any, becomes: Any, now: datetime) -> None:
@@ -284,12 +296,8 @@ def _named(usernames: Iterable[str | None]) -> set[str]:
     return {each for each in usernames if each}
 
 
-def _no_check(subject: Subject, was: Any, becomes: Any, now: datetime) -> None:
-    """A limit is checked when it is made a value."""
-
-
 KINDS: dict[str, How] = {
-    K.LIMIT: How(_limit_now, _no_check, _write_limit, _of_person),
+    K.LIMIT: How(_limit_now, _check_limit, _write_limit, _of_person),
     K.ROLES: How(_roles_now, _check_roles, _write_roles, _of_person),
     K.MANAGER: How(_manager_now, _check_manager, _write_manager, _of_line),
     K.ENABLED: How(_enabled_now, _check_enabled, _write_enabled, _of_person),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ WHY = {
     "required": "Say why. Whoever confirms it reads this.",
     "max_length": "Keep it under %(limit_value)d characters; this one has %(show_value)d.",
 }
+AMOUNT = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
 TIME_FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S")
 
 
@@ -69,7 +71,11 @@ class LimitForm(ReasonForm):
     currency = forms.CharField(max_length=3, required=False)
 
     def clean_amount(self) -> str:
-        return str(self.cleaned_data["amount"]).replace(",", "")
+        text = str(self.cleaned_data["amount"])
+        # Elsewhere a comma is where the decimals begin: 25,00 must not become 2,500.
+        if text and not (text.isascii() and AMOUNT.fullmatch(text)):
+            raise forms.ValidationError("Give the amount in digits: 25000 or 25,000.00")
+        return text.replace(",", "")
 
     def clean_currency(self) -> str:
         return str(self.cleaned_data["currency"]).upper()
