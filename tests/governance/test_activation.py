@@ -9,7 +9,7 @@ import pytest
 from governance import clock, stepup
 from governance.drafting.proving import prove
 from governance.errors import NotYours
-from governance.models import AuditEvent, PolicyVersion
+from governance.models import AuditEvent, Person, PolicyVersion
 from governance.policy_check import check
 from governance.services import policy as services
 from governance.stepup import Presence
@@ -224,6 +224,24 @@ def test_ones_own_name_does_not_count_twice(company, draft, admins):
 
     with pytest.raises(services.NotSigned):
         activate(draft, admins[1])
+
+
+def test_a_name_counts_while_its_owner_administers_policies(company, draft, admins):
+    sign(draft, admins[1])
+    admins[1].roles.clear()
+
+    with pytest.raises(services.NotSigned):
+        activate(draft, admins[2])
+
+
+def test_whose_duty_was_taken_away_a_moment_ago_does_nothing_more(whole, draft, admins):
+    assert admins[1].has_duty("policy_admin")
+    Person.objects.get(pk=admins[1].pk).roles.clear()
+
+    with pytest.raises(NotYours):
+        activate(draft, admins[1])
+    with pytest.raises(NotYours):
+        save_row(draft, admins[1])
 
 
 def test_what_was_signed_for_less_does_not_count(company, draft, admins):

@@ -182,8 +182,21 @@ def test_of_two_drafts_put_into_force_at_once_one_is_refused(company, draft, adm
 
     outcomes = race(activation(draft, admins[1]), activation(other, admins[2]))
 
-    assert sorted(type(each).__name__ for each in outcomes) == ["Outdated", "PolicyVersion"]
+    (done,) = (each for each in outcomes if isinstance(each, PolicyVersion))
+    (refused,) = (each for each in outcomes if isinstance(each, services.Outdated))
+    assert f"version {done.number} is in force" in str(refused)
     assert PolicyVersion.objects.filter(state="active").count() == 1
+    assert_the_record_is_whole()
+
+
+def test_of_two_first_policies_put_into_force_at_once_one_is_refused(transactional_db, race):
+    role = RoleFactory(key="policy_admin")
+    editor, *others = (PersonFactory(username=f"admin{n}", roles=[role]) for n in range(3))
+    drafts = [services.start_draft(actor=editor, now=MONDAY_9AM) for _ in others]
+
+    outcomes = race(*(activation(*each) for each in zip(drafts, others, strict=True)))
+
+    assert sorted(type(each).__name__ for each in outcomes) == ["Outdated", "PolicyVersion"]
     assert_the_record_is_whole()
 
 

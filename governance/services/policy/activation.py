@@ -15,7 +15,7 @@ from governance.ledger import Act
 from governance.models import Person, PolicySignature, PolicyVersion
 from governance.services.policy.editing import locked_draft, require_admin, require_revision
 from governance.stepup import Presence
-from governance.vocabulary import Chain
+from governance.vocabulary import Chain, Duty
 
 SIGNATURES = 2  # under a list of holes that stay
 SAID = 3  # holes in a refusal; the page shows them all
@@ -76,6 +76,7 @@ def sign(*, number: int, revision: int, actor: Person, digest: str, now: datetim
     if not proof.kept or proof.digest != digest:
         raise ListChanged(f"The check finds another list by now. {NOT_SIGNED} Look at it again.")
     with transaction.atomic():
+        require_admin(actor)  # the check took its time
         draft = locked_draft(number)
         require_revision(draft, revision)
         _put_name(draft, actor, proof, now)
@@ -119,6 +120,7 @@ def activate(
     )
     proof = _proof(number, revision, now)
     with transaction.atomic():
+        require_admin(actor)  # the check took its time
         draft = locked_draft(number)
         require_revision(draft, revision)
         active = _locked_active()
@@ -143,8 +145,12 @@ def _proof(number: int, revision: int, now: datetime) -> Proof:
 
 
 def _locked_active() -> PolicyVersion | None:
-    rows = PolicyVersion.objects.select_for_update(no_key=True)
-    found: PolicyVersion | None = rows.filter(state=PolicyVersion.State.ACTIVE).first()
+    # The first version's lock keeps those who activate at once apart, with or without one in force:
+    # the second sees what the first did.
+    PolicyVersion.objects.select_for_update(no_key=True).order_by("number").first()
+    found: PolicyVersion | None = PolicyVersion.objects.filter(
+        state=PolicyVersion.State.ACTIVE
+    ).first()
     return found
 
 
@@ -178,7 +184,7 @@ def _require_signed(draft: PolicyVersion, actor: Person, proof: Proof) -> None:
     signed = [
         each
         for each in draft.signatures.select_related("person").exclude(person=actor)
-        if needed <= {key for key, _ in each.holes} and each.person.is_active
+        if needed <= {key for key, _ in each.holes} and each.person.has_duty(Duty.POLICY_ADMIN)
     ]
     if len(signed) < SIGNATURES - 1:
         holes = wording.plural(len(proof.kept), "hole")
