@@ -204,7 +204,9 @@ class _Asking:
                     continue  # they are never asked, so never say it
                 limit = None if person.limit is None else Limit(person.limit, person.limit_currency)
                 history = History(deciders=frozenset({no}), at_least=limit)
-                if not self._may_be_looked_at(subject, history, row.quorum):
+                # Of the whole house, in which the owner may be one of those who could.
+                theirs = replace(subject, agent_owner=owner)
+                if not self._may_be_looked_at(theirs, history, row.quorum):
                     self._stands(part, no)
                     continue
                 for start, when in starts.items():

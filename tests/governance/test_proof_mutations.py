@@ -354,3 +354,20 @@ def test_what_is_no_hole_and_yet_not_well_is_a_warning(name):
     build, sentence = WARNINGS[name]
 
     assert sentence in said(prove(build()).warnings)
+
+
+def test_whoever_could_look_at_a_no_again_but_owns_the_agent_does_not_count():
+    # Beside the CEO only the Chair has as much, and it is the Chair's agent.
+    given = world(
+        FIRST,
+        replace(SECOND, delegates=(one(CEO),)),
+        people=[person(CEO, manager=None)],
+        owners={(1, "vendor_payment"): frozenset({CHAIR})},
+    )
+
+    report = prove(given)
+
+    assert not [each for each in report.holes if "rejection|ceo" in each.key]
+    assert any(
+        each.key.startswith("final_no|") and each.key.endswith("ceo") for each in report.warnings
+    )
