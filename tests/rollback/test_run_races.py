@@ -270,7 +270,7 @@ def test_the_deadline_and_the_next_intent_at_once_send_nothing_after_it(approved
 
 
 @pytest.fixture
-def undoing(company, approved):
+def half_undone(company, approved):
     """Three of five lines are taken back, the next reversal was refused, and on-call is asked."""
     company.vendor_payment.connector_config = {"target": "books"}
     company.vendor_payment.save()
@@ -293,9 +293,9 @@ def undoing(company, approved):
 
 
 @pytest.mark.parametrize("_round", range(5))
-def test_a_hand_and_the_next_attempt_at_once_never_both_write(approved, undoing, race, _round):
+def test_a_hand_and_the_next_attempt_at_once_never_both_write(approved, half_undone, race, _round):
     """Whichever comes second sees the other: the attempt stops, or its answer is waited for."""
-    books, person = undoing
+    books, person = half_undone
     at = now_(approved).next_attempt_at
     after = []
 
