@@ -319,7 +319,7 @@ def test_a_hand_and_the_next_attempt_at_once_never_both_write(approved, half_und
 
 
 def test_control_without_the_lock_a_hand_and_an_attempt_find_each_other_absent(
-    approved, undoing, race
+    approved, half_undone, race
 ):
     at = now_(approved).next_attempt_at
     both_looked = threading.Barrier(2)
