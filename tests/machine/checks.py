@@ -10,7 +10,7 @@ from approvals import audits
 from approvals.models import ActionRequest, Ask, Case, Decision, Step
 from governance.models import AuditEvent
 from governance.routing import GIVES_LEAVE
-from governance.vocabulary import Verdict
+from governance.vocabulary import Level, Verdict
 from rollback.audits import AUDITS as OF_RUNS
 from rollback.models import Unit
 from tests.machine.replay import replay
@@ -82,7 +82,19 @@ def rungs_and_deciders() -> None:
         leave = [each for each in given if each.step.path in GIVES_LEAVE]
         assert len({each.person_id for each in leave}) == len(leave), f"twice on {request}"
         bypasses = [each for each in given if each.is_bypass]
-        assert len(bypasses) <= 1
+        at_the_top = {(each.step_id, each.person_id) for each in bypasses}
+        assert len(at_the_top) == len({step for step, _ in at_the_top}), (
+            f"two overrode on {request}"
+        )
+        assert len({each.review_id for each in bypasses}) == len(bypasses), "a review each"
+        harmless = (Verdict.REJECT, Verdict.ROLL_BACK)
+        for each in given:
+            assert (
+                each.is_bypass
+                or each.step.level < Level.L4
+                or each.verdict in harmless
+                or (each.verdict == Verdict.RULE and not each.details["order"])
+            ), f"{each} overrode others, and nobody reviews it"
         for each in bypasses:
             assert each.review_id is not None
             before = {ask.person_id for ask in asked_on(request) if ask.step_id != each.step_id}

@@ -25,7 +25,7 @@ from governance.ladder import BEGIN_WITHIN, DEFAULT_WINDOWS, RUN_WITHIN, SECOND_
 from governance.models import Absence, ActionType, Agent, AuditEvent, Person, PolicyVersion
 from governance.routing import GIVES_LEAVE, MENDS
 from governance.stepup import Presence
-from governance.vocabulary import Path
+from governance.vocabulary import Level, Path
 from rollback import runner
 from rollback.connectors.base import Gives
 from rollback.models import Unit
@@ -83,6 +83,10 @@ class World:
             "answer": bool(paths & set(GIVES_LEAVE)),
             "comply": Path.POLICY_VIOLATION in paths,
             "mend": bool(paths & set(MENDS)),
+            "mend_at_the_top": not self.silent
+            and ActionRequest.objects.filter(
+                state=S.TROUBLED, action_type__is_critical=True
+            ).exists(),
             "finish_by_hand": not self.silent and Claim.objects.filter(closed_at=None).exists(),
             "rule": Path.CONFLICT in paths,
             "withdraw": any(states[state] for state in OPEN),
@@ -183,7 +187,9 @@ class World:
         held = ActionRequest.objects.filter(
             state=S.HELD, conflicts__case=ask.step.case, conflicts__left_at=None
         ).order_by("pk", "pk")
-        refs = sorted({carrier.ref, *held.values_list("ref", flat=True)}, reverse=backwards)
+        # By age, and not by reference: those are drawn anew in each world, and a walk is to be one.
+        known = {carrier.pk: carrier.ref, **dict(held.values_list("pk", "ref"))}
+        refs = [known[pk] for pk in sorted(known, reverse=backwards)]
         refused = [ref for n, ref in enumerate(refs, start=1) if refuse and n % refuse == 0]
         return self._try(
             rule,
@@ -241,7 +247,27 @@ class World:
     def mend(self, pick: int, verdict: str) -> bool:
         """Whoever is on call says how a failure goes on."""
         ask = self._one_of(self._open_asks().filter(path__in=MENDS), pick)
-        return ask is not None and self._answer_with(mend, ask, verdict)
+        return ask is not None and self._mend(ask, verdict)
+
+    def mend_at_the_top(self, pick: int, verdict: str) -> bool:
+        """Nobody below answers a failure of a critical process: time passes, and an executive does.
+
+        Chance alone would hardly ever wait that long in one walk.
+        """
+        critical = ActionType.objects.filter(is_critical=True)
+        failed = ActionRequest.objects.filter(state=S.TROUBLED, action_type__in=critical)
+        request = self._one_of(failed, pick)
+        if request is None:
+            return False
+        waiting = Step.objects.filter(request=request, path=Path.SYSTEM_FAILURE, state="waiting")
+        while (step := waiting.first()) is not None and step.level < Level.L4:
+            self.timeline.go_to(step.due_at)
+        ask = self._open_asks().filter(step=step).first() if step is not None else None
+        return ask is not None and self._mend(ask, verdict)
+
+    def _mend(self, ask: Ask, verdict: str) -> bool:
+        presence = self._present(ask.person, ask.step.request)
+        return self._answer_with(mend, ask, verdict, presence=presence)
 
     def finish_by_hand(self, pick: int, outcome: str) -> bool:
         """Whoever has it in hand looks at the target, or does or takes back there what is left, and says so.
@@ -287,7 +313,7 @@ class World:
         back = Unit.objects.filter(reverses=unit).values_list("key", flat=True)
         return "not_done" if any(key in self.target.done for key in back) else "done"
 
-    def _answer_with(self, service, ask: Ask, verdict: str) -> bool:
+    def _answer_with(self, service, ask: Ask, verdict: str, **more) -> bool:
         request = ask.step.request
         return self._try(
             service,
@@ -297,6 +323,7 @@ class World:
             digest=request.digest,
             note="Looked at.",
             now=self.now,
+            **more,
         )
 
     def clean_up(self, pick: int, outcome: str) -> bool:
@@ -310,6 +337,8 @@ class World:
                 continue
             said = {"review": review.pk, "now": self.now, "said_at": self.now}
             if self._try(confirm_settled, actor=second, **said):
+                # They did, or took back, there what was in doubt or missing.
+                self.target.taken_back.update(review.request.units.values_list("key", flat=True))
                 return True
         return False
 

@@ -9,8 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from approvals import undoing
-from approvals.models import ActionRequest, Order
+from approvals.models import ActionRequest, Claim, Order
 from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
 from approvals.services.violations import Became, report
@@ -364,7 +363,10 @@ def test_control_without_the_lock_both_answers_find_nobody_who_has_it_in_hand(tr
     both_looked = threading.Barrier(2)
 
     def look():
-        found = undoing.open_claim(request), now_(request).next_attempt_at
+        found = (
+            Claim.objects.filter(request=request, closed_at=None).first(),
+            now_(request).next_attempt_at,
+        )
         both_looked.wait(timeout=10)
         return found
 
@@ -379,7 +381,7 @@ def test_by_hand_and_another_attempt_at_once_are_one_of_the_two(troubled, race, 
         partial(say, request, on_call, "by_hand"), partial(say, request, on_call, "retry")
     )
 
-    after, claim = now_(request), undoing.open_claim(request)
+    after, claim = now_(request), Claim.objects.filter(request=request, closed_at=None).first()
     refused = [each for each in (by_hand, retry) if isinstance(each, Exception)]
     assert len(refused) == 1
     assert isinstance(refused[0], Refused)
