@@ -120,9 +120,12 @@ class Machine(RuleBasedStateMachine):
         self._did(verdict, self.world.answer(pick, verdict=verdict, severity=severity))
 
     @can("rule")
-    @rule(pick=PICK, refuse=st.sampled_from([0, 0, 2, 3]), backwards=st.booleans())
-    def rule_on_a_conflict(self, pick, refuse, backwards):
+    @rule(pick=PICK, refuse=st.sampled_from([0, 2]), backwards=st.booleans(), mood=MOODS)
+    def rule_on_a_conflict(self, pick, refuse, backwards, mood):
+        """And whoever may go on is approved."""
         self._did("rule", self.world.rule(pick, refuse=refuse, backwards=backwards))
+        self._did("approve by all, and work", self.world.approve(pick))
+        self._work(mood, None)
 
     @can("answer")
     @rule(pick=PICK, mood=MOODS, units=UNITS)
@@ -189,17 +192,12 @@ class Machine(RuleBasedStateMachine):
         self._work(mood, units)
 
     @can("wait")
-    @rule(minutes=st.sampled_from([1, 6, 31, 125, 245]))
-    def wait(self, minutes):
+    @rule(minutes=st.sampled_from([1, 6, 31, 125]), mood=MOODS, works=st.booleans())
+    def wait(self, minutes, mood, works):
         self.world.wait(minutes=minutes)
         self._did("wait", True)
-
-    @can("work")
-    @rule(minutes=st.sampled_from([1, 31, 125]), mood=MOODS)
-    def wait_and_work(self, minutes, mood):
-        self.world.wait(minutes=minutes)
-        self._did("wait", True)
-        self._work(mood, None)
+        if works:
+            self._work(mood, None)
 
     @invariant()
     def all_holds(self):
@@ -210,6 +208,9 @@ class Machine(RuleBasedStateMachine):
         try:
             self.world.run_out()
             checks.everything(self.world)
+            for outcome in ("completed_manually", "rolled_back", "completed_manually"):
+                self._did(f"clean up, {outcome}", self.world.clean_up(0, outcome))
+                checks.everything(self.world)
             Machine.reached.update(self.world.ends())
         finally:
             transaction.set_rollback(True)
