@@ -7,10 +7,9 @@ worst choice; why so few choices are enough is in ADR 0053.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from itertools import combinations
 from typing import NamedTuple
 
 from governance import ladder, wording
@@ -19,6 +18,7 @@ from governance.proof.bands import Stretch
 from governance.proof.findings import Finding
 from governance.proof.world import Calendar, Kind, World, subject_of
 from governance.routing import (
+    SIGNATURES,
     History,
     Limit,
     Offices,
@@ -156,6 +156,7 @@ class _Asking:
         for currency, limit in limits:
             self._limits.setdefault(currency, []).append(limit)
         self._enough: dict[object, bool] = {}
+        self._approved: dict[object, list[tuple[int, ...]]] = {}
 
     def add(self, part: Stretch, owner: int) -> None:
         self.classes.append((part, owner))
@@ -238,7 +239,7 @@ class _Asking:
                 self.world.people.by_pk[pk], subject=subject, history=History(), now=self.world.now
             )
         )
-        for approvers in combinations(may_approve, min(row.quorum, len(may_approve))):
+        for approvers in self._worst_approvers(may_approve, people - {owner}, row.quorum):
             after = f" of what {_all(self.world, approvers)} approved" if approvers else ""
             named = "+".join(sorted(self.world.people.by_pk[pk].username for pk in approvers))
             self._keep(
@@ -247,6 +248,31 @@ class _Asking:
                 rungs, amount, people, offices=offices, waiver=True, wide=True,
                 history=History(approvers=frozenset(approvers)),
             )  # fmt: skip
+
+    def _worst_approvers(
+        self, may_approve: Sequence[int], people: frozenset[int], most: int
+    ) -> Iterable[tuple[int, ...]]:
+        """Return for each instant that matters one choice of approvers that leaves the fewest to rule.
+
+        Whoever is there is as good as another, so that none but the first are taken: of many people
+        all choices would be more than can be counted. An instant matters if it may leave fewer than
+        two who sign, or three of whom the agent may act for one.
+        """
+        same = (tuple(may_approve), people, most)
+        if same not in self._approved:
+            chosen = {tuple(may_approve[:most])}
+            for there in self._who_is_there(people):
+                if len(there) - most <= SIGNATURES:
+                    chosen.add(tuple([pk for pk in may_approve if pk in there][:most]))
+            self._approved[same] = sorted(chosen)
+        return self._approved[same]
+
+    def _who_is_there(self, people: frozenset[int]) -> Iterator[set[int]]:
+        """Yield who of these people is there and enabled, at each instant at which it changes."""
+        enabled = {pk for pk in people if self.world.people.by_pk[pk].enabled}
+        gone = [each for each in self.world.away if each.person in enabled]
+        for at in {self.world.now, *(at for each in gone for at in (each.starts, each.ends))}:
+            yield enabled - {each.person for each in gone if each.starts <= at < each.ends}
 
     def _failure(self, part: Stretch, owner: int) -> None:
         """Those on call, for what fails in the target and for what cannot be undone: people are asked alike."""

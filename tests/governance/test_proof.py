@@ -23,6 +23,7 @@ from governance.routing import (
     Offices,
     Subject,
     Unroutable,
+    Who,
     candidates,
     hindrance,
     match,
@@ -32,6 +33,7 @@ from governance.vocabulary import ExceptionType, Level, Path
 from tests.governance.worlds import (
     CEO,
     CFO,
+    CHAIR,
     NAMES,
     NOW,
     OWNER,
@@ -291,6 +293,30 @@ def peak(given_):
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return found.instants, most
+
+
+def test_of_many_who_may_have_approved_not_every_choice_is_counted():
+    many = [
+        person(100 + n, manager=CHAIR, limit=Decimal(50_000), limit_currency="USD")
+        for n in range(40)
+    ]
+    everybody = [each.pk for each in many]
+    role = Who("role", 1)
+    given_ = world(
+        matrix_row(1, approver=role, delegates=(role,), quorum=10),
+        people=many,
+        holders={1: everybody},
+        away=away(*everybody[:29], day=20),
+        orderers={1: frozenset(everybody)},
+        policy_changes={"compliance": tuple(everybody), "head_of_compliance": ()},
+    )
+
+    holes = prove(given_).holes
+
+    # On that day eleven are there, and ten of them may have approved it.
+    (violation,) = (each for each in holes if each.key.startswith("violation|"))
+    assert violation.sentence.startswith("On 22\xa0Mar\xa02026: nobody else can sign")
+    assert not [each for each in holes if each.kind == "second_signer" and each != violation]
 
 
 def test_twice_the_instants_take_no_more_memory():

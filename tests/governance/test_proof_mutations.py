@@ -182,6 +182,10 @@ MUTATIONS = {
         orderers={1: frozenset({OPERATOR})},
         policy_changes={"head_of_compliance": ()},
     ),
+    "a second signer who is disabled": lambda: world(
+        orderers={1: frozenset({RECORD_OWNER})},
+        people=[person(HEAD_OF_COMPLIANCE, enabled=False)],
+    ),
     "a circle of managers": lambda: world(people=[person(CFO, manager=CONTROLLER)]),
     "a cell without an answer": lambda: world(
         policy_changes={"cells": without(CELLS, (ExceptionType.TIMEOUT, Severity.LOW, Impact.LOW))}
@@ -243,6 +247,7 @@ SENTENCES = {
     "one reviewer below the one who overrides": "Nobody independent could review an override by the Operator of Vendor payment requests under $25,000.00 in Accounts payable (matrix row 1): every reviewer reports to them.",
     "a reviewer who owns the agent": "Nobody independent can review Vendor payment requests under $25,000.00 in Accounts payable (matrix row 1): of the reviewers (Auditor) each may be asked about it, owns the agent or is disabled.",
     "nobody to sign a rollback twice": "No two people can sign a rollback of Vendor payment requests under $25,000.00 in Accounts payable (matrix row 1): only the Operator may sign.",
+    "a second signer who is disabled": "No two people can sign a rollback of Vendor payment requests under $25,000.00 in Accounts payable (matrix row 1): only the Resource Owner may sign.",
     "a circle of managers": "The reporting line goes in a circle: the Controller reports to the CFO, the CFO to the Controller, so that nobody stands above them.",
     "a cell without an answer": "The decision tree does not say what answers a timeout of low severity and low impact.",
     "a rung without a window": "Timeout, L2: no window says how long it waits.",
