@@ -59,8 +59,7 @@ def read(text: str, names: Names, *, there: Mapping[int, RowParts]) -> dict[int,
     """Return the rows of a file, by their numbers. A row without a number takes the next one that is free.
 
     Args:
-        there: the draft's rows. What stands there already is not judged again, so that a
-            matrix that was written out can be read in.
+        there: the draft's rows, whose numbers are not free.
 
     Raises NotRight with every mistake, by its line in the file, the first MOST_SAID of them.
     """
