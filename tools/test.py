@@ -42,7 +42,8 @@ class Suite(NamedTuple):
 
     database: str
     marks: str  # pytest's -m
-    parallel: bool
+    parallel: bool  # over two processes; the others run side by side, one process each
+    shows: bool = False  # what its tests print
 
 
 class Result(NamedTuple):
@@ -54,9 +55,11 @@ class Result(NamedTuple):
 
 
 SUITES = (
-    Suite("sqlite", "not processes", parallel=True),
-    Suite("postgresql", "not browser and not processes", parallel=True),
-    # They mostly wait for processes of their own, so the two suites of them do so side by side.
+    Suite("sqlite", "not processes and not soak", parallel=True),
+    Suite("postgresql", "not browser and not processes and not soak", parallel=True),
+    Suite("sqlite", "soak", parallel=False, shows=True),
+    Suite("postgresql", "soak", parallel=False, shows=True),
+    # They mostly wait for processes of their own.
     Suite("sqlite", "processes", parallel=False),
     Suite("postgresql", "processes and not browser", parallel=False),
 )
@@ -101,6 +104,7 @@ class Runner:
         report = self._reports / f"{next(self._numbers)}.xml"
         words = [
             *("-m", "pytest", "-q", "-m", self._marks(suite), "-n", "2" if suite.parallel else "0"),
+            *(["-s"] if suite.shows else []),
             *("-o", f"faulthandler_timeout={HANG_S}", f"--junitxml={report}", *self._chosen()),
         ]
         code = self._bounded(words, url, output)
@@ -242,7 +246,9 @@ def run_suites(runner: Runner, options: argparse.Namespace) -> Counter[str]:
         for suite in there:
             if suite.parallel:
                 runner.run(suite, urls[suite.database])
-        runner.run_side_by_side([suite for suite in there if not suite.parallel], urls)
+        for shows in (True, False):
+            alike = [suite for suite in there if not suite.parallel and suite.shows == shows]
+            runner.run_side_by_side(alike, urls)
     return left_out
 
 
