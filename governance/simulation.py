@@ -104,6 +104,11 @@ class Load(NamedTuple):
         """How many requests more the draft puts to them; negative: fewer."""
         return len(self.after) - len(self.before)
 
+    @property
+    def less(self) -> int:
+        """How many requests fewer."""
+        return -self.more
+
 
 class Met(NamedTuple):
     """A request that would have met a hole."""

@@ -36,6 +36,7 @@ from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, 
 
 Graded = TypeVar("Graded", Severity, Impact)
 MOST_DIGITS = 16  # before the point, as the matrix has them
+YEARS = range(2000, 2100)
 LOOK_AHEAD = 30  # days of absences and shifts read: more than any path takes
 # How a path ends that nobody answers. Source: DESIGN 2.2.
 ENDS = {
@@ -144,17 +145,24 @@ def who_decides(
     Raises:
         NotFound: no such action in production, department, agent, person or version.
         NoRoute: no policy is active, or no row covers it, or two do.
-        Unprocessable: an amount where the action has none, or the other way round.
+        Unprocessable: an amount where the action has none, or the other way round; a time
+            that no calendar here reaches.
+        All but NoRoute name the argument at fault as `field`.
     """
+    if at.year not in YEARS:
+        raise Unprocessable(f"Say a time between {YEARS.start} and {YEARS.stop - 1}.", field="at")
     kind = ActionType.objects.filter(key=action, state=ActionType.State.PRODUCTION).first()
     if kind is None:
-        raise NotFound(f"No action {wording.plain(action, 60)} is in production.")
+        raise NotFound(f"No action {wording.plain(action, 60)} is in production.", field="action")
     place = Department.objects.filter(key=department).first()
     if place is None:
-        raise NotFound(f"There is no department {wording.plain(department, 60)}.")
+        raise NotFound(
+            f"There is no department {wording.plain(department, 60)}.", field="department"
+        )
     if bool(kind.amount_pointer) != (amount is not None):
         raise Unprocessable(
-            f"{kind.name} requests come {'with' if kind.amount_pointer else 'without'} an amount."
+            f"{kind.name} requests come {'with' if kind.amount_pointer else 'without'} an amount.",
+            field="amount",
         )
     amount = None if amount is None else _exact(amount, currency)
     subject = Subject(
@@ -303,16 +311,16 @@ def _version(number: int | None) -> PolicyVersion:
         return found
     if number is None:
         raise NoRoute("No policy is active: nobody is named to decide anything.")
-    raise NotFound(f"There is no policy {number}.")
+    raise NotFound(f"There is no policy {number}.", field="version")
 
 
 def _exact(amount: Decimal, currency: str) -> Decimal:
     """Return the amount with its currency's decimals. Raises Unprocessable for what no request has."""
     unit = wording.unit(currency)
     if not amount.is_finite() or amount <= 0 or amount >= 10**MOST_DIGITS:
-        raise Unprocessable("Say an amount of more than zero.")
+        raise Unprocessable("Say an amount of more than zero.", field="amount")
     if amount % unit:
-        raise Unprocessable(f"{currency} has amounts in steps of {unit}.")
+        raise Unprocessable(f"{currency} has amounts in steps of {unit}.", field="amount")
     return amount.quantize(unit)
 
 
@@ -321,7 +329,7 @@ def _owner(agent: str) -> int:
         return 0
     found = Agent.objects.filter(name=agent).values_list("owner", flat=True).first()
     if found is None:
-        raise NotFound(f"There is no agent {wording.plain(agent, 60)}.")
+        raise NotFound(f"There is no agent {wording.plain(agent, 60)}.", field="agent")
     return found
 
 
@@ -330,7 +338,7 @@ def _person(username: str) -> int | None:
         return None
     found = Person.objects.filter(username=username).values_list("pk", flat=True).first()
     if found is None:
-        raise NotFound(f"There is no person {wording.plain(username, 60)}.")
+        raise NotFound(f"There is no person {wording.plain(username, 60)}.", field="on_behalf_of")
     return found
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from governance.views.policy import activation, matrix, parts, versions
+from governance.views.policy import activation, matrix, parts, simulate, versions, who
 
 urlpatterns = [
     path("", versions.versions, name="policy"),
+    path("who/", who.who_page, name="policy-who"),
     path("draft/", versions.draft_begin, name="policy-draft"),
     path("<int:number>/", versions.version_page, name="policy-version"),
     path("<int:number>/changes/", versions.version_changes, name="policy-changes"),
     path("<int:number>/check/", activation.version_check, name="policy-check"),
+    path("<int:number>/simulate/", simulate.version_simulate, name="policy-simulate"),
     path("<int:number>/sign/", activation.draft_sign, name="policy-sign"),
     path("<int:number>/activate/", activation.draft_activate, name="policy-activate"),
     path("<int:number>/matrix.csv", versions.version_matrix, name="policy-matrix"),

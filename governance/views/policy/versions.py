@@ -13,7 +13,7 @@ from governance import clock
 from governance.drafting import names as naming
 from governance.drafting import sheet, shown
 from governance.drafting.book import EMPTY, book_of, rows_of
-from governance.models import PolicyCheck, PolicyFinding, PolicyVersion
+from governance.models import PolicyCheck, PolicyVersion
 from governance.services import policy as services
 from governance.views.policy.edge import (
     PolicyRequest,
@@ -23,6 +23,7 @@ from governance.views.policy.edge import (
     may_edit,
     version_or_404,
 )
+from governance.views.policy.standing import standing
 
 SHOWN = 100  # versions
 
@@ -42,12 +43,9 @@ def versions(request: PolicyRequest) -> HttpResponse:
         "may_edit": may_edit(request.user),
         "drafts": [each for each in found if each.state == states.DRAFT],
         "active": next((each for each in found if each.state == states.ACTIVE), None),
-        "holes": PolicyFinding.objects.filter(gone_at=None, weight=PolicyFinding.Weight.HOLE)
-        .select_related("version")
-        .order_by("-version__number", "key")[:SHOWN],
         "past": [each for each in found if each.state == states.SUPERSEDED],
     }
-    return render(request, "policy/versions.html", context)
+    return render(request, "policy/versions.html", context | standing(now=clock.now()))
 
 
 @require_POST
