@@ -267,3 +267,10 @@ def test_parameters_at_fault_are_named(whole, operator, changes, at_fault):
 
     assert answer.status_code == 422
     assert at_fault in answer.json()["errors"]
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_a_time_beyond_every_calendar_is_refused_at_its_parameter(whole, operator, at):
+    answer = operator.get("/api/v1/who-decides/", QUERY | {"at": at})
+
+    assert (answer.status_code, answer.json()["field"]) == (422, "at")
