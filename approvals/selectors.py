@@ -158,7 +158,7 @@ def rows_in_use() -> dict[int, frozenset[int]]:
 
 def past_requests(since: datetime, until: datetime) -> Iterator[Past]:
     """Yield what was submitted in [since, until), oldest first, as far as routing reads it."""
-    asked: dict[int, list[int]] = {}
+    asked: dict[int, list[str]] = {}
     first = Ask.objects.filter(
         step__request__submitted_at__gte=since,
         step__request__submitted_at__lt=until,
@@ -166,7 +166,9 @@ def past_requests(since: datetime, until: datetime) -> Iterator[Past]:
         asked_at__isnull=False,
         handed_over_from__isnull=True,
     )
-    for request, person in first.order_by("position", "pk").values_list("step__request", "person"):
+    for request, person in first.order_by("position", "pk").values_list(
+        "step__request", "person__name"
+    ):
         asked.setdefault(request, []).append(person)
     made = ActionRequest.objects.filter(submitted_at__gte=since, submitted_at__lt=until)
     for pk, *facts, severity, impact in (

@@ -28,7 +28,7 @@ DAYS = 90
 
 
 class Past(NamedTuple):
-    """What is kept of a request that was made, as far as routing reads it. `asked`: who was asked first."""
+    """What is kept of a request that was made, as far as routing reads it. `asked`: names of who was asked first."""
 
     ref: str
     title: str
@@ -42,7 +42,7 @@ class Past(NamedTuple):
     on_behalf_of: int | None
     severity: Severity
     impact: Impact
-    asked: tuple[int, ...]
+    asked: tuple[str, ...]
 
     @property
     def subject(self) -> Subject:
@@ -251,7 +251,7 @@ def _change(each: Past, old: Routed | None, new: Routed, *, names: Names) -> Cha
 
     return Change(
         each.ref, each.title, each.at, said(old.asked if old else ()), said(new.asked),
-        said(each.asked), old.row if old else None, new.row,
+        each.asked, old.row if old else None, new.row,
     )  # fmt: skip
 
 

@@ -99,6 +99,20 @@ def test_where_others_would_have_been_asked_both_are_named(whole, draft):
     }
 
 
+def test_who_was_asked_at_the_time_is_named_though_neither_version_leads_to_them_now(whole, draft):
+    several(whole, "12000.00")
+    whole.finance_manager.roles.clear()
+    whole.finance_manager.limit_amount, whole.finance_manager.limit_currency = None, ""
+    whole.finance_manager.save()
+    MatrixRow.objects.filter(version=draft).update(
+        approver_role=None, approver_person=whole.controller
+    )
+
+    (change,) = replayed(draft).changes
+
+    assert change.then == ("Finance Manager",)
+
+
 def test_what_would_have_met_a_hole_is_listed_with_its_reason(whole, draft):
     many = several(whole, "100.00", "12000.00")[-1]
     MatrixRow.objects.filter(version=draft).update(amount_to=1000)
