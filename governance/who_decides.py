@@ -7,7 +7,7 @@ say what it answers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from governance import ladder, wording
 from governance.decision_tree import ENTERS_AT
+from governance.drafting.parts import LONGEST
 from governance.errors import NoRoute, NotFound, Unprocessable
 from governance.models import ActionType, Agent, Department, Person, PolicyVersion
 from governance.proof.loading import world_of
@@ -37,7 +38,9 @@ from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, 
 Graded = TypeVar("Graded", Severity, Impact)
 MOST_DIGITS = 16  # before the point, as the matrix has them
 YEARS = range(2000, 2100)
-LOOK_AHEAD = 30  # days of absences and shifts read: more than any path takes
+LOOK_AHEAD = (
+    5 * LONGEST.days
+)  # after the first ask: L1, which may be doubled, and three rungs above
 # How a path ends that nobody answers. Source: DESIGN 2.2.
 ENDS = {
     Path.TIMEOUT: "it expires",
@@ -85,6 +88,7 @@ class Ladder:
     Attributes:
         policy, row: numbers.
         path: of the exception; `timeout` begins with the first ask.
+        rungs: none where a first no is final.
         response: what the decision tree says to it.
         ends_at: when the last clock would be over. UTC.
         ends: what happens then: completes "then …".
@@ -107,8 +111,9 @@ class Ladder:
 
     @property
     def stalls(self) -> bool:
-        """Whether nobody below L4 would be asked at all."""
-        return not any(rung.asked for rung in self.rungs if rung.level < Level.L4)
+        """Whether somebody should be asked, and nobody below L4 would be."""
+        below = [rung for rung in self.rungs if rung.level < Level.L4]
+        return bool(below) and not any(rung.asked for rung in below)
 
 
 def who_decides(
@@ -129,7 +134,8 @@ def who_decides(
     """Return who would be asked about a request that comes at `at`, rung by rung, and why not others.
 
     Limits, roles and lines are as they are now; absences and shifts as entered for each rung's
-    instant. A rejection is taken to come from whoever is asked first. Reads only, in a fixed number of queries.
+    instant. A rejection is taken to come from whoever is asked first, and what fails in its target to
+    have been approved by them. Reads only, in a fixed number of queries.
 
     Args:
         action, department: keys.
@@ -174,7 +180,8 @@ def who_decides(
         agent_owner=_owner(agent),
         on_behalf_of=_person(on_behalf_of),
     )
-    world = world_of(_version(version), now=at, days=LOOK_AHEAD)
+    days = kind.sla.days + 1 + LOOK_AHEAD
+    world = world_of(_version(version), now=at.astimezone(UTC), days=days)
     try:
         row = match(world.policy.rows.values(), subject)
     except Unroutable as problem:
@@ -214,10 +221,8 @@ class _Climb:
             history = replace(history, first_asked=first[1])
         elif path == Path.REJECTION:
             history = self._after_a_no(first[1])
-        below = first[1] if path == Path.TIMEOUT else ()
-        level = ladder.first_rung(
-            path, at_least=ENTERS_AT[response], critical=self.kind.is_critical
-        )
+        below = first[1] if path in (Path.TIMEOUT, Path.SYSTEM_FAILURE) else ()
+        level = self._enters(path, response)
         while level is not None:
             rung, asked = self._rung(calendar, path, level, since, history, below, response)
             rungs.append(rung)
@@ -228,6 +233,15 @@ class _Climb:
             self.subject.amount, self.subject.currency, self.severity, self.impact,
             path, response, world.now, tuple(rungs), since, ENDS[path],
         )  # fmt: skip
+
+    def _enters(self, path: Path, response: Response) -> Level | None:
+        """Return the rung where a path begins, None if what happened ends the request at once."""
+        at_least = ENTERS_AT[response]
+        if path == Path.REJECTION and self.kind.first_no_is_final:
+            return None
+        if path == Path.SYSTEM_FAILURE and self.kind.reversal == ActionType.Reversal.NONE:
+            at_least = max(at_least, Level.L2)  # it needs a person there, who is asked at once
+        return ladder.first_rung(path, at_least=at_least, critical=self.kind.is_critical)
 
     def _rung(
         self,
@@ -319,9 +333,10 @@ def _exact(amount: Decimal, currency: str) -> Decimal:
     unit = wording.unit(currency)
     if not amount.is_finite() or amount <= 0 or amount >= 10**MOST_DIGITS:
         raise Unprocessable("Say an amount of more than zero.", field="amount")
-    if amount % unit:
+    exact = amount.quantize(unit)
+    if exact != amount:
         raise Unprocessable(f"{currency} has amounts in steps of {unit}.", field="amount")
-    return amount.quantize(unit)
+    return exact
 
 
 def _owner(agent: str) -> int:

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -21,6 +22,7 @@ from tests.approvals.asking import ask_for_payment
 from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
+    AppointmentFactory,
     PersonFactory,
     PolicyVersionFactory,
     RoleFactory,
@@ -134,6 +136,61 @@ def test_a_critical_process_has_an_executive_at_its_end(whole):
     assert asked().rungs[-1].level == 4
 
 
+def test_what_cannot_be_undone_is_not_tried_again_by_itself(whole):
+    whole.vendor_payment.reversal = "none"
+    whole.vendor_payment.reversal_code = ""
+    whole.vendor_payment.save()
+
+    on_call, *_ = asked(exception=ExceptionType.SYSTEM_FAILURE).rungs
+
+    assert (on_call.level, on_call.automatic, on_call.opens_at) == (2, False, MONDAY_9AM)
+
+
+def test_a_first_no_that_is_final_ends_it_at_once(whole):
+    whole.vendor_payment.first_no_is_final = True
+    whole.vendor_payment.save()
+
+    found = asked(exception=ExceptionType.REJECTION)
+
+    assert (found.rungs, found.ends_at, found.ends) == ((), MONDAY_9AM, "it ends rejected")
+    assert not found.stalls
+
+
+def test_whoever_approved_it_does_not_override_its_failure(whole):
+    """What fails in a target was approved before: by whoever is asked first."""
+    whole.vendor_payment.is_critical = True
+    whole.vendor_payment.save()
+    AppointmentFactory(version=whole.policy, office="executive", person=whole.finance_manager)
+    AppointmentFactory(version=whole.policy, office="executive", person=whole.cfo)
+
+    top = asked(exception=ExceptionType.SYSTEM_FAILURE).rungs[-1]
+
+    assert (top.level, people(top)) == (4, ["cfo"])
+    assert ("finance_manager", "chain") in [(e.username, e.code) for e in top.passed_over]
+
+
+def test_absences_are_read_as_far_ahead_as_the_longest_ladder_takes(whole):
+    whole.vendor_payment.sla = timedelta(days=40)
+    whole.vendor_payment.save()
+    AbsenceFactory(
+        person=whole.senior_accountant,
+        starts_at=MONDAY_9AM + timedelta(days=35),
+        ends_at=MONDAY_9AM + timedelta(days=60),
+    )
+
+    instead = asked().rungs[2]
+
+    assert [(each.username, each.code) for each in instead.passed_over] == [
+        ("senior_accountant", "away")
+    ]
+
+
+def test_instants_are_in_utc_wherever_the_question_was_asked(whole):
+    berlin = MONDAY_9AM.astimezone(ZoneInfo("Europe/Berlin"))
+
+    assert document(asked(at=berlin)) == document(asked())
+
+
 def test_a_draft_may_be_asked(whole):
     PolicyVersionFactory(number=2)
 
@@ -154,6 +211,7 @@ def test_a_draft_may_be_asked(whole):
         ({"amount": Decimal("0.001")}, Unprocessable),
         ({"amount": Decimal("NaN")}, Unprocessable),
         ({"amount": Decimal("1e400")}, Unprocessable),
+        ({"amount": Decimal("1e-999999999999999999")}, Unprocessable),
     ],
 )
 def test_what_cannot_be_routed_is_refused_in_a_sentence(whole, changes, refusal):
@@ -236,6 +294,7 @@ def test_the_command_prints_each_rung_with_its_people(whole):
         ("--amount", "many"),
         ("--amount", "1", "--at", "tomorrow"),
         ("--amount", "1", "--agent", "x"),
+        ("--amount", "1", "--agent", "\udcff"),  # a byte that is no UTF-8, as the shell hands it on
     ],
 )
 def test_the_command_says_what_it_cannot_read(whole, options):

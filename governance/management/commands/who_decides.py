@@ -46,6 +46,8 @@ class Command(OfAVersion):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        for name in ("action", "department", "currency", "agent", "on_behalf_of", "resource"):
+            _demand_text(options[name])
         try:
             found = who_decides(
                 action=options["action"],
@@ -68,6 +70,12 @@ class Command(OfAVersion):
             return
         for line in _lines(found):
             self.stdout.write(line)
+
+
+def _demand_text(text: str) -> None:
+    """Refuse bytes that a shell hands on and that are no text."""
+    if not text.isprintable():
+        raise CommandError(f"{text!a} is no name. Say it in UTF-8.")
 
 
 def _instant(text: str) -> datetime:
