@@ -6,7 +6,6 @@
 //   tbody[data-revision]             what the server counts; an answer that brings another one
 //                                    sets it in every form of the table
 //   button[data-grid-save]           stores the row
-//   [data-proof]                     what the check found; its heading is said when it comes
 // A cell is either chosen (readonly: arrows, Home and End move, Enter or F2 or typing begins) or edited
 // (Enter stores the row, Esc takes the cell back, Tab goes on). Leaving a changed row stores it. On touch
 // screens every cell is edited at once: there are no arrows, and a readonly field brings no keyboard.
@@ -105,12 +104,6 @@
     const wrong = row?.querySelector("[aria-invalid]");
     (wrong ?? row?.querySelector(`td > input[name="${kept.name}"]`))?.focus();
     kept = null;
-  });
-
-  // What the check came to is said, not read out whole. It begins with the heading.
-  const polite = document.getElementById("rc-polite");
-  document.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.matches("[data-proof]")) polite.textContent = event.detail.target.querySelector("h2")?.textContent ?? "";
   });
 
   function prepare() {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from governance import clock
+from governance.drafting.rows import FIELDS
 from governance.models import MatrixRow
 from governance.services import policy as services
 from tests.browser.test_pages import REFUSAL, WIDTHS, sideways
@@ -258,3 +259,42 @@ def test_an_edit_in_place_has_the_draft_checked_again(new_page, draft, admin):
     page.wait_for_selector("#proof >> text=This draft can stall, so it cannot be activated")
     page.click("#proof >> a:text('Go to row 14') >> nth=0")
     assert page.url.endswith("#row-14")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_the_check_finds_stands_under_its_row_until_the_draft_is_edited(
+    new_page, draft, admin, axe, width, dark
+):
+    cells = dict.fromkeys(FIELDS, "") | {"department": "accounts-payable", "quorum": "1"}
+    cells |= {"action": "vendor_payment", "currency": "USD", "amount_from": "0"}
+    cells |= {"amount_to": "100000", "approver": "agent_owner"}
+    services.save_row(number=2, revision=0, actor=admin, row=14, cells=cells, now=clock.now())
+    page = new_page(width=width, dark=dark, person=admin)
+    page.goto("/policy/2/")
+    page.wait_for_selector("#row-14 > .is-found >> text=nobody can decide on")
+    assert page.locator("#row-14 > .is-found >> text=Add a delegate who can").count()
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+
+    page.route("**/policy/2/check/", lambda route: None)  # the next check takes its time
+    cell(page, 15, "quorum").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=The draft was edited since it was checked")
+    assert page.locator(".is-found").count() == 0
+
+
+def test_what_the_check_finds_in_a_draft_that_somebody_else_edited_is_not_put_beside_old_rows(
+    new_page, draft, admin
+):
+    page = new_page(person=admin)
+    page.goto("/policy/2/")
+    page.wait_for_selector("#proof")
+    services.remove_row(number=2, revision=0, actor=admin, row=15, now=clock.now())
+
+    page.evaluate("document.body.dispatchEvent(new Event('policy-changed'))")
+
+    page.wait_for_selector("text=Somebody edited this draft since you opened this page")
+    assert page.locator(".is-found").count() == 0

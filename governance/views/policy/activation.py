@@ -16,6 +16,7 @@ from governance import clock, stepup
 from governance.drafting import names as naming
 from governance.drafting import shown
 from governance.drafting.book import EMPTY, book_of
+from governance.drafting.found import by_row
 from governance.drafting.proving import Proof, prove
 from governance.errors import Refused
 from governance.models import PolicyVersion
@@ -45,13 +46,18 @@ def version_check(request: PolicyRequest, number: int) -> HttpResponse:
 
 
 def checked(request: PolicyRequest, version: PolicyVersion, *, now: datetime) -> dict[str, Any]:
-    """Return what the check finds, and who may go on from there."""
+    """Return what the check finds, and who may go on from there.
+
+    What was found of a draft that was edited meanwhile is of neither revision, and
+    is not shown: `edited`.
+    """
     began = perf_counter()
     if version.state == PolicyVersion.State.DRAFT:
         proof = prove(version, now=now)
     else:
         report = check(version, now=now)
         proof = Proof(report, version.number, (), report.holes)
+    edited = PolicyVersion.objects.get(pk=version.pk).revision != version.revision
     editors = set(version.editors.values_list("pk", flat=True))
     needed = {each.key for each in proof.kept}
     signers = [
@@ -61,6 +67,11 @@ def checked(request: PolicyRequest, version: PolicyVersion, *, now: datetime) ->
     ]
     return frame_of(request, version) | {
         "proof": proof,
+        "edited": edited,
+        "found_by_row": {}
+        if edited or version.state != PolicyVersion.State.DRAFT
+        else by_row(proof),
+        "places": bool(request.htmx),
         "shown": SHOWN,
         "worst": worst_of(proof.report.worst_cases),
         "took_ms": round((perf_counter() - began) * 1000),

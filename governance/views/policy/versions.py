@@ -15,6 +15,7 @@ from governance.drafting import sheet, shown
 from governance.drafting.book import EMPTY, book_of, rows_of
 from governance.models import PolicyCheck, PolicyVersion
 from governance.services import policy as services
+from governance.views.policy.activation import checked
 from governance.views.policy.edge import (
     PolicyRequest,
     for_editors,
@@ -60,8 +61,16 @@ def draft_begin(request: PolicyRequest) -> HttpResponse:
 @require_safe
 @for_readers
 def version_page(request: PolicyRequest, number: int) -> HttpResponse:
-    """Show a version whole; a draft's matrix as a grid that is edited in place."""
-    return render(request, "policy/version.html", page_of(request, version_or_404(number)))
+    """Show a version whole; a draft's matrix as a grid that is edited in place.
+
+    With `?check=1` a draft is checked first, and what is found of a row stands under
+    it: for whoever has no script, which asks for it by itself.
+    """
+    version = version_or_404(number)
+    context = page_of(request, version)
+    if context["is_draft"] and "check" in request.GET:
+        context |= checked(request, version, now=clock.now())
+    return render(request, "policy/version.html", context)
 
 
 def page_of(request: PolicyRequest, version: PolicyVersion) -> dict[str, Any]:
