@@ -256,7 +256,6 @@ def test_another_digest_is_refused_and_offers_no_form(client, company, timeline)
         ({"verdict": "waive"}, "Choose one: approve or reject."),
         ({"note": "x" * 4001}, "Keep the note under 4000 characters; this one has 4001."),
         ({"digest": ""}, "this form has lost what it is about"),
-        ({"note": "nul \x00"}, "Null characters"),
     ],
 )
 def test_a_form_to_mend_says_the_mend_and_keeps_the_note(client, company, timeline, sent, words):
@@ -269,6 +268,15 @@ def test_a_form_to_mend_says_the_mend_and_keeps_the_note(client, company, timeli
     assert words in page
     assert "<form" in page
     assert sent.get("note", "kept")[:3] in page
+
+
+def test_a_note_with_a_nul_in_it_is_refused_and_nothing_decided(client, company, timeline):
+    request = ask_for_payment(company)
+
+    response = send(client, company.finance_manager, request, HTMX, note="nul \x00")
+
+    assert response.status_code == 400
+    assert not Decision.objects.exists()
 
 
 def test_a_post_without_a_token_is_refused(company, timeline):

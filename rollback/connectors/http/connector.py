@@ -183,9 +183,9 @@ class HttpConnector:
         if not found:
             try:
                 tried = cls(_Tried(config, reversal, code))
+                tried._try(reversal, example, records)
                 for record in (*records, *read):
                     address(tried._place(record)[1])
-                tried._try(reversal, example, records)
             except (ValueError, OutcomeUnknown) as problem:
                 found.append(str(problem))
         return found
