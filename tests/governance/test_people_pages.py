@@ -406,6 +406,19 @@ def test_a_no_without_a_reason_is_mended_in_place(company, admins, as_):
     assert "Say why not." in text(response)
 
 
+def test_who_oversees_nobody_learns_of_no_change_not_even_that_it_ended(company, admins, as_):
+    ended = PeopleChangeFactory(
+        asked_by=admins[0], state="refused", due_at=None, ended_at=MONDAY_9AM, ended_by=admins[1]
+    )
+    waiting = PeopleChangeFactory(asked_by=admins[0])
+    client = as_(company.cfo)
+
+    for change in (ended, waiting):
+        for verdict in ("confirm", "refuse", "withdraw", ""):
+            answer = client.post(url("change-end", change.pk), {f"c{change.pk}-verdict": verdict})
+            assert answer.status_code == 404
+
+
 def test_of_what_ended_meanwhile_the_page_says_so_at_its_head(company, admins, as_):
     change = PeopleChangeFactory(
         person=company.cfo, asked_by=admins[0], state="withdrawn", due_at=None, ended_at=MONDAY_9AM

@@ -87,7 +87,12 @@ def everybody(request: PersonRequest) -> HttpResponse:
 
 @require_POST
 def end_change(request: PersonRequest, pk: int) -> HttpResponse:
-    """Confirm, refuse or withdraw a change. The status of a refusal is its own, and the page says why."""
+    """Confirm, refuse or withdraw a change. The status of a refusal is its own, and the page says why.
+
+    For who oversees nobody there is no change: not even that one has ended.
+    """
+    if not sees_everybody(request.user):
+        raise Http404("no such change")
     form, now = EndForm(request.POST, prefix=f"c{pk}"), clock.now()
     status = 422
     if form.is_valid():
