@@ -38,9 +38,8 @@ from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, 
 Graded = TypeVar("Graded", Severity, Impact)
 MOST_DIGITS = 16  # before the point, as the matrix has them
 YEARS = range(2000, 2100)
-LOOK_AHEAD = (
-    5 * LONGEST.days
-)  # after the first ask: L1, which may be doubled, and three rungs above
+# Days of absences and shifts read, after the first ask: L1, which may be doubled, and three rungs above.
+LOOK_AHEAD = 5 * LONGEST.days
 # How a path ends that nobody answers. Source: DESIGN 2.2.
 ENDS = {
     Path.TIMEOUT: "it expires",

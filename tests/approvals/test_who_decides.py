@@ -18,7 +18,7 @@ from governance.errors import NoRoute, NotFound, Unprocessable
 from governance.models import Person, PolicyVersion
 from governance.vocabulary import ExceptionType, Impact, Severity
 from governance.who_decides import document, who_decides
-from tests.approvals.asking import ask_for_payment
+from tests.approvals.asking import add_check, answer, ask_for_payment
 from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
@@ -76,6 +76,64 @@ def test_the_ladder_is_the_one_a_real_request_climbs(whole, timeline):
         assert [a.why for a in asks if a.asked_at] == [each.why for each in rung.asked]
     request.refresh_from_db()
     assert (request.state, request.ended_at) == ("expired", said.ends_at)
+
+
+def fails(company):
+    """Approved, and begun by nobody in half an hour."""
+    request = ask_for_payment(company)
+    answer(request, company.finance_manager, now=MONDAY_9AM)
+    return request, MONDAY_9AM + timedelta(minutes=30)
+
+
+def is_refused(company):
+    request = ask_for_payment(company)
+    answer(request, company.finance_manager, "reject", note="No.", severity="low", now=MONDAY_9AM)
+    return request, MONDAY_9AM
+
+
+def meets_another(company):
+    ask_for_payment(company)
+    return ask_for_payment(company, key="key-2", instalment=2), MONDAY_9AM
+
+
+def breaks_a_rule(company):
+    add_check(company, "payload.terms != 'Net 30'")
+    return ask_for_payment(company), MONDAY_9AM
+
+
+@pytest.mark.parametrize(
+    ("happens", "exception"),
+    [
+        (fails, ExceptionType.SYSTEM_FAILURE),
+        (is_refused, ExceptionType.REJECTION),
+        (meets_another, ExceptionType.CONFLICT),
+        (breaks_a_rule, ExceptionType.POLICY_VIOLATION),
+    ],
+)
+def test_so_is_the_ladder_of_every_other_exception(whole, timeline, happens, exception):
+    whole.vendor_payment.is_critical = True
+    whole.vendor_payment.save()
+    for executive in (whole.finance_manager, whole.ceo):
+        AppointmentFactory(version=whole.policy, office="executive", person=executive)
+    AbsenceFactory(
+        person=whole.senior_accountant, starts_at=MONDAY_9AM - timedelta(days=1),
+        ends_at=MONDAY_9AM + timedelta(days=9),
+    )  # fmt: skip
+
+    request, at = happens(whole)
+    said = asked(at=at, exception=exception, agent=whole.agent.name)
+    timeline.advance(days=2)
+
+    climbed = Step.objects.filter(request=request, path=said.path).order_by("pk")
+    assert [(e.level, e.opened_at, e.due_at, e.needed) for e in climbed] == [
+        (e.level, e.opens_at, e.due_at, e.needed) for e in said.rungs
+    ]
+    for step, rung in zip(climbed, said.rungs, strict=True):
+        asks = list(Ask.objects.filter(step=step).order_by("position", "pk"))
+        assert [a.person.username for a in asks if a.asked_at] == people(rung)
+        assert {a.person.username for a in asks if not a.asked_at} == {
+            each.username for each in rung.passed_over
+        }
 
 
 def test_an_absence_counts_at_the_instant_of_its_rung(whole):
