@@ -143,7 +143,7 @@ def who_decides(
         exception: whose path is wanted.
         severity, impact: the action type's own by default, and never below it.
         agent: by name; its owner may not decide. "" = an agent of somebody nobody asks.
-        on_behalf_of: user name of whom it acts for.
+        on_behalf_of: user name or e-mail address of whom it acts for, who is not disabled.
         resource: key of the record, for its owner in a conflict. "" = any other's.
         version: number of a policy version, draft or not. None: the active one.
 
@@ -347,13 +347,15 @@ def _owner(agent: str) -> int:
     return found
 
 
-def _person(username: str) -> int | None:
-    if not username:
+def _person(name: str) -> int | None:
+    """Return whom a request may be on behalf of, by user name or e-mail address, as at its submission."""
+    if not name:
         return None
-    found = Person.objects.filter(username=username).values_list("pk", flat=True).first()
+    here = Person.objects.filter(is_active=True)
+    found = here.filter(username=name).first() or here.filter(email__iexact=name).first()
     if found is None:
-        raise NotFound(f"There is no person {wording.plain(username, 60)}.", field="on_behalf_of")
-    return found
+        raise NotFound(f"There is no person {wording.plain(name, 60)}.", field="on_behalf_of")
+    return found.pk
 
 
 def _at_least(own: Graded, asked: Graded | None) -> Graded:

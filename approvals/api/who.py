@@ -124,9 +124,8 @@ class WhoDecides(Api):
 def _given(request: Request) -> dict[str, Any]:
     """Return the query's parameters. Raises Malformed, naming each at fault."""
     sent = request.query_params
-    errors: dict[str, str] = {
-        str(key)[:60]: "Unknown." for key in sent.keys() - Asked().fields.keys()
-    }
+    errors = {str(key)[:60]: "Say it once." for key, said in sent.lists() if len(said) > 1}
+    errors |= {str(key)[:60]: "Unknown." for key in sent.keys() - Asked().fields.keys()}
     form = Asked(data={key: value for key, value in sent.items() if value != ""})
     if not form.is_valid():
         errors |= {key: " ".join(map(str, found)) for key, found in form.errors.items()}

@@ -158,6 +158,14 @@ def test_the_owner_of_the_agent_and_whom_it_acts_for_are_passed_over(whole):
     assert codes == {"finance_manager": "owner", "senior_accountant": "on_behalf"}
 
 
+def test_it_acts_for_nobody_for_whom_a_real_request_could_not(whole):
+    away = PersonFactory(username="gone", is_active=False)
+
+    with pytest.raises(NotFound):
+        asked(on_behalf_of=away.username)
+    assert asked(on_behalf_of="CFO@example.com") == asked(on_behalf_of="cfo")
+
+
 @pytest.mark.parametrize(
     ("exception", "first"),
     [
@@ -384,6 +392,14 @@ def test_parameters_at_fault_are_named(whole, operator, changes, at_fault):
 
     assert answer.status_code == 422
     assert at_fault in answer.json()["errors"]
+
+
+def test_a_parameter_that_is_said_twice_is_at_fault(whole, operator):
+    """Which of the two was meant nobody knows, and the page and the caller might each guess another."""
+    answer = operator.get("/api/v1/who-decides/", QUERY | {"amount": ["1.00", "12000.00"]})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == {"amount": "Say it once."}
 
 
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])

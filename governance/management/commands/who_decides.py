@@ -39,7 +39,7 @@ class Command(OfAVersion):
         parser.add_argument("--impact", choices=Impact.values)
         parser.add_argument("--agent", default="", help="its name: its owner may not decide")
         parser.add_argument(
-            "--on-behalf-of", default="", help="user name of whom the agent acts for"
+            "--on-behalf-of", default="", help="user name or address of whom the agent acts for"
         )
         parser.add_argument(
             "--resource", default="", help="key of the record, for its owner in a conflict"
