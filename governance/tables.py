@@ -35,6 +35,7 @@ from governance.models import (
     PolicyVersion,
     RosterShift,
 )
+from governance.models.policy import NEVER_IN_FORCE
 from governance.reads import Given, GivenKeys, Read
 from governance.routing import Candidate, Channel, People, Row, Who
 from governance.vocabulary import ExceptionType, Impact, Level, Path, Response, RuleSource, Severity
@@ -111,11 +112,12 @@ def policy(version: int) -> Policy:
 
     Cached for the life of the process: such a version never changes.
 
-    Raises ValueError for a draft, which does.
+    Raises ValueError for a draft, which does, and for one that was discarded.
     """
     found = PolicyVersion.objects.get(pk=version)
-    if found.state == PolicyVersion.State.DRAFT:
-        raise ValueError(f"policy {found.number} is a draft; nothing is routed by it")
+    if found.state in NEVER_IN_FORCE:
+        what = "a draft" if found.state == PolicyVersion.State.DRAFT else "discarded"
+        raise ValueError(f"policy {found.number} is {what}; nothing is routed by it")
     return load(found)
 
 

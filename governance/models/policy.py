@@ -17,6 +17,10 @@ class PolicyVersionState(models.TextChoices):
     DRAFT = "draft"
     ACTIVE = "active"
     SUPERSEDED = "superseded"
+    DISCARDED = "discarded"
+
+
+NEVER_IN_FORCE = (PolicyVersionState.DRAFT, PolicyVersionState.DISCARDED)
 
 
 class PolicyVersion(Stateful, models.Model):
@@ -39,6 +43,10 @@ class PolicyVersion(Stateful, models.Model):
     activated_by = models.ForeignKey(
         Person, models.PROTECT, null=True, blank=True, related_name="+"
     )
+    discarded_at = models.DateTimeField(null=True, blank=True)
+    discarded_by = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="+"
+    )
 
     class Meta:
         constraints = [
@@ -47,7 +55,14 @@ class PolicyVersion(Stateful, models.Model):
             ),
             models.CheckConstraint(
                 name="policy_active_since",
-                condition=Q(state="draft") | Q(activated_at__isnull=False),
+                condition=Q(state__in=["discarded", "draft"]) | Q(activated_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="policy_discarded_by_somebody",
+                condition=Q(
+                    state="discarded", discarded_at__isnull=False, discarded_by__isnull=False
+                )
+                | ~Q(state="discarded") & Q(discarded_at__isnull=True, discarded_by__isnull=True),
             ),
             known_states("policy_known_state", PolicyVersionState.values),
         ]
@@ -62,6 +77,10 @@ class PolicyVersion(Stateful, models.Model):
     @transition(state, source=State.ACTIVE, target=State.SUPERSEDED)
     def supersede(self) -> None:
         """The next version took over; requests in flight keep this one."""
+
+    @transition(state, source=State.DRAFT, target=State.DISCARDED)
+    def discard(self) -> None:
+        """It will never be in force. It stays to be read, and its number is not used again."""
 
 
 class PolicySignature(models.Model):

@@ -7,7 +7,7 @@
 //   [data-open-dialog="id"]          opens that dialog
 //   input[data-says="Deny it"]       once chosen, what the [data-said] button of its form says
 //   [data-focus]                     takes the focus after a swap, within what was swapped
-//   details.rc-confirm               Esc closes it, the focus returns to its summary
+//   details.rc-confirm               Esc or its [data-close-confirm] closes it, the focus returns to its summary
 // While a form is under way, or there is no connection, its submit buttons are aria-disabled
 // and can still be reached, so that the reason beside them can be read. Forms with method
 // "get" and "dialog" go on working.
@@ -182,12 +182,16 @@
     }
   });
 
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    const confirm = event.target.closest?.(".rc-confirm[open]");
+  function close(confirm) {
     if (!confirm) return;
     confirm.open = false;
     confirm.querySelector("summary")?.focus();
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close(event.target.closest?.(".rc-confirm[open]"));
+  });
+  document.addEventListener("click", (event) => {
+    close(event.target.closest("[data-close-confirm]")?.closest(".rc-confirm"));
   });
 
   // --- The button says what is chosen ---------------------------------------------------------

@@ -6,7 +6,6 @@
 //   #execution-order               comes along, and is left alone while somebody is in it; it is
 //                                  asked for again when they have left
 //   details[id] in either          stays as open as it was
-//   [data-close-confirm]           closes the rc-confirm around it
 (() => {
   "use strict";
   const live = () => document.getElementById("execution-live");
@@ -57,11 +56,4 @@
   });
   document.addEventListener("focusout", look);
   document.addEventListener("toggle", look, true);
-
-  document.addEventListener("click", (event) => {
-    const confirm = event.target.closest("[data-close-confirm]")?.closest(".rc-confirm");
-    if (!confirm) return;
-    confirm.open = false;
-    confirm.querySelector("summary")?.focus();
-  });
 })();

@@ -298,3 +298,33 @@ def test_what_the_check_finds_in_a_draft_that_somebody_else_edited_is_not_put_be
 
     page.wait_for_selector("text=Somebody edited this draft since you opened this page")
     assert page.locator(".is-found").count() == 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_draft_is_discarded_after_a_question_that_counts_what_was_just_edited(
+    new_page, draft, admin, axe, width, dark
+):
+    page = new_page(width=width, dark=dark, person=admin)
+    page.goto("/policy/2/")
+    page.wait_for_selector("#proof")
+    cell(page, 14, "quorum").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#discard input[name=revision][value='1']", state="attached")
+
+    page.click("text=Discard draft 2…")
+    page.wait_for_selector("text=What is lost: its 1 change from version 1")
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+    page.click("button:text-is('Keep it')")
+    page.click("text=Discard draft 2…")
+    page.click("button:text-is('Discard draft 2')")
+    page.wait_for_selector("text=Draft 2 is discarded")
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+
+    page.goto("/policy/2/")
+    page.wait_for_selector("text=Draft 2, discarded")
+    assert page.locator("input[name=department]").count() == 0
+    assert (sideways(page) <= 0, axe(page)) == (True, [])

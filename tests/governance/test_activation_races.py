@@ -216,6 +216,26 @@ def test_an_edit_beside_an_activation_is_before_it_or_refused(company, draft, ad
     assert_the_record_is_whole()
 
 
+@pytest.mark.parametrize("round_", range(5))
+def test_a_draft_discarded_beside_its_activation_is_one_or_the_other(
+    company, draft, admins, race, round_
+):
+    discard = partial(
+        services.discard, number=2, revision=draft.revision, actor=admins[0], now=LATER
+    )
+
+    done, discarded = race(activation(draft, admins[1]), discard)
+
+    found = PolicyVersion.objects.get(number=2)
+    refused = discarded if isinstance(done, PolicyVersion) else done
+    assert isinstance(refused, services.NotADraft), (done, discarded)
+    assert found.state == ("active" if refused is discarded else "discarded")
+    assert active_policy().number == (2 if refused is discarded else 1)
+    kinds = set(AuditEvent.objects.filter(chain="policy").values_list("kind", flat=True))
+    assert len(kinds & {"policy.activated", "policy.discarded"}) == 1
+    assert_the_record_is_whole()
+
+
 def test_of_two_edits_of_one_revision_one_is_refused_and_nothing_is_half(
     company, draft, admins, race
 ):

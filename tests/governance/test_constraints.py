@@ -205,6 +205,16 @@ def test_one_policy_is_active():
         update(draft, state="active", activated_at=LATER)
 
 
+@pytest.mark.parametrize(
+    ("state", "at"), [("discarded", None), ("draft", LATER), ("superseded", LATER)]
+)
+def test_a_discarded_policy_and_no_other_says_when_and_by_whom(state, at):
+    policy = PolicyVersionFactory(activated_at=MONDAY_9AM)
+
+    with broken("policy_discarded_by_somebody"):
+        update(policy, state=state, discarded_at=at)
+
+
 def test_any_number_of_policies_are_drafts_or_superseded():
     for state in ("draft", "draft", "superseded", "superseded", "active"):
         PolicyVersionFactory(state=state, activated_at=MONDAY_9AM)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from governance import cel, decision_tree
+from governance import actors, cel, decision_tree, tables
 from governance.drafting import NotRight, names, parts, sheet
 from governance.drafting.book import book_of
 from governance.errors import NotFound, NotYours
@@ -635,3 +635,78 @@ def test_every_mistake_is_said_by_its_line_and_nothing_is_taken(company, draft, 
         (7, "amount_from"),
     ]
     assert draft.rows.count() == 1
+
+
+# --- Discarding one ---
+
+
+def discard(draft, actor):
+    return edit(services.discard, draft, actor)
+
+
+def test_a_discarded_draft_says_when_and_by_whom_and_keeps_what_was_in_it(company, draft, admin):
+    other = PersonFactory(roles=[admin.roles.get()])
+    before = lines(draft)
+
+    discard(draft, other)
+
+    found = PolicyVersion.objects.get(number=2)
+    assert (found.state, found.discarded_at, found.discarded_by) == ("discarded", LATER, other)
+    assert lines(found) == before
+    event = last_event()
+    assert (event.kind, event.actor) == ("policy.discarded", actors.person(other))
+    assert event.facts == {"number": 2, "revision": 0, "editors": [actors.person(admin)]}
+
+
+def test_a_discarded_draft_is_neither_edited_signed_nor_discarded_again(company, draft, admin):
+    discard(draft, admin)
+
+    for call in (
+        lambda: save_row(draft, admin),
+        lambda: edit(services.sign, draft, admin, digest="any"),
+        lambda: discard(draft, admin),
+    ):
+        with pytest.raises(services.NotADraft, match="Policy Administrator discarded draft 2 at"):
+            call()
+
+
+def test_the_number_of_a_discarded_draft_is_not_used_again(company, draft, admin):
+    discard(draft, admin)
+
+    assert services.start_draft(actor=admin, now=LATER).number == 3
+
+
+def test_a_draft_is_discarded_as_it_was_seen(company, draft, admin):
+    save_row(draft, admin)
+
+    with pytest.raises(services.EditedMeanwhile):
+        services.discard(number=2, revision=0, actor=admin, now=LATER)
+
+    assert PolicyVersion.objects.get(number=2).state == "draft"
+
+
+def test_only_policy_administrators_discard_one(company, draft):
+    with pytest.raises(NotYours):
+        discard(draft, PersonFactory(roles=[RoleFactory(key="auditor")]))
+
+
+def test_what_is_in_force_is_not_discarded(company, draft, admin):
+    with pytest.raises(services.NotADraft, match="never changes"):
+        services.discard(number=1, revision=0, actor=admin, now=LATER)
+
+
+def test_nothing_is_routed_by_a_discarded_draft(company, draft, admin):
+    discard(draft, admin)
+
+    with pytest.raises(ValueError, match="policy 2 is discarded"):
+        tables.policy(draft.pk)
+
+
+def test_a_rule_that_was_only_ever_in_a_discarded_draft_begins_anew(company, draft, admin):
+    edit(services.save_rule, draft, admin, key="terms", typed=RULE)
+    discard(draft, admin)
+    again = services.start_draft(actor=admin, now=LATER)
+
+    edit(services.save_rule, again, admin, key="terms", typed=RULE)
+
+    assert PolicyCheck.objects.get(version=again, key="terms").revision == 4

@@ -513,3 +513,61 @@ def test_a_list_that_changed_is_shown_again_and_not_signed(draft, client):
     assert answer.status_code == 409
     assert "The list has changed." in text(answer)
     assert not draft.signatures.exists()
+
+
+# --- Discarding a draft ---
+
+
+def test_a_draft_asks_before_it_is_discarded_and_says_what_is_lost(draft, client):
+    post(client, url("row", draft, 14), **{**ROW, "amount_from": "0"})
+
+    page = client.get(url("version", draft))
+    again = client.get(url("discard", draft), headers=HTMX)
+
+    for each in (page, again):
+        assert "Discard draft 2? What is lost: its 1 change from version 1" in plain(each)
+        assert "made by Policy Administrator, which will never come into force" in plain(each)
+        assert "its number is not used again" in plain(each)
+    assert text(again).startswith('<section class="rc-sec rc-sec--wide" id="discard"')
+    assert 'name="revision" value="1"' in text(again)
+
+
+def test_a_discarded_draft_stays_in_the_list_and_has_no_form(draft, client):
+    answer = post(client, url("discard", draft))
+
+    listed = plain(client.get(answer.url))
+    assert "Draft 2 is discarded. Its number is not used again." in listed
+    assert "Draft 2 version 1 Policy Administrator Policy Administrator" in listed
+    page = client.get(url("version", draft))
+    assert "Draft 2, discarded" in plain(page)
+    assert "discarded by Policy Administrator" in plain(page)
+    assert "<form" not in text(page).split("<main")[1].split("</main>")[0]
+    assert client.get(url("windows", draft)).status_code == 404
+    assert client.get(url("activate", draft)).url == url("version", draft)
+
+
+def test_a_draft_that_somebody_changed_is_not_discarded_and_the_page_says_so(draft, client):
+    post(client, url("row", draft, 14), **{**ROW, "amount_from": "0"})
+
+    answer = post(client, url("discard", draft), 0)
+
+    assert answer.status_code == 409
+    assert "Somebody was faster." in text(answer)
+    assert PolicyVersion.objects.get(number=2).state == "draft"
+
+
+def test_an_auditor_has_no_way_to_discard_one(draft):
+    auditor = client_of(PersonFactory(roles=[RoleFactory(key="auditor")]))
+
+    assert post(auditor, url("discard", draft)).status_code == 403
+
+
+def test_what_is_in_force_is_listed_however_many_drafts_were_discarded_since(
+    company, admin, client, monkeypatch
+):
+    monkeypatch.setattr("governance.views.policy.versions.SHOWN", 2)
+    for _ in range(3):
+        draft = services.start_draft(actor=admin, now=MONDAY_9AM)
+        post(client, url("discard", draft))
+
+    assert "Version 1 is in force" in plain(client.get(reverse("governance:policy")))

@@ -1,4 +1,4 @@
-"""The only writer of policies: drafts are begun, edited, signed and activated here.
+"""The only writer of policies: drafts are begun, edited, signed, activated and discarded here.
 
 Every act takes the draft's row lock, names the revision that its author saw, and
 leaves one event on the chain `policy` that says what changed.
@@ -17,6 +17,7 @@ from governance.services.policy.activation import (
     sign,
 )
 from governance.services.policy.drafts import (
+    discard,
     remove_row,
     remove_rule,
     save_cells,
@@ -38,6 +39,7 @@ __all__ = [
     "NotSigned",
     "Outdated",
     "activate",
+    "discard",
     "matter_of",
     "remove_row",
     "remove_rule",

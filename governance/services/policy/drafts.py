@@ -25,7 +25,14 @@ from governance.models import (
     PolicyCheck,
     PolicyVersion,
 )
-from governance.services.policy.editing import Editing, editing, require_admin
+from governance.models.policy import NEVER_IN_FORCE
+from governance.services.policy.editing import (
+    Editing,
+    editing,
+    locked_draft,
+    require_admin,
+    require_revision,
+)
 from governance.vocabulary import Chain
 
 MOST_RULES = 200
@@ -91,6 +98,30 @@ def _copy(active: PolicyVersion, draft: PolicyVersion) -> None:
             for row in MatrixRow.objects.filter(version=active).prefetch_related("delegates")
         },
     )
+
+
+def discard(*, number: int, revision: int, actor: Person, now: datetime) -> PolicyVersion:
+    """Put a draft away for good, as its author sees it. It stays to be read; its number is not used again.
+
+    Raises NotYours, NotFound, NotADraft, EditedMeanwhile: as every edit.
+    """
+    require_admin(actor)
+    with transaction.atomic():
+        draft = locked_draft(number)
+        require_revision(draft, revision)
+        draft.discard()
+        draft.discarded_at, draft.discarded_by = now, actor
+        draft.save(update_fields=["state", "discarded_at", "discarded_by"])
+        act = Act(now=now, actor=actors.person(actor))
+        act.record_named(
+            Chain.POLICY,
+            "policy.discarded",
+            number=number,
+            revision=revision,
+            editors=[actors.person(each) for each in draft.editors.order_by("username")],
+        )
+        act.write()
+    return draft
 
 
 # --- The matrix ---
@@ -309,7 +340,7 @@ def _revision_of(draft: PolicyVersion, found: parts.RuleParts) -> int:
     """Return the revision of the same rule in a version that was in force, or else the next one."""
     before = (
         PolicyCheck.objects.filter(key=found.key)
-        .exclude(version__state=PolicyVersion.State.DRAFT)
+        .exclude(version__state__in=NEVER_IN_FORCE)
         .order_by("-revision", "-version__number")
     )
     last = before.first()

@@ -26,7 +26,7 @@ class EditedMeanwhile(Refused):
 
 
 class NotADraft(Refused):
-    """The version is, or was, in force."""
+    """The version is, or was, in force; or it was discarded."""
 
     problem, title = "not-a-draft", "Not a draft"
 
@@ -52,6 +52,11 @@ def locked_draft(number: int) -> PolicyVersion:
     version: PolicyVersion | None = rows.filter(number=number).first()
     if version is None:
         raise NotFound(f"There is no version {number}.")
+    if version.state == PolicyVersion.State.DISCARDED and version.discarded_at is not None:
+        raise NotADraft(
+            f"{version.discarded_by} discarded draft {number}{_clock(version.discarded_at, version.discarded_by)}."
+            " Begin another to change something. Nothing was stored."
+        )
     if version.state != PolicyVersion.State.DRAFT:
         raise NotADraft(
             f"Version {number} is no draft any more, and what was in force never changes."
@@ -65,15 +70,19 @@ def require_revision(version: PolicyVersion, revision: int) -> None:
     if version.revision == revision:
         return
     who = f"{version.edited_by}" if version.edited_by_id else "Somebody"
-    at = ""
-    if version.edited_at is not None and version.edited_by is not None:
-        zone = version.edited_by.zone
-        clock = wording.at(version.edited_at, now=version.edited_at, zone=zone, seconds=True)
-        at = f" at {clock} {wording.zone_word(version.edited_at, zone)}"
+    at = _clock(version.edited_at, version.edited_by)
     raise EditedMeanwhile(
         f"{who} changed draft {version.number}{at}, after you opened it. Nothing of yours was stored."
         " Look at the draft as it is now, then make your change again."
     )
+
+
+def _clock(at: datetime | None, who: Person | None) -> str:
+    """Say the time of somebody's act on their own clock: " at 09:45:12 EST"."""
+    if at is None or who is None:
+        return ""
+    clock = wording.at(at, now=at, zone=who.zone, seconds=True)
+    return f" at {clock} {wording.zone_word(at, who.zone)}"
 
 
 @contextmanager

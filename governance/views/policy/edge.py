@@ -60,7 +60,9 @@ def for_editors(view: View) -> View:
 
 
 def version_or_404(number: int) -> PolicyVersion:
-    rows = PolicyVersion.objects.select_related("based_on", "activated_by", "edited_by")
+    rows = PolicyVersion.objects.select_related(
+        "based_on", "activated_by", "edited_by", "discarded_by"
+    )
     version: PolicyVersion | None = (
         rows.filter(number=number).first() if number <= LAST_NUMBER else None
     )
@@ -83,6 +85,7 @@ def frame_of(request: PolicyRequest, version: PolicyVersion) -> dict[str, Any]:
         "version": version,
         "revision": version.revision,
         "is_draft": is_draft,
+        "is_discarded": version.state == PolicyVersion.State.DISCARDED,
         "may_edit": is_draft and may_edit(request.user),
         "base": version.based_on,
         "version_word": str(version.number),

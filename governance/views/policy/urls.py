@@ -14,6 +14,7 @@ urlpatterns = [
     path("<int:number>/changes/", versions.version_changes, name="policy-changes"),
     path("<int:number>/check/", activation.version_check, name="policy-check"),
     path("<int:number>/simulate/", simulate.version_simulate, name="policy-simulate"),
+    path("<int:number>/discard/", versions.draft_discard, name="policy-discard"),
     path("<int:number>/sign/", activation.draft_sign, name="policy-sign"),
     path("<int:number>/activate/", activation.draft_activate, name="policy-activate"),
     path("<int:number>/matrix.csv", versions.version_matrix, name="policy-matrix"),

@@ -7,13 +7,16 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from governance import clock
 from governance.drafting import names as naming
 from governance.drafting import sheet, shown
 from governance.drafting.book import EMPTY, book_of, rows_of
+from governance.errors import Refused
 from governance.models import PolicyCheck, PolicyVersion
+from governance.models.policy import NEVER_IN_FORCE
 from governance.services import policy as services
 from governance.views.policy.activation import checked
 from governance.views.policy.edge import (
@@ -22,6 +25,7 @@ from governance.views.policy.edge import (
     for_readers,
     frame_of,
     may_edit,
+    revision_of,
     version_or_404,
 )
 from governance.views.policy.standing import standing
@@ -32,19 +36,22 @@ SHOWN = 100  # versions
 @require_safe
 @for_readers
 def versions(request: PolicyRequest) -> HttpResponse:
-    """List the versions: drafts first, then what is in force, then what was."""
-    found = list(
-        PolicyVersion.objects.select_related("based_on", "activated_by", "edited_by")
+    """List the versions: drafts first, then what is in force, what was, and what never will be."""
+    found = (
+        PolicyVersion.objects.select_related(
+            "based_on", "activated_by", "edited_by", "discarded_by"
+        )
         .prefetch_related("editors")
-        .order_by("-number")[:SHOWN]
+        .order_by("-number")
     )
     states = PolicyVersion.State
     context = {
         "here": "policy",
         "may_edit": may_edit(request.user),
-        "drafts": [each for each in found if each.state == states.DRAFT],
-        "active": next((each for each in found if each.state == states.ACTIVE), None),
-        "past": [each for each in found if each.state == states.SUPERSEDED],
+        "drafts": found.filter(state=states.DRAFT)[:SHOWN],
+        "active": found.filter(state=states.ACTIVE).first(),
+        "past": found.filter(state=states.SUPERSEDED)[:SHOWN],
+        "discarded": found.filter(state=states.DISCARDED)[:SHOWN],
     }
     return render(request, "policy/versions.html", context | standing(now=clock.now()))
 
@@ -56,6 +63,26 @@ def draft_begin(request: PolicyRequest) -> HttpResponse:
     draft = services.start_draft(actor=request.user, now=clock.now())
     messages.success(request, f"Draft {draft.number} is begun. Nothing is routed by it yet.")
     return redirect("governance:policy-version", number=draft.number)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_editors
+def draft_discard(request: PolicyRequest, number: int) -> HttpResponse:
+    """Discard a draft; 409 if it has changed. The question before it is a part of the draft's page."""
+    version = version_or_404(number)
+    if request.method != "POST":
+        if request.htmx and version.state == PolicyVersion.State.DRAFT:
+            return render(request, "policy/parts/discard.html", page_of(request, version))
+        return redirect(f"{reverse('governance:policy-version', args=[number])}#discard")
+    try:
+        services.discard(
+            number=number, revision=revision_of(request), actor=request.user, now=clock.now()
+        )
+    except Refused as refusal:
+        context = page_of(request, version_or_404(number)) | {"refusal": refusal}
+        return render(request, "policy/version.html", context, status=refusal.status)
+    messages.success(request, f"Draft {number} is discarded. Its number is not used again.")
+    return redirect("governance:policy")
 
 
 @require_safe
@@ -79,7 +106,8 @@ def page_of(request: PolicyRequest, version: PolicyVersion) -> dict[str, Any]:
     context = frame_of(request, version)
     base = version.based_on
     # What differs is marked in a draft. What is in force stands for itself.
-    marked = rows_of(base, names) if base is not None and context["is_draft"] else None
+    is_marked = base is not None and version.state in NEVER_IN_FORCE
+    marked = rows_of(base, names) if base is not None and is_marked else None
     grid = shown.grid(version, names, base=marked)
     tree = shown.tree(version)
     cells = [cell for group in tree for row in group.rows for cell in row.cells]
@@ -96,8 +124,9 @@ def page_of(request: PolicyRequest, version: PolicyVersion) -> dict[str, Any]:
         "offices": shown.offices(version, names),
         "rules": PolicyCheck.objects.filter(version=version).order_by("key"),
         "changes": shown.count(shown.differences(book_of(base, names), book_of(version, names), names))
-        if base is not None and context["is_draft"]
+        if base is not None and is_marked
         else None,
+        "signers": [each.person for each in version.signatures.select_related("person").order_by("pk")],
     }  # fmt: skip
 
 
