@@ -103,6 +103,31 @@ def read(cells: Mapping[str, str], names: Names, *, row: int) -> RowParts:
     return found
 
 
+def read_several(
+    cells: Mapping[int, Mapping[str, str]], names: Names, *, there: Mapping[int, RowParts]
+) -> dict[int, RowParts]:
+    """Read several rows as if all were stored at once, beside the others of the matrix.
+
+    Args:
+        cells: of each row, by its number: see `read`.
+        there: the matrix as it is.
+
+    Raises NotRight: what is to be mended in all of them.
+    """
+    found: dict[int, RowParts] = {}
+    wrong: list[Mistake] = []
+    for row, typed_cells in cells.items():
+        try:
+            found[row] = read(typed_cells, names, row=row)
+        except NotRight as refusal:
+            wrong += refusal.mistakes
+    others = {row: parts for row, parts in there.items() if row not in cells}
+    wrong += clashes({**others, **found}, among=found)
+    if wrong:
+        raise NotRight(wrong)
+    return found
+
+
 def of(row: MatrixRow) -> RowParts:
     """Return a stored row's parts. Its delegates should have been prefetched."""
     return RowParts(

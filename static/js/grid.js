@@ -88,7 +88,8 @@
     choose(event.target);
     const row = rowOf(event.target);
     // A new row is stored when somebody says so: it is half done for as long as they type.
-    if (row.id !== "row-new" && !row.contains(event.relatedTarget)) store(row);
+    // What was pasted likewise: see paste.js.
+    if (row.id !== "row-new" && !("pasted" in row.dataset) && !row.contains(event.relatedTarget)) store(row);
   });
 
   // --- What the server answers ------------------------------------------------------------------

@@ -328,3 +328,56 @@ def test_a_draft_is_discarded_after_a_question_that_counts_what_was_just_edited(
     page.wait_for_selector("text=Draft 2, discarded")
     assert page.locator("input[name=department]").count() == 0
     assert (sideways(page) <= 0, axe(page)) == (True, [])
+
+
+PASTE = """([row, field, text]) => {
+  const input = document.querySelector(`#row-${row} input[name="${field}"]`);
+  const clipboardData = new DataTransfer();
+  clipboardData.setData("text/plain", text);
+  input.focus();
+  input.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_cells_of_a_spreadsheet_fill_the_grid_and_are_stored_when_somebody_says_so(
+    new_page, draft, admin, axe, width, dark
+):
+    page = new_page(width=width, dark=dark, person=admin)
+    page.goto("/policy/2/")
+    page.wait_for_selector("#proof")
+
+    page.evaluate(
+        PASTE, [14, "amount_to", '150,000\tcontroller\t"cfo,\nceo"\r\n250000\tnobody\tcfo\r\n']
+    )
+    page.wait_for_selector("#row-15 .is-why >> text=First approver: There is no role “nobody”")
+    assert page.locator("[aria-invalid]").get_attribute("aria-label") == "First approver, row 15"
+    assert cell(page, 14, "delegates").input_value() == "cfo, ceo"
+    assert (sideways(page) <= 0, axe(page)) == (True, [])
+
+    page.evaluate(PASTE, [14, "delegates", "cfo\n"])
+    page.evaluate(PASTE, [15, "amount_from", "150000\t250000\tcontroller\t\n"])
+    page.wait_for_selector("text=2 rows pasted; nothing of it is stored yet.")
+    page.wait_for_selector("[aria-invalid]", state="detached")
+    cell(page, 16, "quorum").focus()  # leaving the row stores nothing
+    assert of(draft, 14).amount_to == 100_000
+
+    page.click("text=Store what was pasted")
+    page.wait_for_selector("text=2 rows stored in the draft")
+    assert (of(draft, 14).amount_to, of(draft, 15).amount_from) == (150_000, 150_000)
+    assert page.locator("[data-pasted-bar]").is_hidden()
+
+
+def test_what_was_pasted_is_taken_back_and_what_does_not_fit_is_said(new_page, draft, admin):
+    page = new_page(person=admin)
+    page.goto("/policy/2/")
+
+    page.evaluate(PASTE, [16, "quorum", "2\tceo\tmore\n1\n1\n1\n"])
+    page.wait_for_selector("text=2 rows did not fit below the last")
+    page.wait_for_selector("text=1 column did not fit beside the last")
+    page.click("text=Take it back")
+
+    assert cell(page, 16, "quorum").input_value() == "1"
+    assert page.locator("[data-pasted-bar]").is_hidden()
+    assert of(draft, 16).quorum == 1

@@ -710,3 +710,35 @@ def test_a_rule_that_was_only_ever_in_a_discarded_draft_begins_anew(company, dra
     edit(services.save_rule, again, admin, key="terms", typed=RULE)
 
     assert PolicyCheck.objects.get(version=again, key="terms").revision == 4
+
+
+# --- Several rows at once ---
+
+
+def test_several_rows_are_stored_at_once_though_one_alone_would_clash(company, draft, admin):
+    save_row(draft, admin, amount_from="100000", amount_to="200000")
+
+    bands = {14: ("0", "150000"), 15: ("150000", "200000"), 16: ("200000", "")}
+    cells = {row: {**ROW, "amount_from": a, "amount_to": b} for row, (a, b) in bands.items()}
+    edit(services.save_rows, draft, admin, cells=cells)
+
+    found = draft.rows.values_list("number", "amount_from", "amount_to")
+    assert list(found) == [(14, 0, 150_000), (15, 150_000, 200_000), (16, 200_000, None)]
+    assert last_event().facts["revision"] == 2
+
+
+def test_of_several_rows_none_is_stored_while_one_is_to_be_mended(company, draft, admin):
+    cells = {14: {**SAME, "quorum": "2"}, 15: {**ROW, "delegates": "nobody", "quorum": "no"}}
+
+    with pytest.raises(NotRight) as refused:
+        edit(services.save_rows, draft, admin, cells=cells)
+
+    found = {(each.row, each.field) for each in refused.value.mistakes}
+    assert found == {(15, "delegates"), (15, "quorum")}
+    assert draft.rows.get().quorum == 1
+
+
+@pytest.mark.parametrize("row", [0, 13, 16])
+def test_of_several_rows_each_is_there_or_the_next(company, draft, admin, row):
+    with pytest.raises(NotFound):
+        edit(services.save_rows, draft, admin, cells={14: SAME, row: ROW})

@@ -21,7 +21,7 @@ from tests.factories import (
     with_every_office,
 )
 from tests.factors import code_now, give_factor
-from tests.governance.test_drafts import HEAD, LINE, ROW, RULE, file_of, windows
+from tests.governance.test_drafts import HEAD, LINE, ROW, RULE, SAME, file_of, windows
 
 pytestmark = pytest.mark.django_db
 
@@ -571,3 +571,52 @@ def test_what_is_in_force_is_listed_however_many_drafts_were_discarded_since(
         post(client, url("discard", draft))
 
     assert "Version 1 is in force" in plain(client.get(reverse("governance:policy")))
+
+
+# --- Pasting ---
+
+
+def paste(client, draft, *given, revision=0, **more):
+    lists = {field: [cells[field] for _, cells in given] for field in ROW}
+    names = [row for row, _ in given]
+    return post(client, url("pasted", draft), revision, row=names, **lists, **more)
+
+
+def test_what_was_pasted_is_read_and_not_stored(draft, client):
+    answer = paste(client, draft, ("14", {**SAME, "quorum": "2"}), ("new", ROW))
+
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert draft.rows.get().quorum == 1
+
+
+def test_what_of_it_does_not_read_is_said_cell_by_cell(draft, client):
+    answer = paste(client, draft, ("14", SAME), ("new", {**ROW, "delegates": "nobody"}))
+
+    assert answer.status_code == 200
+    assert paste(client, draft, ("new", {**ROW, "quorum": "no"}), store="1").status_code == 422
+    assert answer.json()["mistakes"] == [
+        {
+            "row": "new",
+            "field": "delegates",
+            "words": "Delegates, in order: There is no role “nobody”.",
+        }
+    ]
+
+
+def test_what_was_pasted_is_stored_when_somebody_says_so(draft, client):
+    answer = paste(client, draft, ("14", {**SAME, "quorum": "2"}), ("new", ROW), store="1")
+
+    assert answer.status_code == 200
+    assert list(draft.rows.values_list("number", "quorum")) == [(14, 2), (15, 2)]
+
+
+def test_what_was_pasted_into_an_older_draft_is_refused_whole(draft, client):
+    answer = paste(client, draft, ("14", {**SAME, "quorum": "2"}), revision=7, store="1")
+
+    assert answer.status_code == 409
+    assert "Nothing of yours was stored" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("row", ["", "x", "99999999999", "99"])
+def test_a_row_that_is_not_there_is_not_stored(draft, client, row):
+    assert paste(client, draft, (row, ROW), store="1").status_code == 404

@@ -157,14 +157,35 @@ def save_row(
                 raise NotRight([Mistake(row, "", f"At most {sheet.MOST_ROWS:,} rows.")])
         elif row not in there:
             raise NotFound(f"There is no row {row} in draft {number} any more.")
-        found = rows.read(cells, draft.names, row=row)
-        clash = rows.clashes({**there, row: found}, among=[row])
-        if clash:
-            raise NotRight(clash)
-        if there.get(row) != found:
-            MatrixRow.objects.filter(version=draft.version, number=row).delete()
-            _insert_rows(draft.version, {row: found})
+        _put_rows(draft, there, rows.read_several({row: cells}, draft.names, there=there))
         return row
+
+
+def save_rows(
+    *,
+    number: int,
+    revision: int,
+    actor: Person,
+    cells: Mapping[int, Mapping[str, str]],
+    now: datetime,
+) -> None:
+    """Store several rows as they were typed, all or none: one may begin where another now ends.
+
+    Args:
+        cells: of each row, by its number, as of `save_row`; the number after the last
+            is that of a new row.
+
+    Raises as `save_row`.
+    """
+    with editing(number=number, revision=revision, actor=actor, now=now) as draft:
+        there = _rows_of(draft)
+        new = max(there, default=0) + 1
+        for row in cells:
+            if row not in there and row != new:
+                raise NotFound(f"There is no row {row} in draft {number} any more.")
+        if new in cells and len(there) >= sheet.MOST_ROWS:
+            raise NotRight([Mistake(new, "", f"At most {sheet.MOST_ROWS:,} rows.")])
+        _put_rows(draft, there, rows.read_several(cells, draft.names, there=there))
 
 
 def remove_row(*, number: int, revision: int, actor: Person, row: int, now: datetime) -> None:
@@ -190,6 +211,12 @@ def take_matrix(*, number: int, revision: int, actor: Person, text: str, now: da
 def _rows_of(draft: Editing) -> dict[int, RowParts]:
     found = MatrixRow.objects.filter(version=draft.version).prefetch_related("delegates")
     return {row.number: rows.of(row) for row in found}
+
+
+def _put_rows(draft: Editing, there: Mapping[int, RowParts], found: Mapping[int, RowParts]) -> None:
+    differ = {row: parts for row, parts in found.items() if there.get(row) != parts}
+    MatrixRow.objects.filter(version=draft.version, number__in=differ).delete()
+    _insert_rows(draft.version, differ)
 
 
 def _insert_rows(version: PolicyVersion, found: Mapping[int, RowParts]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
-from governance import clock
+from governance import clock, wording
 from governance.drafting import Mistake, NotRight, rows, sheet, shown
 from governance.drafting import names as naming
 from governance.drafting.book import rows_of
@@ -138,6 +138,63 @@ def _next(version: PolicyVersion) -> int:
     return last.number + 1 if last else 1
 
 
+@require_POST
+@for_editors
+def rows_pasted(request: PolicyRequest, number: int) -> HttpResponse:
+    """Say as JSON what of several rows does not read; with `store`, store all of them or none.
+
+    `row` names each, as "14" or "new"; every field is there once a row, in their order.
+    Answers `{"detail", "mistakes": [{"row", "field", "words"}]}`; `{}` where all is well.
+    """
+    version = version_or_404(number)
+    new = _next(version)
+    sent = request.POST.getlist("row")[: sheet.MOST_ROWS]
+    numbers = {row: new if row == "new" else _number(row) for row in sent}
+    columns = {field: request.POST.getlist(field) for field in rows.FIELDS}
+    cells = {
+        numbers[row]: {field: values[place] for field, values in columns.items() if place < len(values)}
+        for place, row in enumerate(sent)
+    }  # fmt: skip
+    try:
+        if "store" in request.POST:
+            services.save_rows(
+                number=number,
+                revision=revision_of(request),
+                actor=request.user,
+                cells=cells,
+                now=clock.now(),
+            )
+            messages.success(request, f"{wording.plural(len(cells), 'row')} stored in the draft.")
+        else:
+            rows.read_several(cells, naming.load(), there=_there(version))
+    except NotRight as refusal:
+        keys = {found: row for row, found in numbers.items()}
+        mistakes = [
+            {"row": keys.get(each.row or 0, ""), "field": each.field, "words": _said(each)}
+            for each in refusal.mistakes
+        ]
+        # To have said what does not read is what was asked for, unless it was to be stored.
+        status = refusal.status if "store" in request.POST else 200
+        return JsonResponse({"detail": "", "mistakes": mistakes}, status=status)
+    except Refused as refusal:
+        return JsonResponse({"detail": refusal.detail, "mistakes": []}, status=refusal.status)
+    return JsonResponse({})
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _said(mistake: Mistake) -> str:
+    label = shown.COLUMNS.get(mistake.field)
+    return f"{label}: {mistake.words}" if label else mistake.words
+
+
+def _there(version: PolicyVersion) -> dict[int, rows.RowParts]:
+    found = MatrixRow.objects.filter(version=version).prefetch_related("delegates")
+    return {row.number: rows.of(row) for row in found}
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_editors
 def matrix_take(request: PolicyRequest, number: int) -> HttpResponse:
@@ -176,11 +233,7 @@ def _take(request: PolicyRequest, version: PolicyVersion, context: dict[str, Any
     text = sheet.decode(file.read(sheet.MOST_BYTES + 1))
     names = naming.load()
     before = rows_of(version, names)
-    there = {
-        row.number: rows.of(row)
-        for row in MatrixRow.objects.filter(version=version).prefetch_related("delegates")
-    }
-    found = sheet.read(text, names, there=there)
+    found = sheet.read(text, names, there=_there(version))
     after = {str(each): rows.keyed(parts, names) for each, parts in found.items()}
     differences = shown.row_differences(before, after, names)
     context |= {

@@ -20,6 +20,7 @@ urlpatterns = [
     path("<int:number>/matrix.csv", versions.version_matrix, name="policy-matrix"),
     path("<int:number>/matrix/", matrix.matrix_take, name="policy-take"),
     path("<int:number>/rows/", matrix.row_add, name="policy-row-add"),
+    path("<int:number>/rows/pasted/", matrix.rows_pasted, name="policy-pasted"),
     path("<int:number>/rows/<int:row>/", matrix.row_save, name="policy-row"),
     path("<int:number>/windows/", parts.windows_edit, name="policy-windows"),
     path("<int:number>/tree/", parts.tree_edit, name="policy-tree"),
