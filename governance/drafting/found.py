@@ -50,7 +50,11 @@ class RowFound:
 
 
 def by_row(proof: Proof) -> dict[int, RowFound]:
-    """Return what a draft's check found, by the number of the row concerned; of other things nothing."""
+    """Return what a draft's check found, by the number of the row concerned; of other things nothing.
+
+    A row with warnings alone is left out: many have some, and under each row they would bury the
+    holes. The check says them all.
+    """
     found: dict[int, RowFound] = {}
     weighed = (("new", proof.new), ("kept", proof.kept), ("warning", proof.report.warnings))
     for weight, findings in weighed:
@@ -58,4 +62,4 @@ def by_row(proof: Proof) -> dict[int, RowFound]:
             if each.row is not None:
                 its = found.setdefault(each.row, RowFound(each.row))
                 its.findings.append(RowFinding(weight, each.sentence, MENDS[each.kind]))
-    return found
+    return {row: its for row, its in found.items() if its.findings[0].weight != "warning"}

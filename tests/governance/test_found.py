@@ -62,6 +62,10 @@ def test_the_gravest_stands_first_and_what_is_of_no_row_is_left_out():
     assert (found[15].is_bad, found[14].is_bad) == (True, False)
 
 
+def test_a_row_with_warnings_alone_has_nothing_under_it():
+    assert by_row(proof_of(warnings=(finding("a", kind="one_person"),))) == {}
+
+
 def test_what_is_too_many_for_a_row_is_counted():
     found = by_row(proof_of(new=tuple(finding(f"{n}") for n in range(MOST + 3))))
 
