@@ -24,7 +24,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
-from governance import actors, cel, decision_tree, ledger_triggers
+from governance import actors, cel, ledger_triggers
 from governance.catalogue import CATALOGUE, TARGET
 from governance.ladder import DEFAULT_WINDOWS
 from governance.ledger import Act
@@ -34,12 +34,10 @@ from governance.models import (
     AgentCredential,
     Appointment,
     ContactChannel,
-    DecisionCell,
     DemoClock,
     Department,
     MatrixDelegate,
     MatrixRow,
-    PathWindow,
     Person,
     PolicyCheck,
     PolicyVersion,
@@ -47,6 +45,7 @@ from governance.models import (
     RosterShift,
 )
 from governance.services import tokens
+from governance.services.policy.drafts import fill
 from governance.vocabulary import Chain, Duty, Scope
 
 SEEDER = "seed_demo"  # the actor, in the record
@@ -360,17 +359,7 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
             MatrixDelegate(row=row, position=place, role=roles[key])
             for place, key in enumerate(band.delegates, start=1)
         )
-    PathWindow.objects.bulk_create(
-        PathWindow(version=version, path=path, level=level, window=window)
-        for (path, level), window in DEFAULT_WINDOWS.items()
-    )
-    DecisionCell.objects.bulk_create(
-        DecisionCell(
-            version=version, exception=exception, severity=severity, impact=impact,
-            response=rule.response, source=rule.source,
-        )
-        for exception, severity, impact, rule in decision_tree.cells()
-    )  # fmt: skip
+    fill(version)
     Appointment.objects.bulk_create(
         Appointment(version=version, office=office, scope=scope, person=people[username])
         for office, scope, username in OFFICES

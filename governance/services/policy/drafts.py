@@ -54,7 +54,7 @@ def start_draft(*, actor: Person, now: datetime) -> PolicyVersion:
     )
     draft.editors.add(actor)
     if active is None:
-        _seed(draft)
+        fill(draft)
     else:
         _copy(active, draft)
     act = Act(now=now, actor=actors.person(actor))
@@ -68,7 +68,8 @@ def start_draft(*, actor: Person, now: datetime) -> PolicyVersion:
     return draft
 
 
-def _seed(draft: PolicyVersion) -> None:
+def fill(draft: PolicyVersion) -> None:
+    """Give an empty version the windows and the 45 answers that the product comes with."""
     PathWindow.objects.bulk_create(
         PathWindow(version=draft, path=path, level=level, window=window)
         for (path, level), window in DEFAULT_WINDOWS.items()
