@@ -34,7 +34,8 @@ LOCKING_A_SUM = (
             CounterpartySum.objects.select_for_update(no_key=True)
             .filter(**SUM_OF)
             .values_list("pk")
-        )
+        ),
+        prepared=True,
     ),
 )
 

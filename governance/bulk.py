@@ -22,6 +22,7 @@ from uuid import UUID
 from django.db import connection, connections, transaction
 from django.db.models import BigIntegerField, Expression, Field, ForeignKey, Model
 
+from governance.prepared import Prepared
 from governance.reads import Given, Statement
 
 Expecting = tuple[str, Any]
@@ -68,6 +69,7 @@ def inserting_missing(model: type[Model], *names: str) -> Statement:
             f" ON CONFLICT DO NOTHING RETURNING {_column(model._meta.pk)}"
         ),
         *(Given(name, _field(model, name)) for name in names),
+        prepared=True,
     )
 
 
@@ -168,7 +170,7 @@ def in_one_go() -> Iterator[None]:
     if connection.vendor != "postgresql" or _kept.get() is not None:
         yield
         return
-    kept: list[tuple[str, str]] = []
+    kept: list[tuple[Prepared, str]] = []
     token = _kept.set(kept)
     try:
         yield
@@ -176,24 +178,28 @@ def in_one_go() -> Iterator[None]:
         _kept.reset(token)
     if kept:
         with connection.cursor() as cursor:
-            cursor.execute("; ".join(sql for sql, _ in kept), [rows for _, rows in kept])
+            for inserting, _ in kept:
+                inserting.make_known()
+            cursor.execute(
+                "; ".join(inserting.execute for inserting, _ in kept), [rows for _, rows in kept]
+            )
 
 
-_kept: ContextVar[list[tuple[str, str]] | None] = ContextVar("inserts kept", default=None)
+_kept: ContextVar[list[tuple[Prepared, str]] | None] = ContextVar("inserts kept", default=None)
 
 
 def _as_json(
     model: type[Model], names: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> tuple[str, str]:
+) -> tuple[Prepared, str]:
     """Return an INSERT of rows, and these as its one value. A column that is NULL in all is left out."""
     used = [n for n in range(len(names)) if any(row[n] is not None for row in rows)]
-    sql, columns = _inserting_json(model, tuple(names[n] for n in used))
+    inserting, columns = _inserting_json(model, tuple(names[n] for n in used))
     objects = [{name: row[n] for name, n in zip(columns, used, strict=True)} for row in rows]
-    return sql, json.dumps(objects, default=_json)
+    return inserting, json.dumps(objects, default=_json)
 
 
 @lru_cache(maxsize=512)
-def _inserting_json(model: type[Model], names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def _inserting_json(model: type[Model], names: tuple[str, ...]) -> tuple[Prepared, tuple[str, ...]]:
     """Return an INSERT of rows given as JSON, and the columns' names as they stand in it.
 
     One value for the driver to bind, where a row of a request alone has more than
@@ -205,7 +211,7 @@ def _inserting_json(model: type[Model], names: tuple[str, ...]) -> tuple[str, tu
         f"INSERT INTO {table} ({columns})"
         f" SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s)"
     )
-    return sql, tuple(str(field.column) for field in fields)
+    return Prepared.of(sql, [True]), tuple(str(field.column) for field in fields)
 
 
 def _json(value: Any) -> str:

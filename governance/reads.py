@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -28,6 +28,8 @@ from django.db.models import (
     QuerySet,
 )
 from django.db.models.query import get_related_populators
+
+from governance.prepared import Prepared
 
 M = TypeVar("M", bound=Model)
 R = TypeVar("R")
@@ -97,6 +99,7 @@ class _Compiled:
     converters: list[tuple[int, Any, Any]]
     select: Any  # the compiler's: its columns, and which of them make which object
     klass_info: Any
+    prepared: Prepared | None = None  # what `sql` executes
 
     @classmethod
     def of(cls, rows: QuerySet[Any, Any]) -> _Compiled:
@@ -105,6 +108,20 @@ class _Compiled:
         found = compiler.get_converters([column for column, *_ in compiler.select])
         converters = [(place, functions, column) for place, (functions, column) in found.items()]
         return cls(sql, tuple(parameters), converters, compiler.select, compiler.klass_info)
+
+    def made_ready(self) -> _Compiled:
+        """Return the same, parsed and planned once for each connection. On SQLite it is as it was."""
+        if connection.vendor != "postgresql":
+            return self
+        places = tuple(p for p in self.parameters if isinstance(p, Given))
+        statement = Prepared.of(self.sql, [isinstance(p, Given) or p for p in self.parameters])
+        return replace(self, sql=statement.execute, parameters=places, prepared=statement)
+
+    def known(self) -> str:
+        """Return the SQL to send over the connection that is open, which knows what it speaks of."""
+        if self.prepared is not None:
+            self.prepared.make_known()
+        return self.sql
 
     def bound(self, values: Mapping[str, Any]) -> list[Any]:
         """Return the parameters, each value in its place, as the driver wants them."""
@@ -133,16 +150,22 @@ class _Compiled:
 class _Query(ABC, Generic[R]):
     """One query, compiled when it is first run: once for each database."""
 
-    def __init__(self, rows: Callable[[], QuerySet[Any, Any]]) -> None:
-        """Nothing is built yet. `rows` returns a query in which `Given`s stand for values."""
-        self._rows = rows
+    def __init__(self, rows: Callable[[], QuerySet[Any, Any]], *, prepared: bool = False) -> None:
+        """Nothing is built yet.
+
+        Args:
+            rows: returns a query in which `Given`s stand for values.
+            prepared: PostgreSQL parses it once for each connection, and may plan it once for
+                all values. For what is found by keys: where the best plan hangs on a value, leave it.
+        """
+        self._rows, self._prepared = rows, prepared
         self._by_vendor: dict[str, _Compiled] = {}
 
     def __call__(self, **values: Any) -> list[R]:
         """Return what is found, in the order of the query."""
         compiled = self.compiled
         with connection.cursor() as cursor:
-            cursor.execute(compiled.sql, compiled.bound(values))
+            cursor.execute(compiled.known(), compiled.bound(values))
             found = cursor.fetchall()
         return self.made(compiled.converted(found))
 
@@ -150,7 +173,10 @@ class _Query(ABC, Generic[R]):
     def compiled(self) -> _Compiled:
         found = self._by_vendor.get(connection.vendor)
         if found is None:
-            found = self._by_vendor[connection.vendor] = self._compile()
+            found = self._compile()
+            if self._prepared:
+                found = found.made_ready()
+            self._by_vendor[connection.vendor] = found
         return found
 
     def _compile(self) -> _Compiled:
@@ -171,9 +197,9 @@ class Read(_Query[tuple[Any, ...]]):
 class Statement(Read):
     """SQL that the ORM has no words for. Each `%s` in it is the place of a `Given`, in their order."""
 
-    def __init__(self, sql: Callable[[], str], *places: Given) -> None:
-        """Nothing is asked yet."""
-        self._sql, self._places = sql, places
+    def __init__(self, sql: Callable[[], str], *places: Given, prepared: bool = False) -> None:
+        """Nothing is asked yet. `prepared` as for any query."""
+        self._sql, self._places, self._prepared = sql, places, prepared
         self._by_vendor = {}
 
     def _compile(self) -> _Compiled:
@@ -205,7 +231,7 @@ def together(*queries: _Query[Any], **values: Any) -> list[list[Any]]:
     found = []
     with connection.cursor() as cursor:
         cursor.execute(
-            "; ".join(each.sql for each in compiled),
+            "; ".join(each.known() for each in compiled),
             [parameter for each in compiled for parameter in each.bound(values)],
         )
         for number, each in enumerate(compiled):

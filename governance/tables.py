@@ -354,7 +354,8 @@ read_people = Read(
     lambda: _people(Person.objects.filter(pk__in=_AndAbove(output_field=BigIntegerField())))
 )
 # Those whom one name stands for, without anybody above them: (named, now).
+NAMED = Given("named", BigIntegerField())
 read_named = {
-    "role": Read(lambda: _people(Person.objects.filter(roles__among=GivenKeys("named")))),
-    "person": Read(lambda: _people(Person.objects.filter(pk__among=GivenKeys("named")))),
+    "role": Read(lambda: _people(Person.objects.filter(roles=NAMED)), prepared=True),
+    "person": Read(lambda: _people(Person.objects.filter(pk=NAMED)), prepared=True),
 }

@@ -93,7 +93,7 @@ def _by_prefix() -> QuerySet[AgentCredential, tuple[Any, ...]]:
     )
 
 
-_read_by_prefix = Read(_by_prefix)
+_read_by_prefix = Read(_by_prefix, prepared=True)
 
 
 def _credential(prefix: str) -> tuple[AgentCredential | None, int | None]:

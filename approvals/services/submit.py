@@ -302,7 +302,7 @@ def _in_production() -> QuerySet[ActionType, tuple[Any, ...]]:
 
 
 # (action, department) -> at most one pair of keys, and keys for new rows
-_read_in_production = Read(_in_production)
+_read_in_production = Read(_in_production, prepared=True)
 
 
 @transaction.atomic
@@ -480,7 +480,7 @@ def _arrive(draft: Draft, now: datetime) -> Arrival:
         queries.append(_insert_resource)
     in_production, people, *rest = together(
         *queries, action=draft.action.key, department=draft.asked.department,
-        key=draft.resource_key, now=now, named={approver.pk},
+        key=draft.resource_key, now=now, named=approver.pk,
         owner=draft.credential.agent.owner_id, counterparty=draft.counterparty,
         currency=draft.money.currency if draft.money else "", since=sums.since(now),
         business_key=draft.business_key,
@@ -506,7 +506,7 @@ def _arrive_together(draft: Draft, arrival: Arrival, now: datetime) -> tuple[Dra
     if summed.row == draft.row:
         return summed, arrival
     approver = summed.policy.rows[summed.row].approver
-    found = tables.read_named[approver.kind](now=now, named={approver.pk})
+    found = tables.read_named[approver.kind](now=now, named=approver.pk)
     people = tables.people_of(found, tables.one_named(approver))
     return summed, arrival._replace(people=people)
 

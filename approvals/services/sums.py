@@ -53,7 +53,7 @@ def _counted() -> QuerySet[ActionRequest, tuple[Any, ...]]:
 
 
 # In the first trip of a submission: the row is locked, and then what others stored before is seen.
-QUERIES = (*LOCKING_A_SUM, Read(_counted))
+QUERIES = (*LOCKING_A_SUM, Read(_counted, prepared=True))
 
 
 def since(now: datetime) -> datetime:

@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import CharField, Count, DateTimeField
 
 from governance.claims import Claim
@@ -170,3 +170,70 @@ def test_a_compiled_claim_passes_over_what_another_holds(race):
         return taken
 
     assert race(first, second) == [[held.pk], [free.pk]]
+
+
+# --- Prepared ---------------------------------------------------------------------------------
+
+
+def test_a_prepared_query_finds_what_each_run_asks_for():
+    people = [PersonFactory(name=name) for name in ("Controller", "100 % Buyer", "O'Buyer")]
+    read = Read(
+        lambda: (
+            Person.objects.filter(name=Given("name", CharField()))
+            .exclude(username="% 'nobody'")
+            .values_list("pk")
+        ),
+        prepared=True,
+    )
+
+    for person in people:
+        assert read(name=person.name) == [(person.pk,)]
+    assert together(read, read, name="O'Buyer") == [[(people[2].pk,)]] * 2
+
+
+@pytest.mark.postgresql
+def test_a_prepared_query_is_parsed_once_for_each_connection(django_assert_num_queries):
+    read = Read(
+        lambda: Role.objects.filter(key=Given("key", CharField())).values_list("pk"), prepared=True
+    )
+    read(key="buyer")
+
+    def parsed() -> list[tuple[str, int]]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT name, generic_plans + custom_plans FROM pg_prepared_statements"
+                " WHERE name = %s",
+                [read.compiled.prepared.name],
+            )
+            return cursor.fetchall()
+
+    before = parsed()
+    with django_assert_num_queries(1):
+        read(key="controller")
+
+    assert [(name, runs + 1) for name, runs in before] == parsed()
+
+
+@pytest.mark.postgresql
+def test_a_prepared_query_outlives_a_transaction_that_was_rolled_back():
+    read = Read(
+        lambda: Role.objects.filter(key=Given("other", CharField())).values_list("pk"),
+        prepared=True,
+    )
+    with pytest.raises(LookupError), transaction.atomic():
+        read(other="buyer")
+        raise LookupError
+
+    assert read(other="buyer") == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_prepared_query_is_prepared_again_on_a_new_connection():
+    read = Read(
+        lambda: Role.objects.filter(key=Given("key", CharField())).values_list("pk"), prepared=True
+    )
+    read(key="buyer")
+    connection.close()
+
+    assert read(key="buyer") == []
