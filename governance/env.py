@@ -60,9 +60,15 @@ def local_secret(path: Path) -> str:
     return path.read_text()
 
 
-def targets(keys: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Read where each target is and what opens it: `TARGET_<KEY>_URL`, `_TOKEN` or `_TOKEN_FILE`.
+# What may be told of a target besides its address: all in the environment, nothing in the database.
+PLAIN = ("USER", "CLIENT_ID", "CERTIFICATE_ID")
+SECRET = ("TOKEN", "PASSWORD", "PRIVATE_KEY")  # or the path of a file that holds it: `_FILE`
 
+
+def targets(keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Read where each target is and what opens it: `TARGET_<KEY>_URL` and what PLAIN and SECRET name.
+
+    Returns {key: {"url": ..., "token": ..., "user": ...}}; what is not set is "".
     Credentials come from here alone, never from the database. A target without
     an address stays listed: calls to it fail, and say so.
     """
@@ -76,13 +82,22 @@ def _target(key: str) -> dict[str, str]:
     url: str = env.str(f"{name}_URL", default="")
     if url and not url.startswith(("http://", "https://")):
         raise ImproperlyConfigured(f"{name}_URL must begin with https:// or http://.")
-    token: str = env.str(f"{name}_TOKEN", default="")
-    path: str = env.str(f"{name}_TOKEN_FILE", default="")
-    if path:
-        try:
-            token = Path(path).read_text().strip()
-        except (OSError, UnicodeDecodeError) as problem:
-            raise ImproperlyConfigured(f"{name}_TOKEN_FILE cannot be read: {problem}.") from problem
-    if not token.isascii() or not token.isprintable():
-        raise ImproperlyConfigured(f"{name}_TOKEN is no single line of plain characters.")
-    return {"url": url, "token": token}
+    plain = {each.lower(): env.str(f"{name}_{each}", default="") for each in PLAIN}
+    secret = {each.lower(): _secret(f"{name}_{each}") for each in SECRET}
+    for each in ("token", "password"):
+        if not secret[each].isascii() or not secret[each].isprintable():
+            raise ImproperlyConfigured(
+                f"{name}_{each.upper()} is no single line of plain characters."
+            )
+    return {"url": url, **plain, **secret}
+
+
+def _secret(name: str) -> str:
+    path: str = env.str(f"{name}_FILE", default="")
+    if not path:
+        found: str = env.str(name, default="")
+        return found
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {problem}.") from problem

@@ -330,7 +330,7 @@ APPRISE_SCHEMES = env.list(
     default=["slack", "msteams", "workflows", "pagerduty", "opsgenie", "json", "jsons"],
 )
 CALLBACKS_MAY_BE_PRIVATE = DEMO  # a webhook to 10.0.0.5 is a hole in production and a test bed here
-# Where the systems of record are, and what opens them: {key: {"url", "token"}}.
+# Where the systems of record are, and what opens them: {key: {"url", "token", …}}.
 TARGETS = targets(env.list("RECOURSE_TARGETS", default=["demo"] if DEMO else []))
 WEBHOOK_KEY = (
     env.str("WEBHOOK_KEY", default="")

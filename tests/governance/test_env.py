@@ -14,17 +14,34 @@ def test_each_target_has_variables_of_its_own(monkeypatch):
     monkeypatch.delenv("TARGET_DEMO_URL", raising=False)
     monkeypatch.delenv("TARGET_DEMO_TOKEN", raising=False)
 
-    assert targets(["sap-prod", "demo"]) == {
-        "sap-prod": {"url": "https://sap.example.com/api", "token": "secret"},
-        "demo": {"url": "", "token": ""},
-    }
+    found = targets(["sap-prod", "demo"])
+
+    told = {"url": "https://sap.example.com/api", "token": "secret"}
+    assert {name: value for name, value in found["sap-prod"].items() if value} == told
+    assert found["demo"]["url"] == found["demo"]["token"] == ""
+    assert found["demo"].keys() == found["sap-prod"].keys()
 
 
-def test_a_token_may_lie_in_a_file(monkeypatch, tmp_path):
-    (tmp_path / "token").write_text("from-a-file\n")
-    monkeypatch.setenv("TARGET_SAP_TOKEN_FILE", str(tmp_path / "token"))
+@pytest.mark.parametrize("name", ["token", "password", "private_key"])
+def test_a_secret_may_lie_in_a_file(monkeypatch, tmp_path, name):
+    (tmp_path / "secret").write_text("from-a-file\n")
+    monkeypatch.setenv(f"TARGET_SAP_{name.upper()}_FILE", str(tmp_path / "secret"))
 
-    assert targets(["sap"])["sap"]["token"] == "from-a-file"
+    assert targets(["sap"])["sap"][name] == "from-a-file"
+
+
+def test_what_is_no_secret_is_read_as_it_stands(monkeypatch):
+    monkeypatch.setenv("TARGET_ERP_USER", "recourse")
+    monkeypatch.setenv("TARGET_ERP_CLIENT_ID", "c-1")
+    monkeypatch.setenv("TARGET_ERP_CERTIFICATE_ID", "k-1")
+
+    found = targets(["erp"])["erp"]
+
+    assert (found["user"], found["client_id"], found["certificate_id"]) == (
+        "recourse",
+        "c-1",
+        "k-1",
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,6 +49,7 @@ def test_a_token_may_lie_in_a_file(monkeypatch, tmp_path):
     [
         ("TARGET_SAP_URL", "sap.example.com", "TARGET_SAP_URL must begin with"),
         ("TARGET_SAP_TOKEN", "two\nlines", "TARGET_SAP_TOKEN is no single line"),
+        ("TARGET_SAP_PASSWORD", "two\nlines", "TARGET_SAP_PASSWORD is no single line"),
         ("TARGET_SAP_TOKEN_FILE", "/nowhere/token", "TARGET_SAP_TOKEN_FILE cannot be read"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from demo_target.ledger import Ledger
 from demo_target.server import Server
 from demo_target.store import Store
-from rollback.connectors.http import client
+from rollback.connectors import client
 from rollback.models import Unit
 from tests.rollback.ledger_target import Books
 

@@ -13,9 +13,8 @@ import pytest
 
 from governance.catalogue import CATALOGUE
 from governance.models import ActionType
-from rollback.connectors import registry
+from rollback.connectors import client, registry
 from rollback.connectors.base import NotDone, OutcomeUnknown, Rejected
-from rollback.connectors.http import client
 
 PAYMENT = next(entry for entry in CATALOGUE if entry["key"] == "vendor_payment")
 

@@ -35,6 +35,7 @@ from django.conf import settings
 from approvals import templating
 from governance import wording
 from governance.models import ActionType
+from rollback.connectors import answers, client
 from rollback.connectors.base import (
     Action,
     Gives,
@@ -46,7 +47,6 @@ from rollback.connectors.base import (
     Receipt,
     Rejected,
 )
-from rollback.connectors.http import answers, client
 from rollback.connectors.http.shape import complaints
 from rollback.connectors.http.templating import address, header, outgoing, render
 
