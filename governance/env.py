@@ -75,10 +75,15 @@ def targets(keys: Iterable[str]) -> dict[str, dict[str, str]]:
     return {key: _target(key) for key in keys}
 
 
+def target_variable(key: str, what: str = "") -> str:
+    """Return the name of the variable that tells `what` of a target: "TARGET_DEMO_TOKEN"."""
+    return "_".join(["TARGET", key.upper().replace("-", "_"), *([what.upper()] if what else [])])
+
+
 def _target(key: str) -> dict[str, str]:
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,59}", key):
         raise ImproperlyConfigured(f"RECOURSE_TARGETS names {key!r}; use small letters and digits.")
-    name = f"TARGET_{key.upper().replace('-', '_')}"
+    name = target_variable(key)
     url: str = env.str(f"{name}_URL", default="")
     if url and not url.startswith(("http://", "https://")):
         raise ImproperlyConfigured(f"{name}_URL must begin with https:// or http://.")

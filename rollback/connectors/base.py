@@ -63,6 +63,22 @@ class Receipt:
     left: Reading | None = None  # the record as this write left it, if the answer says so
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it would leave us, written for people. It never holds a secret.
+
+    What opens the target stands as the name of the variable that holds it, in
+    braces: "Bearer {TARGET_DEMO_TOKEN}" (`references`). So does what only an
+    earlier answer tells: "{id of the invoice}".
+    """
+
+    method: str  # "POST"
+    address: str  # whole: "https://erp.example/payments"
+    headers: Mapping[str, str]  # all that we set, by name, as sent
+    body: Any = None  # JSON types, as sent; None if it has none
+    about: str = ""  # which of several it is, for people: "Post the invoice"
+
+
 class CallFailed(Exception):
     """A call did not end with a receipt. Each kind says what is certain.
 
@@ -144,6 +160,25 @@ class Connector(Protocol):
 
     def restoration(self, record: str, state: Json) -> Json:
         """Return the body whose `send` puts a record's state back (restore). Pure."""
+        ...
+
+    def calls(self, body: Json, *, key: str, version: str = "") -> Sequence[Call]:
+        """Return the calls that `send` makes of these arguments if each is answered well, in order.
+
+        Pure: nothing is called, and nothing looked up. Logging in and asking for
+        tokens are left out; what is looked up before the write is in. For people
+        who try an action type: made of the same parts as what is sent, so that the
+        two cannot part ways.
+
+        Raises ValueError for a body that is none of this connector's.
+        """
+        ...
+
+    def calls_to_read(self, record: str) -> Sequence[Call]:
+        """Return the calls that `read` makes for a record, likewise.
+
+        Raises ValueError for a record that this connector does not know.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import threading
@@ -485,6 +486,73 @@ def test_what_is_sent_is_what_was_planned_and_proxies_are_not_asked(odd, send, m
     assert "accept-encoding: identity" in lines
     assert not any(line.startswith("if-match") for line in lines)
     assert body.startswith(b'{"vendor":"Northwind Paper"')
+
+
+# --- What people are shown of it ---
+
+OURS = ("connection", "content-length", "host")  # of the wire, not of us
+
+
+def shown(call):
+    """Write a call as the wire has it, what opens the target filled in."""
+    head = {name.lower(): value for name, value in call.headers.items()}
+    head["authorization"] = head["authorization"].replace("{TARGET_DEMO_TOKEN}", "secret-token")
+    return call.method, call.address, head, call.body
+
+
+def received(raw):
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    method, path, _ = first.split(" ")
+    pairs = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    address = f"http://{pairs['host']}{path}"
+    theirs = {name: value for name, value in pairs.items() if name not in OURS}
+    return method, address, theirs, json.loads(body) if body else None
+
+
+def test_the_calls_that_are_shown_are_those_that_are_made(odd):
+    seen = odd(answer("201 Created", b'{"reference": "A", "vendor": {}}'))
+    connector = connector_of()
+    body = body_of(connector)
+
+    connector.send(body, key="demo:k~0/1", version="7")
+    connector.read("demo:vendor:Northwind%20Paper")
+
+    (write,) = connector.calls(body, key="demo:k~0/1", version="7")
+    (read,) = connector.calls_to_read("demo:vendor:Northwind%20Paper")
+    assert [received(each) for each in seen] == [shown(write), shown(read)]
+    assert write.headers["If-Match"] == '"7"'
+
+
+def test_a_call_that_is_shown_holds_no_secret_and_names_what_holds_it(settings):
+    settings.TARGETS = {
+        "demo": {"url": "http://us:secret-word@127.0.0.1:1/erp/", "token": "secret-token"}
+    }
+    connector = connector_of()
+
+    (call,) = connector.calls(body_of(connector), key="one")
+
+    assert "secret" not in repr(call)
+    assert call.address == "http://127.0.0.1:1/erp/payments"
+    assert call.headers["authorization"] == "Bearer {TARGET_DEMO_TOKEN}"
+
+
+def test_a_call_to_a_target_without_an_address_names_the_variable_that_would_have_it(settings):
+    settings.TARGETS = {}
+
+    (call,) = connector_of().calls_to_read("demo:ap-balance")
+
+    assert call.address == "{TARGET_DEMO_URL}/ap-balance"
+    assert "authorization" not in call.headers
+
+
+def test_what_is_no_call_or_no_record_is_not_shown_as_one():
+    connector = connector_of()
+
+    with pytest.raises(ValueError, match="method, path, query and json"):
+        connector.calls({"url": "https://evil.example"}, key="one")
+    with pytest.raises(ValueError, match="does not know where"):
+        connector.calls_to_read("demo:unheard-of")
 
 
 # --- Addresses ---

@@ -24,6 +24,7 @@ key goes on after its prefix with segments of the path, percent-encoded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple, Protocol
@@ -35,9 +36,10 @@ from django.conf import settings
 from approvals import templating
 from governance import wording
 from governance.models import ActionType
-from rollback.connectors import answers, client
+from rollback.connectors import answers, client, references
 from rollback.connectors.base import (
     Action,
+    Call,
     Gives,
     Json,
     NotDone,
@@ -118,6 +120,15 @@ class HttpConnector:
         """
         return self._back({"record": record, "path": self._place(record)[1], "state": state})
 
+    def calls(self, body: Json, *, key: str, version: str = "") -> Sequence[Call]:
+        """Return the one call that `send` makes of this. Raises ValueError for a body that is none of ours."""
+        going = outgoing(body)
+        return [self._shown(going.method, going.path, self._named(key, version), going.content)]
+
+    def calls_to_read(self, record: str) -> Sequence[Call]:
+        """Return the one call that `read` makes. Raises ValueError for a record it does not know."""
+        return [self._shown("GET", address(self._place(record)[1]))]
+
     # --- Outside ------------------------------------------------------------------------------
 
     def read(self, record: str) -> Reading | None:
@@ -138,10 +149,7 @@ class HttpConnector:
         Raises CallFailed; ValueError for a body that is none of ours.
         """
         going = outgoing(body)
-        headers = {self._config.get("key_header", KEY_HEADER): header(key)}
-        if version:
-            headers["If-Match"] = f'"{header(version)}"'
-        answer = self._call(going.method, going.path, headers, going.content)
+        answer = self._call(going.method, going.path, self._named(key, version), going.content)
         return self._receipt(answers.judge(answer, token=self._token), answer)
 
     def probe(self, key: str) -> Receipt | None:
@@ -293,6 +301,28 @@ class HttpConnector:
     def _token(self) -> str:
         return self._at.get("token", "")
 
+    def _named(self, key: str, version: str) -> dict[str, str]:
+        """Return the headers that name what is done, and the record's version it is done to."""
+        headers = {self._config.get("key_header", KEY_HEADER): header(key)}
+        if version:
+            headers["If-Match"] = f'"{header(version)}"'
+        return headers
+
+    def _shown(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> Call:
+        reference = references.variable(self.target, "token") if self._token else ""
+        return Call(
+            method,
+            references.address(self.target) + path,
+            _head(headers, token=reference, has_body=content is not None),
+            None if content is None else json.loads(content),
+        )
+
     def _call(
         self,
         method: str,
@@ -303,21 +333,11 @@ class HttpConnector:
         url = self._at.get("url", "")
         if not url:
             raise NotDone(f"no address is configured for target {self.target}")
-        sent = {
-            "accept": "application/json",
-            "accept-encoding": "identity",
-            "user-agent": "Recourse",
-            **(headers or {}),
-        }
-        if self._token:
-            sent["authorization"] = f"Bearer {self._token}"
-        if content is not None:
-            sent["content-type"] = "application/json"
         try:
             return client.call(
                 method,
                 url.rstrip("/") + path,
-                headers=sent,
+                headers=_head(headers, token=self._token, has_body=content is not None),
                 content=content,
                 within_s=self.timeout_s,
             )
@@ -327,6 +347,21 @@ class HttpConnector:
         except client.NoAnswer as problem:
             said = answers.without(str(problem), self._token)
             raise OutcomeUnknown(f"No answer from {self.target}: {said}") from problem
+
+
+def _head(headers: Mapping[str, str] | None, *, token: str, has_body: bool) -> dict[str, str]:
+    """Return all the headers of a call; `token` as it is, or as the name of what holds it."""
+    sent = {
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": "Recourse",
+        **(headers or {}),
+    }
+    if token:
+        sent["authorization"] = f"Bearer {token}"
+    if has_body:
+        sent["content-type"] = "application/json"
+    return sent
 
 
 def _context(action: Action) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""What opens a target, by the name of the variable that holds it: for calls that people read."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from django.conf import settings
+
+from governance.env import target_variable
+
+
+def address(target: str) -> str:
+    """Return where a target is, without a slash at its end; the variable in braces where it is not set.
+
+    A name and a password in the address are left out.
+    """
+    url = settings.TARGETS.get(target, {}).get("url", "")
+    if not url:
+        return variable(target, "url")
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+
+
+def variable(target: str, what: str) -> str:
+    """Return the variable that holds this of a target, in braces: "{TARGET_DEMO_TOKEN}"."""
+    return f"{{{target_variable(target, what)}}}"
