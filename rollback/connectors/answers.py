@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -22,23 +23,27 @@ NOT_NOW = (425, 429)
 UNSURE = (408,)
 
 
-def judge(answer: httpx2.Response, *, token: str) -> Any:
+def judge(answer: httpx2.Response, *, token: str, fraction: Callable[[str], Any] = float) -> Any:
     """Return the JSON of a 2xx answer: {} for one without a body that says so (204).
+
+    Args:
+        fraction: what a number that is not whole becomes, from its digits; ValueError for
+            one that it does not take.
 
     Raises NotDone, Rejected, OutcomeUnknown for every other.
     """
     status = answer.status_code
     wait = retry_after(answer.headers)
-    said = _phrase(status)
+    said = phrase(status)
     if status == HTTPStatus.ACCEPTED:
         raise OutcomeUnknown(f"{said}: it may be done later, or not", retry_after_s=wait)
     if 200 <= status < 300:
-        return _struck(_json(answer), token)
+        return _struck(_json(answer, fraction), token)
     if status in NOT_NOW or status in NOT_HERE:
         raise NotDone(said, retry_after_s=wait)
     if status in UNSURE or not 400 <= status < 500:
         raise OutcomeUnknown(said, retry_after_s=wait)
-    raise Rejected(without(_told(answer.content) or said, token))
+    raise Rejected(without(told(answer.content) or said, token))
 
 
 def retry_after(headers: httpx2.Headers) -> float | None:
@@ -81,7 +86,7 @@ def _struck(value: Any, token: str) -> Any:
 
 def unreadable(answer: httpx2.Response, why: str) -> NoReturn:
     """Raise OutcomeUnknown for a yes that does not say what was done."""
-    raise OutcomeUnknown(f"{_phrase(answer.status_code)}, and an answer that {why}")
+    raise OutcomeUnknown(f"{phrase(answer.status_code)}, and an answer that {why}")
 
 
 def reading(value: Any, etag: str = "") -> Reading:
@@ -99,11 +104,13 @@ def reading(value: Any, etag: str = "") -> Reading:
     return Reading(state, version)
 
 
-def _json(answer: httpx2.Response) -> Any:
+def _json(answer: httpx2.Response, fraction: Callable[[str], Any]) -> Any:
     if answer.status_code == HTTPStatus.NO_CONTENT and not answer.content:
         return {}
     try:
-        return _storable(json.loads(answer.content.decode(), parse_constant=_refuse))
+        return _storable(
+            json.loads(answer.content.decode(), parse_float=fraction, parse_constant=_refuse)
+        )
     except (ValueError, RecursionError):
         unreadable(answer, "cannot be read")
 
@@ -126,14 +133,15 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """Return a status in words: "429 Too Many Requests"."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
 
 
-def _told(content: bytes) -> str:
+def told(content: bytes) -> str:
     """Return the words of a refusal, "" where none are found."""
     try:
         found = json.loads(content.decode())

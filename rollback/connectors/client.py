@@ -24,7 +24,7 @@ WITHIN_S = 8.0  # all of a call
 ANSWER_LIMIT = 1024 * 1024  # bytes
 # What is read of an answer's head. Not its encoding: we ask for none, and a little that unpacks to
 # a lot would be unpacked here.
-HEADERS = (b"date", b"etag", b"retry-after")
+HEADERS = (b"date", b"etag", b"location", b"retry-after")
 KEEP_S = 20.0  # an idle connection
 CONNECTIONS = 20
 

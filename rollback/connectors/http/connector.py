@@ -26,8 +26,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 import httpx2
@@ -50,29 +49,13 @@ from rollback.connectors.base import (
     Rejected,
 )
 from rollback.connectors.http.shape import complaints
-from rollback.connectors.http.templating import address, header, outgoing, render
+from rollback.connectors.http.templating import address, header, outgoing
+from rollback.connectors.templates import Configured, Tried, amount_of, context_of, render
 
 KEY_HEADER = "Idempotency-Key"
 RECEIPT = {"reference": {"$eval": "answer.reference"}, "data": {"$eval": "answer"}}
 NAME = 200  # characters
 NOT_THERE = 404
-
-
-class Configured(Protocol):
-    """What is taken of an action type."""
-
-    @property
-    def connector_config(self) -> Any: ...
-    @property
-    def reversal(self) -> str: ...
-    @property
-    def reversal_code(self) -> str: ...
-
-
-class _Tried(NamedTuple):
-    connector_config: Any
-    reversal: str
-    reversal_code: str
 
 
 class HttpConnector:
@@ -100,7 +83,7 @@ class HttpConnector:
 
         Raises ValueError if the payload cannot be turned into units.
         """
-        found = render(self._config.get("units"), _context(action), what="units")
+        found = render(self._config.get("units"), context_of(action), what="units")
         if not isinstance(found, list) or not found:
             raise ValueError("This payload has no units.")
         return [self._plan(each, action) for each in found]
@@ -110,7 +93,7 @@ class HttpConnector:
 
         Raises ValueError if there is none for it.
         """
-        context = {**_context(action), "body": body, "receipt": receipt}
+        context = {**context_of(action), "body": body, "receipt": receipt}
         return self._back(context)
 
     def restoration(self, record: str, state: Json) -> Json:
@@ -190,7 +173,7 @@ class HttpConnector:
             found.append(f"Its reversal “{code}” is not in the configuration of its connector.")
         if not found:
             try:
-                tried = cls(_Tried(config, reversal, code))
+                tried = cls(Tried(config, reversal, code))
                 tried._try(reversal, example, records)
                 for record in (*records, *read):
                     address(tried._place(record)[1])
@@ -230,7 +213,7 @@ class HttpConnector:
         if not isinstance(unit, dict) or not isinstance(unit.get("name"), str):
             raise ValueError("A unit is an object with a name and a request.")
         outgoing(unit.get("request"))  # or it would fail when it is sent, which is too late
-        amount, currency = _amount(unit.get("amount"))
+        amount, currency = amount_of(unit.get("amount"))
         return Plan(
             name=wording.plain(unit["name"], NAME),
             body=unit["request"],
@@ -362,22 +345,3 @@ def _head(headers: Mapping[str, str] | None, *, token: str, has_body: bool) -> d
     if has_body:
         sent["content-type"] = "application/json"
     return sent
-
-
-def _context(action: Action) -> dict[str, Any]:
-    amount = "" if action.amount is None else wording.figures(action.amount, action.currency)
-    return {
-        "payload": action.payload,
-        "amount": amount.replace(",", ""),
-        "currency": action.currency,
-        "business_key": action.business_key,
-    }
-
-
-def _amount(value: Any) -> tuple[Decimal | None, str]:
-    if value is None:
-        return None, ""
-    try:
-        return Decimal(value["value"]), str(value["currency"])
-    except (TypeError, KeyError, InvalidOperation) as problem:
-        raise ValueError('A unit\'s amount is {"value", "currency"}.') from problem

@@ -1,33 +1,16 @@
-"""From an action to a call: json-e templates, and addresses that no payload can bend."""
+"""From a unit's body to a call: addresses that no payload can bend."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import jsone
-
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 # Printable ASCII, "%" as well: a key that is encoded already stays as it is.
 _HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F))
-_BROKEN = (
-    jsone.JSONTemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
-    RecursionError,
-)  # fmt: skip
-
-
-def render(template: Any, context: Mapping[str, Any], *, what: str) -> Any:
-    """Fill a json-e template. Pure: `now` is taken from it.
-
-    Raises ValueError with a sentence that names `what`.
-    """
-    try:
-        return jsone.render(template, {**context, "now": ""})
-    except _BROKEN as problem:
-        raise ValueError(f"The template of {what} cannot be filled: {problem}") from problem
 
 
 @dataclass(frozen=True)
