@@ -174,6 +174,14 @@ class Connector(Protocol):
         """
         ...
 
+    def specimen(self, body: Json) -> Json | None:
+        """Return a receipt such as `send` of this body might get, of which its reversal can be made.
+
+        As stored: {"reference": ..., "data": ...}. What only the target knows stands
+        in braces: "{number of the payment}". None where no receipt can be made up. Pure.
+        """
+        ...
+
     def calls_to_read(self, record: str) -> Sequence[Call]:
         """Return the calls that `read` makes for a record, likewise.
 

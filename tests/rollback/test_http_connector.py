@@ -555,6 +555,25 @@ def test_what_is_no_call_or_no_record_is_not_shown_as_one():
         connector.calls_to_read("demo:unheard-of")
 
 
+def test_a_reversal_is_made_of_a_receipt_as_the_target_might_give_it():
+    connector = connector_of()
+    body = body_of(connector)
+
+    receipt = connector.specimen(body)
+
+    back = connector.reversal(registry.example_of(ActionType(**PAYMENT)), body, receipt)
+    assert receipt == {"reference": "PAY-1001", "data": {"reference": "PAY-1001"}}
+    assert back["json"]["payment"] == "PAY-1001"
+
+
+def test_without_an_example_of_an_answer_there_is_no_receipt_to_show():
+    config = {**PAYMENT["connector_config"]}
+    del config["example_answer"]
+    connector = registry.connector_for(ActionType(**{**PAYMENT, "connector_config": config}))
+
+    assert connector.specimen(body_of(connector)) is None
+
+
 # --- Addresses ---
 
 

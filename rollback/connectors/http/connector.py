@@ -108,6 +108,13 @@ class HttpConnector:
         going = outgoing(body)
         return [self._shown(going.method, going.path, self._named(key, version), going.content)]
 
+    def specimen(self, body: Json) -> Json | None:
+        """Return the receipt that the configuration's example of an answer gives; None without one."""
+        if "example_answer" not in self._config:
+            return None
+        done = self._receipt(self._config["example_answer"], httpx2.Response(200))
+        return {"reference": done.reference, "data": done.data}
+
     def calls_to_read(self, record: str) -> Sequence[Call]:
         """Return the one call that `read` makes. Raises ValueError for a record it does not know."""
         return [self._shown("GET", address(self._place(record)[1]))]
@@ -182,7 +189,6 @@ class HttpConnector:
         return found
 
     def _try(self, reversal: str, example: Action, records: Sequence[str]) -> None:
-        answer = httpx2.Response(200)
         plans = self.units(example)
         for plan in plans:
             if plan.record and plan.record not in records:
@@ -195,9 +201,7 @@ class HttpConnector:
                 if not plan.record:
                     raise ValueError(f"“{plan.name}” names no record, so it cannot be restored.")
                 self.restoration(plan.record, {})
-            elif "example_answer" in self._config:
-                done = self._receipt(self._config["example_answer"], answer)
-                receipt = {"reference": done.reference, "data": done.data}
+            elif (receipt := self.specimen(plan.body)) is not None:
                 if self._undone:
                     self.reversal(example, plan.body, receipt)
             elif self._undone:
