@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -75,15 +76,35 @@ def targets(keys: Iterable[str]) -> dict[str, dict[str, str]]:
     return {key: _target(key) for key in keys}
 
 
+def sandboxes(keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Read where each target's sandbox is: `TARGET_<KEY>_SANDBOX_URL` and what else opens it, as for targets.
+
+    A target without one is left out. What is rehearsed there must not reach the
+    target itself, so the two addresses differ.
+    """
+    found = {key: _target(key, "SANDBOX") for key in keys}
+    for key, sandbox in found.items():
+        name = target_variable(key, "url")
+        if sandbox["url"] and _place(sandbox["url"]) == _place(env.str(name, default="")):
+            raise ImproperlyConfigured(f"{target_variable(key, 'sandbox_url')} is {name} itself.")
+    return {key: sandbox for key, sandbox in found.items() if sandbox["url"]}
+
+
+def _place(url: str) -> tuple[str, str]:
+    """Return what two spellings of one address share."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2].lower(), parts.path.rstrip("/")
+
+
 def target_variable(key: str, what: str = "") -> str:
     """Return the name of the variable that tells `what` of a target: "TARGET_DEMO_TOKEN"."""
     return "_".join(["TARGET", key.upper().replace("-", "_"), *([what.upper()] if what else [])])
 
 
-def _target(key: str) -> dict[str, str]:
+def _target(key: str, of: str = "") -> dict[str, str]:
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,59}", key):
         raise ImproperlyConfigured(f"RECOURSE_TARGETS names {key!r}; use small letters and digits.")
-    name = target_variable(key)
+    name = target_variable(key, of)
     url: str = env.str(f"{name}_URL", default="")
     if url and not url.startswith(("http://", "https://")):
         raise ImproperlyConfigured(f"{name}_URL must begin with https:// or http://.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 
-from governance.env import ROOT, env, local_secret, profile, required, targets
+from governance.env import ROOT, env, local_secret, profile, required, sandboxes, targets
 
 BASE_DIR = ROOT
 DEMO = profile() == "demo"
@@ -331,7 +331,9 @@ APPRISE_SCHEMES = env.list(
 )
 CALLBACKS_MAY_BE_PRIVATE = DEMO  # a webhook to 10.0.0.5 is a hole in production and a test bed here
 # Where the systems of record are, and what opens them: {key: {"url", "token", …}}.
-TARGETS = targets(env.list("RECOURSE_TARGETS", default=["demo"] if DEMO else []))
+_targets = env.list("RECOURSE_TARGETS", default=["demo"] if DEMO else [])
+TARGETS = targets(_targets)
+SANDBOXES = sandboxes(_targets)  # likewise, where undoing is rehearsed; never a target itself
 WEBHOOK_KEY = (
     env.str("WEBHOOK_KEY", default="")
     or hashlib.sha256(b"webhook:" + SECRET_KEY.encode()).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from governance.env import targets
+from governance.env import sandboxes, targets
 
 
 def test_each_target_has_variables_of_its_own(monkeypatch):
@@ -63,3 +63,32 @@ def test_what_cannot_be_used_stops_the_start(monkeypatch, name, value, says):
 def test_a_key_that_is_no_name_stops_the_start():
     with pytest.raises(ImproperlyConfigured, match="names 'S A P'"):
         targets(["S A P"])
+
+
+def test_a_sandbox_is_read_as_its_target_is_and_left_out_where_there_is_none(monkeypatch):
+    monkeypatch.setenv("TARGET_SAP_URL", "https://sap.example.com/api")
+    monkeypatch.setenv("TARGET_SAP_TOKEN", "secret")
+    monkeypatch.setenv("TARGET_SAP_SANDBOX_URL", "https://sap.example.com/sandbox")
+    monkeypatch.setenv("TARGET_SAP_SANDBOX_TOKEN", "other")
+
+    found = sandboxes(["sap", "erp"])
+
+    assert found.keys() == {"sap"}
+    assert (found["sap"]["url"], found["sap"]["token"]) == (
+        "https://sap.example.com/sandbox",
+        "other",
+    )
+
+
+@pytest.mark.parametrize(
+    "sandbox",
+    ["https://sap.example.com/api", "http://SAP.example.com/api/", "https://u@sap.example.com/api"],
+)
+def test_a_target_is_never_its_own_sandbox(monkeypatch, sandbox):
+    monkeypatch.setenv("TARGET_SAP_URL", "https://sap.example.com/api")
+    monkeypatch.setenv("TARGET_SAP_SANDBOX_URL", sandbox)
+
+    with pytest.raises(
+        ImproperlyConfigured, match="TARGET_SAP_SANDBOX_URL is TARGET_SAP_URL itself"
+    ):
+        sandboxes(["sap"])
