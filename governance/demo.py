@@ -50,6 +50,8 @@ from governance.vocabulary import Chain, Duty, Scope
 
 SEEDER = "seed_demo"  # the actor, in the record
 ROSTER_FOR = timedelta(days=91)
+# A demo whose undoing was never rehearsed can be looked at for so long. Its first drill takes that back.
+FIRST_DRILL_WITHIN = timedelta(days=30)
 AGENT = "ap-agent"
 # On nobody's route, so that whoever is asked may answer: an agent's owner may not.
 AGENT_OWNER = "second_admin"
@@ -382,12 +384,14 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
 def _catalogue(act: Act, now: datetime) -> None:
     for entry in CATALOGUE:
         action = ActionType(**entry, created_at=now)
+        if action.needs_drills:
+            action.drill_due_at = now + FIRST_DRILL_WITHIN
         action.pass_tests()
         action.promote()
         action.save()
         act.record_named(
             Chain.ACTIONS, "action_type.entered", action=action.key, version=action.version,
-            state=action.state, reversal=action.reversal,
+            state=action.state, reversal=action.reversal, drill_due_at=action.drill_due_at,
         )  # fmt: skip
 
 

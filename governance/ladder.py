@@ -54,6 +54,7 @@ READ_WITHIN = timedelta(
     minutes=30
 )  # of the submission; a target that cannot be read by then is an alert
 RUN_WITHIN = timedelta(minutes=30)  # from the first lease; a run not done by then is a failure
+DRILL_COUNTS_FOR = timedelta(days=90)  # a rehearsed undo; then it has to be rehearsed anew
 SECOND_WITHIN = timedelta(hours=4)  # an order that waits for a second person lapses then
 
 # Rungs on which nobody is asked: the worker tries again until they end.

@@ -238,7 +238,8 @@ class _Climb:
         at_least = ENTERS_AT[response]
         if path == Path.REJECTION and self.kind.first_no_is_final:
             return None
-        if path == Path.SYSTEM_FAILURE and self.kind.reversal == ActionType.Reversal.NONE:
+        present = self.kind.takes_a_person(self.world.now, drill_due_at=self.kind.drill_due_at)
+        if path == Path.SYSTEM_FAILURE and present:
             at_least = max(at_least, Level.L2)  # it needs a person there, who is asked at once
         return ladder.first_rung(path, at_least=at_least, critical=self.kind.is_critical)
 

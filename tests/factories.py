@@ -222,6 +222,7 @@ class ActionTypeFactory(DjangoModelFactory):
     reversal = ActionType.Reversal.COMPENSATE
     reversal_code = "credit_memo"
     created_at = MONDAY_9AM
+    drill_due_at = MONDAY_9AM + timedelta(days=3650)  # rehearsed, and due in no test
 
 
 class PolicyVersionFactory(DjangoModelFactory):

@@ -10,7 +10,7 @@ from approvals.locks import lock_request
 from approvals.models import ActionRequest, Decision, Step
 from approvals.services.decide import decide
 from governance.errors import NotNow
-from governance.models import Person
+from governance.models import ActionType, Person
 from governance.vocabulary import Impact, Path, Verdict
 
 MOST = 50  # at once
@@ -22,6 +22,8 @@ def why_alone(request: ActionRequest) -> str | None:
     Whether it still waits for its first answer is looked at under the lock.
     """
     if request.person_present:
+        if request.action_type.reversal != ActionType.Reversal.NONE:
+            return "Its undo was not rehearsed lately, so it takes a person present."
         return "It cannot be undone, so it takes a person present."
     if request.impact == Impact.HIGH:
         return "Its impact is high, so it is decided by itself."

@@ -297,11 +297,11 @@ def _in_production() -> QuerySet[ActionType, tuple[Any, ...]]:
     department = Department.objects.filter(key=Given("department", CharField())).values("pk")
     rows: QuerySet[ActionType, tuple[Any, ...]] = ActionType.objects.filter(
         key=Given("action", CharField()), state=ActionType.State.PRODUCTION
-    ).values_list("pk", Subquery(department), *map(bulk.NextKey, DRAWN))
+    ).values_list("pk", Subquery(department), "drill_due_at", *map(bulk.NextKey, DRAWN))
     return rows
 
 
-# (action, department) -> at most one pair of keys, and keys for new rows
+# (action, department) -> at most one pair of keys, until when its drill counts, and keys for new rows
 _read_in_production = Read(_in_production, prepared=True)
 
 
@@ -318,6 +318,7 @@ def _store(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime)
     if arrival.before.number:
         draft, arrival = _arrive_together(draft, arrival, now)
     request = _row(draft, idempotency_key=idempotency_key, body_hash=body_hash, now=now)
+    request.person_present = draft.action.takes_a_person(now, drill_due_at=arrival.drill_due_at)
     act = Act(
         now=now,
         actor=actors.agent(draft.credential.agent),
@@ -438,7 +439,6 @@ def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -
         matrix_row_id=draft.row,
         routed_amount=draft.routed,
         quorum=draft.policy.rows[draft.row].quorum,
-        person_present=draft.action.reversal == ActionType.Reversal.NONE,
         read_due_at=now if _is_read(draft) else None,
         submitted_at=now,
     )
@@ -459,6 +459,7 @@ class Arrival(NamedTuple):
     people: People
     before: sums.Before  # to the same counterparty
     resource: int | None  # primary key, if it was made just now
+    drill_due_at: datetime | None  # of the action type, as it is now
     keys: dict[type[Model], int]  # one drawn for each of these models, on PostgreSQL
 
 
@@ -488,11 +489,13 @@ def _arrive(draft: Draft, now: datetime) -> Arrival:
     if [found[:2] for found in in_production] != [(draft.action.pk, draft.department)]:
         raise Outdated(f"{draft.action} is not in production any more")
     made = rest[-1] if draft.resource_key else []
-    keys = zip(DRAWN, in_production[0][2:], strict=True)
+    drill_due_at, *drawn = in_production[0][2:]
+    keys = zip(DRAWN, drawn, strict=True)
     return Arrival(
         tables.people_of(people, tables.one_named(approver)),
         sums.read(rest[len(sums.QUERIES) - 1]) if draft.is_summed else sums.NOTHING_BEFORE,
         made[0][0] if made else None,
+        drill_due_at,
         {model: key for model, key in keys if key is not None},
     )
 

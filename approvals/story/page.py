@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, tzinfo
 
-from approvals.models import Step
+from approvals.models import ActionRequest, Step
 from approvals.packets import Packet
 from approvals.story import aside, silence
 from approvals.story.chain import chain
@@ -21,6 +21,7 @@ from approvals.story.violation import breach_of, can_report
 from approvals.story.why import passed_over, why_asked
 from approvals.story.words import begin_within
 from governance import ladder, wording
+from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType, Person
 from governance.vocabulary import Level, Path
 
@@ -115,11 +116,7 @@ def tell(
         severities=aside.severities(reading),
         undo=action.reversal_words,
         undo_how=_undo_how(action),
-        undo_limits=(
-            "This cannot be undone. What is done stays done."
-            if action.reversal == ActionType.Reversal.NONE
-            else ""
-        ),
+        undo_limits=_undo_limits(request),
         digest=request.digest,
         digest_short=short(request.digest),
     )
@@ -138,6 +135,17 @@ def _undo_how(action: ActionType) -> str:
         ActionType.Reversal.COMPENSATE: "By a reverse action",
         ActionType.Reversal.RESTORE: "From a snapshot taken before the first write",
     }[ActionType.Reversal(action.reversal)]
+
+
+def _undo_limits(request: ActionRequest) -> str:
+    if request.action_type.reversal == ActionType.Reversal.NONE:
+        return "This cannot be undone. What is done stays done."
+    if request.person_present:
+        return (
+            "When this was submitted, its undo had not been rehearsed within"
+            f" {DRILL_COUNTS_FOR.days} days. So it takes somebody present, as what cannot be undone."
+        )
+    return ""
 
 
 def short(digest: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import models
@@ -76,6 +76,8 @@ class ActionType(Stateful, models.Model):
     )  # a critical business process: it alone opens L4
     first_no_is_final = models.BooleanField(default=False)
     created_at = models.DateTimeField()
+    # Until when the last rehearsal of its undo counts; None: none did. Written by `rollback` alone.
+    drill_due_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -93,6 +95,23 @@ class ActionType(Stateful, models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} v{self.version}"
+
+    @property
+    def needs_drills(self) -> bool:
+        """Whether its undo has to have been rehearsed lately. Source: DESIGN 5, "Readiness"."""
+        return self.is_financial and self.reversal != self.Reversal.NONE
+
+    def takes_a_person(self, now: datetime, *, drill_due_at: datetime | None) -> bool:
+        """Whether what is submitted now is approved by somebody present. Source: DESIGN 2.2.
+
+        It cannot be undone, or nobody has shown lately that it can.
+
+        Args:
+            drill_due_at: as it is stored now; this object may be older than the last drill.
+        """
+        if self.needs_drills:
+            return drill_due_at is None or drill_due_at <= now
+        return self.reversal == self.Reversal.NONE
 
     def impact_for(self, amount: Decimal | None, currency: str) -> Impact:
         """Return the impact for an amount, before an agent raises it: the gravest of the bands it reaches."""

@@ -10,7 +10,9 @@ from approvals.locks import lock_request
 from approvals.models import ActionRequest, Case, Step
 from approvals.services import conflicts, failures
 from approvals.services.gather import climbs
+from approvals.services.several import why_alone
 from approvals.services.writes import Writes
+from governance.models import ActionType
 from governance.stepup import Presence, StepUpNeeded
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import MONDAY_9AM
@@ -98,3 +100,44 @@ def test_control_what_can_be_undone_is_tried_again(company, timeline):
 
     assert now_of(request).next_attempt_at == MONDAY_9AM + 2 * M
     assert Step.objects.get(path="system_failure").level == 1
+
+
+# --- An undo that was not rehearsed lately ---
+
+
+@pytest.mark.parametrize(
+    ("drill_due_at", "present"),
+    [(None, True), (MONDAY_9AM, True), (MONDAY_9AM + TICK, False)],
+    ids=["never", "up to this instant", "an instant longer"],
+)
+def test_what_was_not_rehearsed_lately_takes_a_person(company, drill_due_at, present):
+    ActionType.objects.update(drill_due_at=drill_due_at)
+
+    assert ask_for_payment(company).person_present is present
+
+
+def test_a_drill_counts_from_the_next_submission_on(company):
+    """Although the version of the action type is remembered."""
+    before = ask_for_payment(company)
+    ActionType.objects.update(drill_due_at=MONDAY_9AM)
+
+    after = ask_for_payment(company, key="key-2", invoice="INV-2")
+
+    assert (before.person_present, after.person_present) == (False, True)
+
+
+def test_what_moves_no_money_waits_for_no_drill(company):
+    ActionType.objects.update(drill_due_at=None, is_financial=False)
+
+    assert not ask_for_payment(company).person_present
+
+
+def test_its_page_and_the_bulk_lane_say_why_it_takes_a_person(company, client):
+    ActionType.objects.update(drill_due_at=None)
+    request = ask_for_payment(company)
+
+    client.force_login(company.finance_manager)
+    page = client.get(f"/requests/{request.ref}/").content.decode()
+
+    assert "its undo had not been rehearsed within 90 days" in page
+    assert why_alone(request) == "Its undo was not rehearsed lately, so it takes a person present."

@@ -212,6 +212,15 @@ def test_what_cannot_be_undone_is_not_tried_again_by_itself(whole):
     assert (on_call.level, on_call.automatic, on_call.opens_at) == (2, False, MONDAY_9AM)
 
 
+def test_what_was_not_rehearsed_lately_is_not_tried_again_by_itself(whole):
+    whole.vendor_payment.drill_due_at = MONDAY_9AM
+    whole.vendor_payment.save()
+
+    on_call, *_ = asked(exception=ExceptionType.SYSTEM_FAILURE).rungs
+
+    assert (on_call.level, on_call.automatic) == (2, False)
+
+
 def test_a_first_no_that_is_final_ends_it_at_once(whole):
     whole.vendor_payment.first_no_is_final = True
     whole.vendor_payment.save()
