@@ -16,9 +16,10 @@ from django.db.models import CharField
 
 from approvals.models import ActionRequest, CounterpartySum, Resource
 from governance import bulk
+from governance.claims import demand_transaction
 from governance.errors import NotFound
 from governance.models import Person
-from governance.reads import Given, GivenKeys, Read
+from governance.reads import Given, GivenKeys, Read, ReadObjects
 
 # The row of the sums to one counterparty, made where it is missing, and waited for and locked:
 # two queries, by owner, counterparty and currency. What is read after them is read as it is then.
@@ -72,16 +73,22 @@ def lock_request(ref: str, *, and_resource: bool = False) -> ActionRequest:
 
     Raises:
         NotFound: there is no such request.
+        RuntimeError: no transaction is open.
     """
     if and_resource:
         # Which Resource it wants never changes, so it can be read before the lock.
         lock_resources(ActionRequest.objects.filter(ref=ref).values_list("resource_id", flat=True))
-    found: ActionRequest | None = (
+    demand_transaction()
+    for found in _lock_request(ref=ref):
+        return found
+    raise NotFound(f"There is no request {ref}.")
+
+
+_lock_request: ReadObjects[ActionRequest] = ReadObjects(
+    lambda: (
         ActionRequest.objects.select_for_update(no_key=True, of=("self",))
         .select_related("action_type", "agent", "department", "matrix_row")
-        .filter(ref=ref)
-        .first()
-    )
-    if found is None:
-        raise NotFound(f"There is no request {ref}.")
-    return found
+        .filter(ref=Given("ref", CharField()))
+    ),
+    prepared=True,
+)

@@ -23,7 +23,7 @@ def claim(rows: QuerySet[M], *, limit: int) -> list[M]:
     Raises RuntimeError outside a transaction, where the lock would be let go
     before the caller could use it.
     """
-    _demand_transaction()
+    demand_transaction()
     return list(_locked(rows)[:limit])
 
 
@@ -35,7 +35,7 @@ class Claim(ReadObjects[M]):
 
     def __call__(self, **values: Any) -> list[M]:
         """Lock and return the rows that nobody else holds. Raises RuntimeError outside a transaction."""
-        _demand_transaction()
+        demand_transaction()
         return super().__call__(**values)
 
 
@@ -43,6 +43,7 @@ def _locked(rows: QuerySet[M]) -> QuerySet[M]:
     return rows.select_for_update(skip_locked=True, of=("self",), no_key=True)
 
 
-def _demand_transaction() -> None:
+def demand_transaction() -> None:
+    """Raise RuntimeError outside a transaction, where a lock would be let go at once."""
     if not connection.in_atomic_block:
         raise RuntimeError("a claim needs an open transaction")

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.db.models import CharField, QuerySet
+
 from approvals.models import ActionRequest, Claim
 from governance import canonical
 from governance.ledger import Act
+from governance.reads import Given, ReadObjects
 from rollback.connectors.base import CallFailed, Json, OutcomeUnknown, Plan, Reading, Receipt
 from rollback.models import Direction, Snapshot, Unit
 from rollback.services.runs import Hold, Lease, Technical, holding
@@ -35,9 +38,20 @@ CHANGED = (
 
 def of(lease: Lease, direction: Direction) -> list[Unit]:
     """Return the units of one direction in the order they are sent: an undo takes the last one first."""
-    rows = Unit.objects.filter(request__ref=lease.ref, direction=direction)
-    backwards = direction == Direction.UNDO
-    return list(rows.select_related("reverses").order_by("-position" if backwards else "position"))
+    return _in_order[direction](ref=lease.ref, direction=direction)
+
+
+def _units(order: str) -> QuerySet[Unit]:
+    rows: QuerySet[Unit] = Unit.objects.filter(
+        request__ref=Given("ref", CharField()), direction=Given("direction", CharField())
+    )
+    return rows.select_related("reverses").order_by(order)
+
+
+_in_order: dict[Direction, ReadObjects[Unit]] = {
+    Direction.FORWARD: ReadObjects(lambda: _units("position"), prepared=True),
+    Direction.UNDO: ReadObjects(lambda: _units("-position"), prepared=True),
+}
 
 
 def plan(lease: Lease, plans: Sequence[Plan], *, now: datetime) -> None:
