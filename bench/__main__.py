@@ -32,7 +32,11 @@ GOALS: dict[str, tuple[float, float] | None] = {
     "policy_check_s": (60, 10),
     "policy_memory_twice_vs_once": (1.2, 1.1),
     "cycle_per_s": None,
+    "approve_to_completed_vs_allowed": (1, 0.7),
+    "executions_per_s": None,
+    "worker_memory_many_vs_few": (1.1, 1.02),
 }
+LONG = ("cycle", "execute")  # start every process of the demo: not for a look whether it works
 MORE_IS_BETTER = {"submit_vs_floor", "cycle_per_s"}
 SMOKE = 0.01  # the scale at which it is only seen to work, and the largest for SQLite
 
@@ -49,7 +53,7 @@ def database(directory: Path) -> Iterator[str]:
 
 def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
     """Return what can be measured, by name, in the order of a run."""
-    from bench import cycle, inbox, policy, submit, sweep
+    from bench import cycle, execute, inbox, policy, submit, sweep
 
     def of(count: int, least: int) -> int:
         return max(round(count * scale), least)
@@ -71,6 +75,9 @@ def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
             world, rows=of(200, 16), people=of(500, 40), rounds=min(rounds, 3)
         ),
         "cycle": lambda world: cycle.run(world, count=of(200, 5)),
+        "execute": lambda world: execute.run(
+            world, singles=of(60, 3), executions=of(10_000, 12), few=of(1000, 4)
+        ),
     }
 
 
@@ -135,7 +142,7 @@ def main() -> int:
             return 2
         measures: dict[str, Any] = {}
         for name, part in parts(scale).items():
-            if name in chosen or (not chosen and (name != "cycle" or scale > SMOKE)):
+            if name in chosen or (not chosen and (name not in LONG or scale > SMOKE)):
                 say(f"--- {name}, load {os.getloadavg()[0]:.1f}")
                 measures |= {key: judged(key, each) for key, each in part(world).items()}
         if not chosen and "cycle_per_s" not in measures:
