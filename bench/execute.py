@@ -43,15 +43,15 @@ S = ActionRequest.State
 
 
 def run(world: World, *, singles: int, executions: int, few: int) -> dict[str, Any]:
-    """Carry out `singles` one after the other, then `executions` at once by one worker and some by two."""
+    """Carry out `singles` one after the other; `few` at once by one worker; `executions` by two."""
     url = world.copy()
     with world.entered(url), _demo(url, runners=1) as demo:
         found = _one_by_one(demo, singles)
-        one, memory = _at_once(demo, executions, few)
+        one, _ = _at_once(demo, few, few)
     world.drop(url)
     url = world.copy()
     with world.entered(url), _demo(url, runners=2) as demo:
-        two, _ = _at_once(demo, max(executions // 5, few), few)
+        two, memory = _at_once(demo, executions, few)
     world.drop(url)
     return {
         **found,
