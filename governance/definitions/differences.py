@@ -1,0 +1,58 @@
+"""What differs between two documents, down to the last leaf."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from governance.definitions.shape import FIELDS, WORDS
+from governance.drafting.shown import Difference
+
+LENGTH = 400  # of a value that is shown
+_MISSING = object()
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> tuple[Difference, ...]:
+    """Return the fields that differ, each with its places: pointer within the field, was, is."""
+    found = []
+    for name in FIELDS:
+        was, now = before.get(name, _MISSING), after.get(name, _MISSING)
+        if was == now:
+            continue
+        leaves_before, leaves_after = dict(_leaves(was, "")), dict(_leaves(now, ""))
+        places = [
+            place
+            for place in dict.fromkeys([*leaves_before, *leaves_after])
+            if leaves_before.get(place, _MISSING) != leaves_after.get(place, _MISSING)
+        ]
+        found.append(
+            Difference(
+                WORDS[name],
+                "",
+                tuple(
+                    (place, _said(leaves_before, place), _said(leaves_after, place))
+                    for place in places
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _leaves(value: Any, place: str) -> Any:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{place}/{name}")
+    elif isinstance(value, list) and value:
+        for n, inner in enumerate(value):
+            yield from _leaves(inner, f"{place}/{n}")
+    elif value is not _MISSING:
+        yield place, value
+
+
+def _said(leaves: dict[str, Any], place: str) -> str:
+    if place not in leaves:
+        return ""
+    value = leaves[place]
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = text or "“”"
+    return text if len(text) <= LENGTH else f"{text[: LENGTH - 1]}…"
