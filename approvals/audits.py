@@ -37,7 +37,14 @@ from approvals.services.alerts import close_alert, raise_alert
 from governance import calls, clock
 from governance.ladder import AUTOMATIC, BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
 from governance.ledger import Act
-from governance.models import AuditEvent, ChainHead, PeopleChange, PolicyVersion, SealedEvent
+from governance.models import (
+    ActionChange,
+    AuditEvent,
+    ChainHead,
+    PeopleChange,
+    PolicyVersion,
+    SealedEvent,
+)
 from governance.signs import beat
 from governance.vocabulary import Chain, ExceptionType
 
@@ -268,6 +275,15 @@ def changes_overdue(now: datetime) -> Iterator[Found]:
         yield Found(f"change {pk}", text)
 
 
+def action_changes_overdue(now: datetime) -> Iterator[Found]:
+    """A change of an action type whose time for a second person is over, and nothing ended it."""
+    late = now - clock.technical(OVERDUE_AFTER_S)
+    open_ = ActionChange.objects.filter(state=ActionChange.State.OPEN, due_at__lt=late)
+    for pk, due_at in open_.order_by("due_at").values_list("pk", "due_at")[:SHOWN]:
+        text = f"Change {pk} of an action type ran out at {due_at:%d %b %H:%M:%S} UTC and nothing ended it."
+        yield Found(f"change {pk}", text)
+
+
 def no_policy(now: datetime) -> Iterator[Found]:
     """No policy is active, so that every submission is refused."""
     if not PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE).exists():
@@ -288,6 +304,7 @@ AUDITS: dict[str, Audit] = {
     "reviews_out_of_step": reviews_out_of_step,
     "bypasses_without_a_factor": bypasses_without_a_factor,
     "changes_overdue": changes_overdue,
+    "action_changes_overdue": action_changes_overdue,
     "no_policy": no_policy,
 }
 

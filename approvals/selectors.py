@@ -14,6 +14,7 @@ from approvals.services import reviews
 from governance import clock
 from governance.ledger import by_name
 from governance.models import (
+    ActionChange,
     Appointment,
     Department,
     Heartbeat,
@@ -210,6 +211,7 @@ CLOCKS = (
         "remind_at",
     ),
     _first(lambda: PeopleChange.objects.filter(state=PeopleChange.State.OPEN)),
+    _first(lambda: ActionChange.objects.filter(state=ActionChange.State.OPEN)),
 )
 
 

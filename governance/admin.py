@@ -73,6 +73,7 @@ for _model in list(admin.site._registry):
 look_at(AccessAttempt, AccessLog, Failure, Schedule, Success)
 look_at(
     models.Absence,
+    models.ActionChange,
     models.ActionType,
     models.Agent,
     models.AgentCredential,

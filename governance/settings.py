@@ -262,6 +262,7 @@ RECOURSE_SWEEPS = [
     "approvals.review_sweeps.remind_reviewers",
     "approvals.review_sweeps.climb_overdue_reviews",
     "governance.sweeps.lapse_changes",
+    "governance.sweeps.lapse_action_changes",
     "approvals.sweeps.tell_of_alerts",
     "approvals.courier.call_the_courier",
     "governance.seals.call_for_seal",

@@ -131,7 +131,7 @@ class Timeline:
     def _clocks():
         from approvals.models import ActionRequest, Ask, Review, Step
         from approvals.order_sweeps import waiting_orders
-        from governance.models import PeopleChange
+        from governance.models import ActionChange, PeopleChange
 
         states = ActionRequest.State
         open_ = ActionRequest.objects.filter(parked_until=None)
@@ -154,6 +154,7 @@ class Timeline:
             (Review.objects.filter(state=Review.State.OPEN), "due_at"),
             (Review.objects.filter(state=Review.State.OPEN), "remind_at"),
             (PeopleChange.objects.filter(state=PeopleChange.State.OPEN), "due_at"),
+            (ActionChange.objects.filter(state=ActionChange.State.OPEN), "due_at"),
         )
 
 

@@ -37,6 +37,7 @@ from governance import decision_tree
 from governance.ladder import DEFAULT_WINDOWS
 from governance.models import (
     Absence,
+    ActionChange,
     ActionType,
     Agent,
     AgentCredential,
@@ -223,6 +224,20 @@ class ActionTypeFactory(DjangoModelFactory):
     reversal_code = "credit_memo"
     created_at = MONDAY_9AM
     drill_due_at = MONDAY_9AM + timedelta(days=3650)  # rehearsed, and due in no test
+
+
+class ActionChangeFactory(DjangoModelFactory):
+    """A tested version that somebody asked to put into production, and that waits for a second person."""
+
+    class Meta:
+        model = ActionChange
+
+    action_type = factory.SubFactory(ActionTypeFactory, state=ActionType.State.TESTED)
+    becomes = ActionType.State.PRODUCTION
+    reason = "The drills have passed."
+    asked_by = factory.SubFactory(PersonFactory)
+    asked_at = MONDAY_9AM
+    due_at = factory.LazyAttribute(lambda change: change.asked_at + timedelta(hours=72))
 
 
 class PolicyVersionFactory(DjangoModelFactory):

@@ -98,11 +98,12 @@ def movers() -> tuple[Mover, ...]:
 def drawn() -> list[Any]:
     """Return the models whose life is drawn, in the order of the page."""
     from approvals.models import ActionRequest, Case, Review, Step
-    from governance.models import ActionType, PeopleChange, PolicyVersion
+    from governance.models import ActionChange, ActionType, PeopleChange, PolicyVersion
     from rollback.models import Recovery, Run, Unit
 
     return [
-        ActionRequest, Step, Case, Review, Run, Unit, Recovery, ActionType, PolicyVersion, PeopleChange,
+        ActionRequest, Step, Case, Review, Run, Unit, Recovery, ActionType, ActionChange, PolicyVersion,
+        PeopleChange,
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from governance.models.action_change import ActionChange
 from governance.models.action_type import ActionType
 from governance.models.clock import DemoClock, Heartbeat, TaskAttempt
 from governance.models.ledger import AuditEvent, ChainHead, Seal, SealedEvent
@@ -31,6 +32,7 @@ from governance.models.policy import (
 
 __all__ = [
     "Absence",
+    "ActionChange",
     "ActionType",
     "Agent",
     "AgentCredential",

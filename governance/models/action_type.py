@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django_fsm import FSMField, transition
 
+from governance.models.people import Person
 from governance.models.states import Stateful, known_states
 from governance.vocabulary import Impact, Severity
 
@@ -21,7 +22,11 @@ class ActionTypeState(models.TextChoices):
 
 
 class ActionType(Stateful, models.Model):
-    """One version of one kind of write. A request keeps the version it was routed by."""
+    """One version of one kind of write. A request keeps the version it was routed by.
+
+    What a version says never changes once it is entered: caches rely on it, and so
+    does whoever reads later what was approved. A change is the next version.
+    """
 
     State = ActionTypeState
 
@@ -78,6 +83,9 @@ class ActionType(Stateful, models.Model):
     created_at = models.DateTimeField()
     # Until when the last rehearsal of its undo counts; None: none did. Written by `rollback` alone.
     drill_due_at = models.DateTimeField(null=True, blank=True)
+    entered_by = models.ForeignKey(  # None: the product's own, seeded
+        Person, models.PROTECT, null=True, blank=True, related_name="+"
+    )
 
     class Meta:
         constraints = [
@@ -124,7 +132,7 @@ class ActionType(Stateful, models.Model):
 
     @transition(state, source=State.DRAFT, target=State.TESTED)
     def pass_tests(self) -> None:
-        """It was run against a sandbox and recovered."""
+        """It can be run and undone as it is written; its drills may begin."""
 
     @transition(state, source=State.TESTED, target=State.PRODUCTION)
     def promote(self) -> None:

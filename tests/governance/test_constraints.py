@@ -16,6 +16,7 @@ from tests.constraints import broken, constraints_of, update
 from tests.factories import (
     MONDAY_9AM,
     AbsenceFactory,
+    ActionChangeFactory,
     ActionTypeFactory,
     ActivePolicyFactory,
     AgentFactory,
@@ -134,6 +135,43 @@ def test_a_change_of_people_is_confirmed_by_a_second_person_who_is_not_its_subje
         with broken("people_change_second_is_another"):
             update(change, **confirmed, ended_by=who)
     update(change, **confirmed, ended_by=PersonFactory())
+
+
+def test_a_change_of_an_action_type_that_waits_has_a_clock_and_one_that_ended_an_end():
+    change = ActionChangeFactory()
+    ended = {"state": "refused", "due_at": None, "ended_at": LATER}
+
+    for values in ({"due_at": None}, {"ended_at": LATER}):
+        with broken("action_change_open_has_a_clock"):
+            update(change, **values)
+    for values in ({"due_at": LATER}, {"ended_at": None}):
+        with broken("action_change_open_has_a_clock"):
+            update(change, **(ended | values))
+    with broken("action_change_known_state"):
+        update(change, **(ended | {"state": "done"}))
+    for becomes in ("draft", "gone"):
+        with broken("action_change_known_end"):
+            update(change, becomes=becomes)
+    update(change, **ended)
+
+
+def test_a_change_of_an_action_type_is_confirmed_by_a_second_person():
+    change = ActionChangeFactory()
+    confirmed = {"state": "confirmed", "due_at": None, "ended_at": LATER}
+
+    for who in (None, change.asked_by):
+        with broken("action_change_second_is_another"):
+            update(change, **confirmed, ended_by=who)
+    update(change, **confirmed, ended_by=PersonFactory())
+
+
+def test_one_change_of_a_version_waits():
+    change = ActionChangeFactory()
+
+    with broken("action_change_one_open"):
+        ActionChangeFactory(action_type=change.action_type)
+    update(change, state="lapsed", due_at=None, ended_at=LATER)
+    ActionChangeFactory(action_type=change.action_type)
 
 
 @pytest.mark.parametrize("kind", ["limit", "roles", "manager", "enabled", "owner", "shifts"])
