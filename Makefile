@@ -6,7 +6,7 @@
 #   make lint, make check     lint alone; lint and the quick tests
 #   make soak                 everything that can happen, in every order, for an hour (MINUTES=5)
 #   make bench                measure, and print JSON (BENCH_SCALE=0.1, ARGS="submit inbox")
-#   make lock                 compile requirements/*.txt from pyproject.toml
+#   make lock                 compile requirements/*.txt from pyproject.toml and requirements/*.in
 #   make vendor               copy front-end files into static/vendor
 #   make clean                remove the environment and caches; var/ holds data and stays
 
@@ -81,8 +81,9 @@ lock: | $(PYTHON)
 	compile=".venv/lock/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header"; \
 	$$compile pyproject.toml --output-file requirements/runtime.txt; \
 	$$compile --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt; \
-	echo "Compiled requirements/runtime.txt and requirements/dev.txt. Review the difference."
+	for list in requirements/*.in; do $$compile $$list --output-file $${list%.in}.txt; done; \
+	echo "Compiled requirements/*.txt. Review the difference."
 
 clean:
-	rm -rf .venv staticfiles .demo.json .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tryton staticfiles .demo.json .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

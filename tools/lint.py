@@ -69,7 +69,7 @@ def templates() -> tuple[bool, str]:
 
 
 def locked_requirements() -> tuple[bool, str]:
-    """The locked files must hold what pyproject.toml asks for. `make lock` makes them."""
+    """The locked files must hold what pyproject.toml and requirements/*.in ask for. `make lock` makes them."""
     complaints = list(not_locked())
     return not complaints, "\n".join(complaints)
 
@@ -80,6 +80,10 @@ def not_locked() -> Iterator[str]:
     asked = {
         "runtime": project["project"]["dependencies"],
         "dev": project["dependency-groups"]["dev"],
+        **{
+            path.stem: list(asked_in(path.read_text()))
+            for path in ROOT.glob("requirements/*.in")  # of programs in environments of their own
+        },
     }
     for name, requirements in asked.items():
         path = Path("requirements", f"{name}.txt")
@@ -90,6 +94,13 @@ def not_locked() -> Iterator[str]:
                 yield f"{path} does not have {requirement.name}. Run `make lock`."
             elif not requirement.specifier.contains(version, prereleases=True):
                 yield f"{path} has {requirement.name} {version}, not {requirement.specifier}."
+
+
+def asked_in(text: str) -> Iterator[str]:
+    """Yield what a list of requirements asks for, a line each."""
+    for line in text.splitlines():
+        if wanted := line.partition("#")[0].strip():
+            yield wanted
 
 
 def pins(text: str) -> Iterator[tuple[str, str]]:

@@ -55,15 +55,19 @@ class Result(NamedTuple):
 
 
 SUITES = (
-    Suite("sqlite", "not processes and not soak", parallel=True),
-    Suite("postgresql", "not browser and not processes and not soak", parallel=True),
+    Suite("sqlite", "not processes and not soak and not tryton", parallel=True),
+    Suite(
+        "postgresql",
+        "not browser and not processes and not soak and not tryton",
+        parallel=True,
+    ),
     Suite("sqlite", "soak", parallel=False, shows=True),
     Suite("postgresql", "soak", parallel=False, shows=True),
     # They mostly wait for processes of their own.
     Suite("sqlite", "processes", parallel=False),
     Suite("postgresql", "processes and not browser", parallel=False),
 )
-QUICK = "not browser and not processes and not soak"
+QUICK = "not browser and not processes and not soak and not tryton"
 
 
 class Runner:

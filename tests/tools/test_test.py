@@ -110,3 +110,11 @@ def test_names_are_compared_as_pip_compares_them(project):
     assert (
         project("Django_FSM.2[x]==4.2.4", "django-fsm-2[x]==4.2.4 ; python_version > '3'\n") == []
     )
+
+
+def test_a_list_of_its_own_is_held_to_its_locked_file(project, tmp_path):
+    assert project("django==5.2", "django==5.2\n") == []
+    (tmp_path / "requirements/other.in").write_text("# Why.\nthing==2.*  # and why this\n\n")
+    (tmp_path / "requirements/other.txt").write_text("thing==1.9 \\\n")
+
+    assert list(lint.not_locked()) == ["requirements/other.txt has thing 1.9, not ==2.*."]

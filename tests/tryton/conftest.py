@@ -1,0 +1,21 @@
+"""A real ERP for the tests below: started once, and its books fresh for each."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.tryton import Tryton
+
+
+@pytest.fixture(scope="session")
+def erp_server(tmp_path_factory):
+    """Use `erp`, which has the books as they were in the beginning."""
+    with Tryton(tmp_path_factory.mktemp("tryton")) as erp:
+        yield erp
+
+
+@pytest.fixture
+def erp(erp_server):
+    """A Tryton whose books nobody has touched yet: `erp.url`, `erp.user`, `erp.password`, `erp.facts`."""
+    erp_server.reset()
+    return erp_server
