@@ -15,6 +15,7 @@ from bench.__main__ import GOALS
 from tools.processes import ROOT
 
 BENCH = ROOT / "bench"
+CARRIED_OUT = {"approve_to_completed_vs_allowed", "executions_per_s", "worker_memory_many_vs_few"}
 
 
 pytestmark = pytest.mark.processes  # they measure, and want the machine
@@ -44,8 +45,8 @@ def test_every_measure_is_taken():
     assert list(printed["measures"]) == list(GOALS)
     without = {key for key, found in printed["measures"].items() if found["value"] is None}
     on_sqlite = printed["machine"]["database"].startswith("SQLite")
-    # The floor of the sweep is PostgreSQL's SQL; whole cycles have a test of their own.
-    assert without == {"cycle_per_s"} | (
+    # The floor of the sweep is PostgreSQL's SQL; what starts the whole demo has tests of its own.
+    assert without == {"cycle_per_s", *CARRIED_OUT} | (
         {"burst_p99_vs_sql", "trickle_p50_vs_sql"} if on_sqlite else set()
     )
     assert all(printed["measures"][key]["why"] for key in without)
@@ -53,6 +54,15 @@ def test_every_measure_is_taken():
 
 def test_whole_cycles_are_measured():
     assert measured("cycle")["measures"]["cycle_per_s"]["value"] > 0
+
+
+def test_carrying_out_is_measured():
+    found = measured("execute")["measures"]
+
+    assert found.keys() == CARRIED_OUT
+    assert all(each["value"] > 0 for each in found.values())
+    pace = found["executions_per_s"]
+    assert pace["one_worker"]["executions"] and pace["two_workers"]["target_per_s"] > 0
 
 
 @pytest.mark.parametrize("floor", ["floor_view.py", "floor.sql"])
