@@ -1,0 +1,37 @@
+"""What an operation is: the steps that do it, and how it is known that they were done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rollback.connectors.base import Json, OutcomeUnknown, Receipt
+from rollback.connectors.tryton.asking import Asks
+
+Steps = Callable[[Json, str, str], Asks[Receipt]]
+Find = Callable[[str], Asks[Receipt | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One kind of write.
+
+    Attributes:
+        schema: of a unit's body, JSON Schema.
+        run: body, key, version -> its steps. Done already under this key, they
+            change nothing and end with the same receipt; begun, they go on.
+        find: key -> what was done under it; None unless all of it was.
+        check: of a body that its schema takes; raises ValueError where it cannot be done.
+    """
+
+    schema: Json
+    run: Steps
+    find: Find
+    check: Callable[[Json], object] = lambda body: None
+
+
+def done(receipt: Receipt | None, why: str) -> Receipt:
+    """Return what was found of our own write. Raises OutcomeUnknown if it cannot be found."""
+    if receipt is None:
+        raise OutcomeUnknown(f"{why}, and it is not there when asked for by its key.")
+    return receipt
