@@ -16,7 +16,10 @@ from governance.models import ActionType
 from rollback.connectors.base import Action, Connector, Json, Reversals
 
 # By the name in ActionType.connector: a class whose instances are made from an ActionType.
-KINDS = {"http": "rollback.connectors.http.HttpConnector"}
+KINDS = {
+    "http": "rollback.connectors.http.HttpConnector",
+    "tryton": "rollback.connectors.tryton.TrytonConnector",
+}
 
 
 def connector_for(action_type: ActionType) -> Connector:
