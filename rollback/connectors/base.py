@@ -21,6 +21,9 @@ class Gives:
     native_keys: bool  # a second send under the same key changes nothing
     lookup: bool  # it can be asked whether it knows a key
     optimistic_locking: bool  # a write that names an old version is refused
+    # …by us, who read the record just before: the target checks nothing, and what somebody else
+    # writes in that moment goes unseen.
+    compared_by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True)
