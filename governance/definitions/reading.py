@@ -12,6 +12,7 @@ from iso4217 import Currency
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from governance.definitions import secrets
 from governance.definitions.payload_schema import at, wrongs
 from governance.definitions.shape import DEFAULTS, DEFINITION, RESERVED
 from governance.errors import Unprocessable
@@ -100,6 +101,10 @@ def _no_number(word: str) -> Any:
 
 
 def _mistakes(document: dict[str, Any]) -> Iterator[Place]:
+    hidden = list(secrets.found_in(document.get("connector_config")))
+    if hidden:
+        yield from (Place(f"/connector_config/{each.place}", each.words) for each in hidden)
+        return  # what is said of other mistakes quotes them
     yield from _unkept(document, "")
     form = sorted(_form.iter_errors(document), key=lambda error: error.json_path)
     yield from (_mend(error) for error in form)

@@ -12,12 +12,14 @@ from django.utils.module_loading import import_string
 from approvals import templating
 from approvals.checks import records_to_read
 from approvals.models import ActionRequest
+from governance.definitions import secrets
 from governance.models import ActionType
 from rollback.connectors.base import Action, Connector, Json, Reversals
 
 # By the name in ActionType.connector: a class whose instances are made from an ActionType.
 KINDS = {
     "http": "rollback.connectors.http.HttpConnector",
+    "netsuite": "rollback.connectors.netsuite.NetSuiteConnector",
     "tryton": "rollback.connectors.tryton.TrytonConnector",
 }
 
@@ -37,6 +39,12 @@ def problems(action_type: ActionType) -> Sequence[str]:
         kind: Reversals = _kind(action_type)
     except LookupError as problem:
         return [str(problem.args[0])]
+    hidden = [
+        f"Its connector's configuration, {each.place}: {each.words}"
+        for each in secrets.found_in(action_type.connector_config)
+    ]
+    if hidden:
+        return hidden  # and nothing else: what a schema says of a value quotes it
     example = example_of(action_type)
     return kind.problems(
         action_type.connector_config,
