@@ -4,6 +4,8 @@
 #   make test                 lint and all tests (ARGS="--only sqlite", see python -m tools.test -h)
 #   make story                the acceptance story, on real processes (STORY=all, or one of them by name)
 #   make lint, make check     lint alone; lint and the quick tests
+#   make crash-sweep          kill the worker at every point of two actions, forward and back (ARGS="--only payment")
+#   make fault-sweep          have every call to the target fail in every way (ARGS="--budget 300")
 #   make soak                 everything that can happen, in every order, for an hour (MINUTES=5)
 #   make bench                measure, and print JSON (BENCH_SCALE=0.1, ARGS="submit inbox")
 #   make lock                 compile requirements/*.txt from pyproject.toml and requirements/*.in
@@ -13,11 +15,12 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check story soak bench lock vendor clean
+.PHONY: help demo test lint check story crash-sweep fault-sweep soak bench lock vendor clean
 
 PYTHON := .venv/bin/python
 RUNTIME := .venv/requirements-runtime
 DEVELOPMENT := .venv/requirements-dev
+MITMPROXY := .mitmproxy/requirements
 INSTALL := $(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes
 UV_VERSION := 0.13.9
 
@@ -39,6 +42,12 @@ check: $(DEVELOPMENT)
 
 story: $(RUNTIME)
 	@exec $(PYTHON) -m tools.story $(ARGS)
+
+crash-sweep: $(RUNTIME)
+	@exec $(PYTHON) -m tools.trials crash $(ARGS)
+
+fault-sweep: $(RUNTIME) $(MITMPROXY)
+	@exec $(PYTHON) -m tools.trials faults $(ARGS)
 
 soak: $(DEVELOPMENT)
 	@SOAK_MINUTES=$${MINUTES:-60} exec $(PYTHON) -m pytest -q -s -n 0 -m soak tests/machine
@@ -73,6 +82,13 @@ $(DEVELOPMENT): requirements/dev.txt $(RUNTIME)
 	@$(INSTALL) -r $<
 	@touch $@
 
+# mitmproxy pins what it needs, so it lives in an environment of its own.
+$(MITMPROXY): requirements/mitmproxy.txt | $(PYTHON)
+	@test -x .mitmproxy/bin/python || $(PYTHON) -m venv .mitmproxy
+	@echo "Installing $<."
+	@.mitmproxy/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # uv resolves for all platforms at once; it lives beside the environment, not in it.
 lock: | $(PYTHON)
 	@set -eu; \
@@ -85,5 +101,5 @@ lock: | $(PYTHON)
 	echo "Compiled requirements/*.txt. Review the difference."
 
 clean:
-	rm -rf .venv .tryton staticfiles .demo.json .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tryton .mitmproxy staticfiles .demo.json .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -287,7 +287,7 @@ def test_links_paths_and_targets_of_a_page_are_there(page):
         top = path.split("/")[0]
         if top in TREES:
             assert (ROOT / path).exists(), path
-    for target in re.findall(r"`(?:[A-Z]+=\S+ )*make ([a-z]+)", text):
+    for target in re.findall(r"`(?:[A-Z]+=\S+ )*make ([a-z-]+)", text):
         assert f"\n{target}:" in makefile, target
 
 

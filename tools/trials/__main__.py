@@ -1,0 +1,139 @@
+"""Interrupt what the worker does at every point, and see that it always ends the same.
+
+make crash-sweep                  the worker is killed; on the demo's target
+make crash-sweep ARGS="--only payment --points sent"
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0 if nothing failed, and all that was counted and chosen was run."""
+    options = read_options(arguments)
+    with tempfile.TemporaryDirectory(prefix="recourse-trials-") as directory:
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "tools.trials.settings",
+            "RECOURSE_PROFILE": "demo",
+            "RECOURSE_VAR": directory,
+        }
+        import django
+
+        django.setup()
+        return (crash if options.sweep == "crash" else faults)(options, Path(directory))
+
+
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.trials", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("sweep", choices=("crash", "faults"))
+    parser.add_argument("--target", choices=("demo",), default="demo")
+    parser.add_argument("--only", metavar="SCENARIO", default="", help="payment, order")
+    parser.add_argument("--points", metavar="WORDS", default="", help="only those named so")
+    parser.add_argument("--faults", metavar="NAMES", default="", help="only these: lost,late")
+    parser.add_argument("--budget", metavar="SECONDS", type=float, default=float("inf"))
+    parser.add_argument(
+        "--connector", metavar="NAME", default="rollback.services.hands.connector_of",
+        help="a function that returns an action type's connector: one that is broken, say",
+    )  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def crash(options: argparse.Namespace, directory: Path) -> int:
+    """Run the crash sweep and print what came of it."""
+    from django.utils.module_loading import import_string
+
+    from tools.trials.crash import sweep
+    from tools.trials.databases import Databases
+    from tools.trials.scenarios import SCENARIOS
+    from tools.trials.stage import Stage
+    from tools.trials.targets.demo import DemoTarget
+
+    databases = Databases(directory)
+    started = time.monotonic()
+    counted = run = failed = 0
+    say(f"crash sweep, {options.target} target, {databases.kind}")
+    with DemoTarget(directory) as target:
+        stage = Stage(databases, target, connector_for=import_string(options.connector))
+        for scenario in SCENARIOS:
+            if options.only not in scenario.name:
+                continue
+            for count in sweep(
+                stage, scenario, chosen=lambda point: options.points in point, say=say
+            ):
+                counted, run = counted + count.counted, run + count.run
+                failed += len(count.failures)
+                say(
+                    f"{count.scenario.name}, {count.direction}: {count.counted} points counted,"
+                    f" {count.run} run, {len(count.failures)} failed,"
+                    f" {count.seconds / max(count.run, 1):.2f} s a point"
+                )
+    say(
+        f"{counted} points counted, {run} points run, {failed} failures,"
+        f" in {time.monotonic() - started:.0f} s"
+    )
+    whole = counted == run or bool(options.points)
+    return 0 if run and whole and not failed else 1
+
+
+def faults(options: argparse.Namespace, directory: Path) -> int:
+    """Run the fault sweep and print what came of it."""
+    from django.utils.module_loading import import_string
+
+    from tools.trials.databases import Databases
+    from tools.trials.faults import sweep
+    from tools.trials.proxy import FAULTS, NotInstalled, Proxy
+    from tools.trials.scenarios import SCENARIOS
+    from tools.trials.stage import Stage
+    from tools.trials.targets.demo import DemoTarget
+
+    databases = Databases(directory)
+    started = time.monotonic()
+    wanted = options.faults.split(",") if options.faults else list(FAULTS)
+    calls = run = failed = to_people = 0
+
+    def chosen(n: int, fault: str) -> bool:
+        return fault in wanted and time.monotonic() - started < options.budget
+
+    say(f"fault sweep, {options.target} target, {databases.kind}: {', '.join(wanted)}")
+    try:
+        with DemoTarget(directory) as target, Proxy(directory, target) as proxy:
+            stage = Stage(databases, target, connector_for=import_string(options.connector))
+            for scenario in SCENARIOS:
+                if options.only not in scenario.name:
+                    continue
+                for count in sweep(stage, proxy, scenario, chosen=chosen, say=say):
+                    calls, run = calls + count.calls, run + count.run
+                    to_people += count.to_people
+                    failed += len(count.failures)
+                    say(
+                        f"{count.scenario.name}, {count.direction}: {count.calls} calls counted,"
+                        f" {count.run} runs, {count.to_people} put to a person,"
+                        f" {len(count.failures)} failed,"
+                        f" {count.seconds / max(count.run, 1):.2f} s a run"
+                    )
+    except NotInstalled as problem:
+        say(f"{problem}.")
+        return 3
+    say(
+        f"{calls} calls counted, {len(wanted)} faults: {calls * len(wanted)} runs to make, {run} runs,"
+        f" {to_people} put to a person, {failed} failures, in {time.monotonic() - started:.0f} s"
+    )
+    whole = run == calls * len(wanted) or options.budget < float("inf")
+    return 0 if run and whole and not failed else 1
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
