@@ -34,12 +34,19 @@ from environ import Env
 from honcho.environ import parse_procfile
 
 from tools.processes import POLL_S, PROC, ROOT, Crew, Guard
+from tools.tryton import serving, template
+from tools.tryton.books import Books
+from tools.tryton.environment import environment
+from tools.tryton.rpc import Rpc
 
 LOOPBACK = "127.0.0.1"
 USUAL_PORT = 8000
+TARGETS = ("demo", "tryton")
+ERP_PREPARED_S = 1800.0  # the first time, on a machine that has other work to do
 PATIENCE_S = 120.0  # real seconds until everything must be good; a slow machine needs about 20
 SQLITE = "recourse.sqlite3"
 TARGET = "target.sqlite3"  # the books of the system that the demo acts on
+ERP = "erp"  # the directory of the ERP's, where there is one
 # Shared by all demos of this environment, whose packages have static files as well.
 STATIC = Path(sys.prefix) / "demo-static"
 # Written by a demo into its directory, and gone when the next one starts afresh. The secrets stay.
@@ -69,6 +76,7 @@ class Demo:
         *,
         port: int | None = None,
         speed: float = 1.0,
+        target: str = "demo",
         var: Path | None = None,
         database_url: str | None = None,
         keep: bool = False,
@@ -88,6 +96,8 @@ class Demo:
         Args:
             port: the port of `web`. None: any free one.
             speed: business seconds in a real one.
+            target: `demo`: a small ledger of our own. `tryton`: a real ERP beside it, which takes
+                the actions that an ERP has. Started with `keep` on its books, a demo has it anyway.
             var: where everything is written. None: a new directory, removed at the end.
             database_url: as DATABASE_URL. None: an SQLite file in `var`.
             keep: go on with the data that is there; otherwise start afresh.
@@ -102,6 +112,8 @@ class Demo:
             should_stop: asked all the time while starting; true makes it give up with `Stopped`.
             hurry: asked all the time while stopping; true kills what is left at once.
         """
+        if target not in TARGETS:
+            raise ValueError(f"{target!r} is no target of the demo: {', '.join(TARGETS)}")
         self.speed = speed
         self.facts: dict[str, Any] = {}
         self.port = port or free_port()
@@ -113,6 +125,8 @@ class Demo:
         self.demo_file = demo_file or self.var / "demo.json"
         self._database_url = database_url
         self._keep = keep
+        self.on_erp = target == "tryton" or (keep and (self.erp_directory / template.KEYS).exists())
+        self._erp_port = 0
         self._procfile = procfile
         self._prepare = prepare
         self._requests = requests
@@ -144,6 +158,28 @@ class Demo:
         return {"url": f"http://{LOOPBACK}:{self._target_port}", "token": self._target_token}
 
     @property
+    def erp_directory(self) -> Path:
+        """Where the ERP has its database and its log."""
+        return self.var / ERP
+
+    @property
+    def erp(self) -> dict[str, str]:
+        """The ERP, database included: `url`, and the `user` and `password` that Recourse logs in with.
+
+        Raises DemoError if this demo has none.
+        """
+        if not self._erp_port:
+            raise DemoError("This demo has no ERP. TARGET=tryton gives it one.")
+        keys = template.keys_of(self.erp_directory)
+        url = serving.address(self._erp_port)
+        return {"url": url, "user": keys["user"], "password": keys["password"]}
+
+    def erp_books(self) -> Books:
+        """Log in to the ERP beside Recourse, to see what its books say."""
+        keys = template.keys_of(self.erp_directory)
+        return Books(Rpc(self.erp["url"], template.ADMIN, keys["admin_password"]), keys["facts"])
+
+    @property
     def environment(self) -> dict[str, str]:
         """What the processes get to see: settings read in it are those of this demo."""
         database = self._database_url or f"sqlite:///{quote(str(self.var / SQLITE))}"
@@ -158,14 +194,20 @@ class Demo:
             "DATABASE_URL": database,
             "PORT": str(self.port),
             "SITE_URL": self.url,
-            "RECOURSE_TARGETS": "demo",
+            "RECOURSE_TARGETS": "demo,tryton" if self._erp_port else "demo",
             "TARGET_DEMO_URL": self.target["url"],
             "TARGET_DEMO_TOKEN": self.target["token"],
+            **self._where_erp_is(),
             **self._further,
         }
 
+    def _where_erp_is(self) -> dict[str, str]:
+        if not self._erp_port:
+            return {}
+        return {f"TARGET_TRYTON_{name.upper()}": value for name, value in self.erp.items()}
+
     def pid(self, name: str) -> int:
-        """The process id of `web`, `clock`, `worker` or `target`, as last started."""
+        """The process id of `web`, `clock`, `worker`, `target` or `erp`, as last started."""
         return self._running.pid(name)
 
     def pids(self, name: str) -> list[int]:
@@ -247,9 +289,13 @@ class Demo:
         self._guard = Guard(hold=[self._lock])
         if self._own_var:
             self._guard.remove(self.var)
-        commands = parse_procfile(self._procfile.read_text()).processes
+        commands = dict(parse_procfile(self._procfile.read_text()).processes)
+        commands["target"] = self._target_command()
+        if self.on_erp:
+            self._lay_out_erp()
+            commands["erp"] = self._erp_command()
         self._crew = Crew(
-            {**commands, "target": self._target_command()},
+            commands,
             guard=self._guard,
             environment=self.environment,
             logs=self.var / "log",
@@ -264,7 +310,11 @@ class Demo:
             if not self._keep:
                 for ending in ("", "-wal", "-shm"):
                     (self.var / f"{TARGET}{ending}").unlink(missing_ok=True)
-            self._crew.start("target")  # at once: its port may not stay free for long
+                if not self.on_erp:
+                    shutil.rmtree(self.erp_directory, ignore_errors=True)  # of another demo
+            for name in ("target", "erp"):  # at once: a port may not stay free for long
+                if name in self._crew.names:
+                    self._crew.start(name)
             if not tables_stand:
                 self._step("migrate", "migrate", "--no-input")
             self._collect_static()
@@ -283,6 +333,43 @@ class Demo:
         if draft.exists():
             draft.chmod(0o600)  # it names passwords and tokens
             shutil.move(draft, self.demo_file)
+
+    def _lay_out_erp(self) -> None:
+        """Have the ERP installed and its books in `var`, those of the last run if they are to be kept."""
+        if self._guard is None:
+            raise RuntimeError("nothing guards the demo")
+        kept = self._keep and (self.erp_directory / template.KEYS).exists()
+        if self._keep and not kept and (self.var / SQLITE).exists():
+            raise DemoError(
+                "The data of the last run was made without the ERP. Start afresh, without KEEP=1, "
+                "or without TARGET=tryton."
+            )
+        self._say(
+            "Preparing Tryton, the ERP. The first time it is installed and its books are filled, "
+            "which takes two or three minutes."
+        )
+        crew = Crew({}, guard=self._guard, environment=os.environ, logs=self.var / "log")
+        try:
+            code = crew.run(
+                "prepare-erp", [sys.executable, "-m", "tools.tryton", "prepare"],
+                stop=self._should_stop, timeout=ERP_PREPARED_S,
+            )  # fmt: skip
+            words = crew.log("prepare-erp")
+        finally:
+            crew.stop()
+        if code is None:
+            raise Stopped
+        if code != 0:
+            raise DemoError(tail(words))
+        if not kept:
+            shutil.rmtree(self.erp_directory, ignore_errors=True)
+            template.copy(template.place(), self.erp_directory)
+        self._erp_port = free_port(but=self.port)
+
+    def _erp_command(self) -> str:
+        """Return what runs the ERP, with nothing in its environment that is about another Python."""
+        foreign = [f"--unset={name}" for name in os.environ if name not in environment()]
+        return shlex.join(["env", *foreign, *serving.command(self.erp_directory, self._erp_port)])
 
     def _target_command(self) -> str:
         place = [
@@ -366,7 +453,11 @@ class Demo:
             if self._should_stop():
                 raise Stopped
             self.raise_if_ended()
-            trouble = what_is_bad(self.url) or what_target_is_bad(self.target["url"])
+            trouble = (
+                what_is_bad(self.url)
+                or what_target_is_bad(self.target["url"])
+                or (serving.what_is_bad(self._erp_port) if self._erp_port else "")
+            )
             if not trouble:
                 return
             if time.monotonic() > deadline:
@@ -591,6 +682,12 @@ def introduce(demo: Demo, say: Callable[[str], None]) -> None:
     for name, agent in demo.agents.items():
         say(f"\nAgent {name}, token {agent['token']}")
     say(f"\nTarget {demo.target['url']}, token {demo.target['token']}")
+    if demo.on_erp:
+        erp = demo.erp
+        say(f"ERP    {erp['url']}, user {erp['user']}, password {erp['password']}")
+        say(
+            "       (Tryton's own client opens it: the host and the port of this address, database erp)"
+        )
     say(f"\nAll of this is in {demo.demo_file}. Ctrl-C stops the demo.\n")
 
 
@@ -599,6 +696,10 @@ def read_options(arguments: list[str] | None, environ: Mapping[str, str]) -> arg
     parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
     parser.add_argument("--port", type=int, default=environ.get("PORT") or USUAL_PORT)
     parser.add_argument("--speed", type=float, default=environ.get("SPEED") or 1.0)
+    parser.add_argument(
+        "--target", choices=TARGETS, default=environ.get("TARGET") or TARGETS[0],
+        help="what payments, orders and customers are entered in: tryton is a real ERP",
+    )  # fmt: skip
     parser.add_argument("--keep", action="store_true", default=environ.get("KEEP") == "1")
     parser.add_argument("--var", type=Path, default=environ.get("RECOURSE_VAR") or ROOT / "var")
     parser.add_argument("--demo-file", type=Path, default=ROOT / ".demo.json")
@@ -607,6 +708,8 @@ def read_options(arguments: list[str] | None, environ: Mapping[str, str]) -> arg
     parser.add_argument("--procfile", type=Path, default=ROOT / "Procfile")
     parser.add_argument("--no-prepare", action="store_true", help="only start the processes")
     options = parser.parse_args(arguments)
+    if options.target not in TARGETS:
+        parser.error(f"TARGET is {' or '.join(TARGETS)}")
     if not 0 < options.speed < float("inf"):
         parser.error("SPEED is how many business seconds pass in a real one: 1, 60, 0.5")
     if not 0 <= options.port < 65536:
@@ -625,6 +728,7 @@ def main(arguments: list[str] | None = None) -> int:
         demo = Demo(
             port=choose_port(options.port, say),
             speed=options.speed,
+            target=options.target,
             var=options.var,
             database_url=os.environ.get("DATABASE_URL") or None,
             keep=options.keep,

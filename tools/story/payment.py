@@ -12,14 +12,13 @@ import json
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
 
 from tools.demo import Demo
+from tools.story.records import Record, record_of
 from tools.story.telling import (
     Agent,
     Browser,
     Callback,
-    Target,
     Telling,
     all_is_well,
     instant,
@@ -32,6 +31,7 @@ from tools.story.telling import (
 
 NOTE = "Receipt and invoice agree. The Finance Manager did not answer."
 WRONG = "The goods came back yesterday. This invoice was not to be paid."
+VENDOR, AMOUNT = "Northwind Paper", Decimal("12000.00")
 EXECUTED_WITHIN_S = 60  # real seconds from the approval
 MINUTE = timedelta(minutes=1)
 
@@ -47,9 +47,8 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     senior = log_in(demo, "senior_accountant")
     manager = log_in(demo, "finance_manager")
     operator = log_in(demo, "operator")
-    target = Target(demo.target["url"], demo.target["token"])
-    vendor = target.get("/vendors/Northwind%20Paper")
-    payables = target.get("/books")["payables"]
+    target = record_of(demo)
+    payables, owed = target.payables(), target.owed_to(VENDOR)
 
     # T+0
     body = agent.get("/api/v1/actions/vendor_payment/")["example"]
@@ -220,8 +219,8 @@ def _tell(demo: Demo, telling: Telling, callback: Callback) -> None:
     telling.row(
         "T+46 min", "the Finance Manager is told in the inbox", ref in told, otherwise="not told"
     )
-    _execution(demo, telling, callback, agent, operator, target, ref, payables)
-    _rollback(demo, telling, callback, operator, target, ref, payables, vendor)
+    _execution(demo, telling, callback, agent, operator, target, ref, payables, owed)
+    _rollback(demo, telling, callback, operator, target, ref, payables, owed)
 
     # The record
     facts = _events(demo, ref)
@@ -248,9 +247,10 @@ def _execution(
     callback: Callback,
     agent: Agent,
     operator: Browser,
-    target: Target,
+    target: Record,
     ref: str,
-    payables: str,
+    payables: Decimal,
+    owed: Decimal,
 ) -> None:
     """T+46-47: snapshot, reversal staged, paid once, told."""
     wait_for(
@@ -276,7 +276,7 @@ def _execution(
         "T+46-47",
         "the snapshot holds the AP balance and the vendor's ledger",
         sorted(records),
-        ["demo:ap-balance", "demo:vendor:Northwind%20Paper"],
+        [f"{target.key}:ap-balance", f"{target.key}:vendor:Northwind%20Paper"],
     )
     story = operator.story(ref)
     (run,) = story["runs"]
@@ -287,18 +287,19 @@ def _execution(
         ("forward", ["done"]),
     )
     telling.equal(
-        "T+46-47", "a credit memo is staged", _staged(ref), ["Credit memo for INV-20417 (planned)"]
+        "T+46-47",
+        f"a {target.memo.lower()} is staged",
+        _staged(ref),
+        [f"{target.memo} for INV-20417 (planned)"],
     )
     key = run["units"][0]["key"]
-    done = target.get(f"/operations?key={quote(key, safe='')}")["operations"]
-    telling.equal("T+46-47", "the target paid once, under our key", len(done), 1)
-    telling.equal("T+46-47", "and did nothing else", len(target.operations()), 1)
-    books = target.get("/books")
+    telling.equal("T+46-47", "the target paid once, under our key", target.payments(key), 1)
+    telling.equal("T+46-47", "and did nothing else", target.effects(), 1)
     telling.equal(
         "T+46-47",
         "its payables are $12,000.00 less, and its books balance",
-        (Decimal(payables) - Decimal(books["payables"]), books["balanced"]),
-        (Decimal("12000.00"), True),
+        (payables - target.payables(), owed - target.owed_to(VENDOR), target.balanced()),
+        (AMOUNT, AMOUNT, True),
     )
     wanted = ["approved", "executing", "completed"]
     wait_for("the webhooks", lambda: len(callback.got) >= len(wanted), seconds=30)
@@ -322,10 +323,10 @@ def _rollback(
     telling: Telling,
     callback: Callback,
     operator: Browser,
-    target: Target,
+    target: Record,
     ref: str,
-    payables: str,
-    vendor: dict[str, Any],
+    payables: Decimal,
+    owed: Decimal,
 ) -> None:
     """Later: the Controller orders, a second person confirms, the memo is issued."""
     controller = log_in(demo, "controller")
@@ -341,7 +342,7 @@ def _rollback(
     telling.equal(
         "later",
         "alone that changes nothing, however often",
-        (again.status_code < 500, operator.story(ref)["state"], len(target.operations())),
+        (again.status_code < 500, operator.story(ref)["state"], target.effects()),
         (True, "completed", 1),
     )
     second = log_in(demo, "head_of_compliance")
@@ -358,23 +359,30 @@ def _rollback(
     )
     wait_for("the rollback", lambda: operator.story(ref)["state"] == "rolled_back", seconds=60)
     telling.row("later", "what was done is undone: rolled back", True)
-    memos = [each["path"] for each in target.operations()[1:]]
-    telling.equal("later", "one credit memo was issued", memos, ["/credit-memos"])
-    books = target.get("/books")
     telling.equal(
         "later",
-        "payables are as before the payment, and the books balance",
-        (Decimal(books["payables"]), books["balanced"]),
-        (Decimal(payables), True),
+        f"one {target.memo.lower()} over $12,000.00 was issued, and the payment stands as it was",
+        (target.memos(AMOUNT), target.effects()),
+        (1, 2),
     )
-    after = target.get("/vendors/Northwind%20Paper")
-    telling.equal("later", "and so is the vendor's balance", after["balance"], vendor["balance"])
+    telling.equal(
+        "later",
+        f"{target.after_undo}, and the books balance",
+        (target.payables(), target.balanced()),
+        (target.owed_after_undo(payables, AMOUNT), True),
+    )
+    telling.equal(
+        "later",
+        "and so is the vendor's balance",
+        target.owed_to(VENDOR),
+        target.owed_after_undo(owed, AMOUNT),
+    )
     ours = {unit["key"] for run in operator.story(ref)["runs"] for unit in run["units"]}
     telling.equal(
         "later",
-        "every operation of the target is one of our checkpoints, and every checkpoint one of its",
-        {each["key"] for each in target.operations()},
-        ours,
+        "every effect in the target is one of our checkpoints, and every checkpoint one of its",
+        (target.known(ours), target.effects()),
+        (ours, len(ours)),
     )
     wait_for("the webhooks", lambda: len(callback.got) >= 5, seconds=30)
     numbers = sorted((d["number"], d["state"]) for d in (_verified(demo, g) for g in callback.got))

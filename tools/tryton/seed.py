@@ -54,6 +54,7 @@ PRODUCTS = {
     "LAMP-3": ("Head lamp", "22.50"),
     **{f"BIKE-{n}": (f"Bicycle {n}", "400.00") for n in range(1, 6)},
 }
+FIRST_YEAR = 2026  # the examples of the catalogue are dated in it
 GROUPS = (  # of Recourse's own user: who keeps the books and the orders
     "account.group_account",
     "account.group_account_admin",  # a reconciliation is taken back by nobody less
@@ -248,7 +249,7 @@ def seed(given: dict[str, Any]) -> dict[str, Any]:
         Model.get("country.country")(code=code, name=name).save()
     company = found_company()
     accounts = make_chart(company)
-    open_years(company, (year - 1, year, year + 1))
+    open_years(company, range(FIRST_YEAR, year + 2))
     terms = enter_terms()
     enter_payment_method(company, accounts[BANK])
     enter_opening(accounts, datetime.date(year, 1, 1))
@@ -259,7 +260,7 @@ def seed(given: dict[str, Any]) -> dict[str, Any]:
     return {
         "company": COMPANY,
         "currency": CURRENCY,
-        "years": [year - 1, year, year + 1],
+        "years": [*range(FIRST_YEAR, year + 2)],
         "payment_method": PAYMENT_METHOD,
         "payment_terms": list(TERMS),
         "journals": {"expense": "EXP", "revenue": "REV", "bank": "BANK"},

@@ -14,9 +14,7 @@ from tools.processes import Guard
 from tools.tryton import serving
 from tools.tryton.books import Books
 from tools.tryton.rpc import Rpc
-from tools.tryton.template import copy, keys_of, prepare
-
-ADMIN = "admin"
+from tools.tryton.template import ADMIN, copy, keys_of, prepare
 
 
 class Tryton:

@@ -21,7 +21,7 @@ from tools.tryton.serving import DATABASE, serve, write_configuration
 TEMPLATES = HOME / "templates"
 SEED = Path(__file__).with_name("seed.py")
 MODULES = ("ir", "party", "account_invoice", "account_credit_limit", "sale")
-USER = "recourse"
+USER, ADMIN = "recourse", "admin"
 CREATE_S = 600.0
 SEED_S = 300.0
 KEYS = "erp.json"  # beside the database: who may log in, and what was entered
@@ -35,29 +35,35 @@ def prepare(say: Callable[[str], None] = lambda line: None) -> Path:
     with alone(), Guard() as guard:
         if install(guard):
             say(f"Tryton is installed in {VENV}.")
-        # Its books have fiscal years around this one.
-        today = datetime.datetime.now(datetime.UTC).date()
-        place = TEMPLATES / _digest(today.year)
-        if not place.exists():
+        ready = place()
+        if not ready.exists():
             say("Filling the template of its database, once: this takes a minute or two.")
             TEMPLATES.mkdir(exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix="draft-", dir=TEMPLATES))
             guard.remove(draft)
-            _make(draft, guard, today)
-            (draft / "template").rename(place)
+            _make(draft, guard)
+            (draft / "template").rename(ready)
             shutil.rmtree(draft)
-            _forget_others(place)
-        return place
+            _forget_others(ready)
+        return ready
 
 
-def _digest(year: int) -> str:
+def place() -> Path:
+    """Return where the template is, or is to be: by what it is made of, and by the year.
+
+    Its books have fiscal years around the present one.
+    """
     digest = hashlib.sha256()
     for part in (REQUIREMENTS.read_bytes(), SEED.read_bytes(), " ".join(MODULES).encode()):
         digest.update(hashlib.sha256(part).digest())
-    return f"{year}-{digest.hexdigest()[:16]}"
+    return TEMPLATES / f"{_today().year}-{digest.hexdigest()[:16]}"
 
 
-def _make(draft: Path, guard: Guard, today: datetime.date) -> None:
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+def _make(draft: Path, guard: Guard) -> None:
     """Fill `draft/template`, having worked in `draft`."""
     admin, password = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     (draft / DATABASE).touch()
@@ -68,7 +74,7 @@ def _make(draft: Path, guard: Guard, today: datetime.date) -> None:
         "-d", "erp", "-u", *MODULES, "--activate-dependencies", "--email", "admin@example.com",
     ]  # fmt: skip
     run(guard, create, seconds=CREATE_S, more={"TRYTONPASSFILE": str(draft / "password")})
-    given = {"admin": admin, "user": [USER, password], "today": today.isoformat()}
+    given = {"admin": admin, "user": [USER, password], "today": _today().isoformat()}
     with serve(draft, guard) as address:
         seed = [str(PYTHON), str(SEED), f"{address}rpc/"]
         facts = json.loads(run(guard, seed, seconds=SEED_S, given=json.dumps(given)))
@@ -83,19 +89,19 @@ def _make(draft: Path, guard: Guard, today: datetime.date) -> None:
     ))  # fmt: skip
 
 
-def _forget_others(place: Path) -> None:
+def _forget_others(ready: Path) -> None:
     for other in TEMPLATES.iterdir():
-        if other != place:
+        if other != ready:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def copy(place: Path, directory: Path) -> None:
+def copy(ready: Path, directory: Path) -> None:
     """Put the template into `directory`, over whatever database is there. No server may run on it."""
     directory.mkdir(parents=True, exist_ok=True)
     for ending in ("-wal", "-shm", "-journal"):  # of another database, to this one
         (directory / f"{DATABASE}{ending}").unlink(missing_ok=True)
     for name in (DATABASE, KEYS):
-        shutil.copy(place / name, directory / name)
+        shutil.copy(ready / name, directory / name)
 
 
 def keys_of(directory: Path) -> dict[str, Any]:
