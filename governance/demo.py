@@ -24,8 +24,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
-from governance import actors, cel, ledger_triggers
-from governance.catalogue import CATALOGUE, TARGET
+from governance import actors, catalogue, catalogue_tryton, cel, ledger_triggers
+from governance.catalogue import TARGET
 from governance.ladder import DEFAULT_WINDOWS
 from governance.ledger import Act
 from governance.models import (
@@ -153,6 +153,11 @@ MATRIX = (
         )
     ),
 )  # fmt: skip
+ERP_MATRIX = (  # for what only the ERP takes
+    Band("accounts-payable", "supplier_invoice", 0, 25_000, "senior_accountant", ("finance_manager", "controller")),
+    Band("accounts-payable", "supplier_invoice", 25_000, 100_000, "controller", ("cfo",)),
+    Band("accounts-payable", "supplier_invoice", 100_000, 1_000_000, "cfo", ("ceo",)),
+)  # fmt: skip
 EXECUTIVE = "cfo"  # nobody who reviews reports to them
 OFFICES = (
     (Appointment.Office.DEPARTMENT_HEAD, "accounts-payable", "controller"),
@@ -160,7 +165,6 @@ OFFICES = (
     (Appointment.Office.DEPARTMENT_HEAD, "sales", "cfo"),
     (Appointment.Office.DEPARTMENT_HEAD, "finance", "cfo"),
     (Appointment.Office.RESOURCE_OWNER, "", "resource_owner"),
-    (Appointment.Office.ONCALL_FALLBACK, TARGET, "operator"),
     (Appointment.Office.COMPLIANCE, "", "compliance"),
     (Appointment.Office.COMPLIANCE, "", "compliance_2"),
     (Appointment.Office.HEAD_OF_COMPLIANCE, "", "head_of_compliance"),
@@ -212,6 +216,21 @@ class Keys(NamedTuple):
     password: str  # of everybody
     token: str  # of the agent
     totp: dict[str, str]  # by user name, of those with a second factor: its secret, in base 32
+
+
+def has_erp() -> bool:
+    """Whether a real ERP runs beside the demo's own target, and takes what an ERP has."""
+    return catalogue_tryton.TARGET in settings.TARGETS
+
+
+def targets() -> tuple[str, ...]:
+    """Return what the demo acts on."""
+    return (TARGET, catalogue_tryton.TARGET) if has_erp() else (TARGET,)
+
+
+def action_types() -> tuple[dict[str, Any], ...]:
+    """Return the demo's action types, as data."""
+    return catalogue_tryton.CATALOGUE_ON_TRYTON if has_erp() else catalogue.CATALOGUE
 
 
 def whose() -> Literal["bare", "empty", "demo", "other"]:
@@ -273,12 +292,13 @@ def _seed_all(*, now: datetime, real_now: datetime) -> Keys:
     totp = _second_factors(act, people.values())
     _policy(act, people, now)
     _catalogue(act, now)
-    RosterShift.objects.create(
-        target=TARGET, person=people["oncall"], starts_at=now, ends_at=now + ROSTER_FOR
-    )
-    act.record_named(
-        Chain.PEOPLE, "shift.entered", target=TARGET, person="oncall", until=now + ROSTER_FOR
-    )
+    for target in targets():
+        RosterShift.objects.create(
+            target=target, person=people["oncall"], starts_at=now, ends_at=now + ROSTER_FOR
+        )
+        act.record_named(
+            Chain.PEOPLE, "shift.entered", target=target, person="oncall", until=now + ROSTER_FOR
+        )
     agent = Agent.objects.create(name=AGENT, owner=people[AGENT_OWNER])
     act.record_named(Chain.PEOPLE, "agent.entered", agent=AGENT, owner=AGENT_OWNER)
     keys = Keys(password, _issue(act, agent, real_now), totp)
@@ -344,7 +364,12 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
     roles = {each.key: each for each in Role.objects.all()}
     version = PolicyVersion.objects.create(number=1, created_at=now)
     version.editors.add(people[POLICY_EDITOR])
-    for number, band in enumerate(MATRIX, start=1):
+    matrix = (*MATRIX, *ERP_MATRIX) if has_erp() else MATRIX
+    offices = [
+        *OFFICES,
+        *((Appointment.Office.ONCALL_FALLBACK, target, "operator") for target in targets()),
+    ]
+    for number, band in enumerate(matrix, start=1):
         row = MatrixRow.objects.create(
             version=version,
             number=number,
@@ -364,7 +389,7 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
     fill(version)
     Appointment.objects.bulk_create(
         Appointment(version=version, office=office, scope=scope, person=people[username])
-        for office, scope, username in OFFICES
+        for office, scope, username in offices
     )
     PolicyCheck.objects.bulk_create(
         PolicyCheck(version=version, expression_hash=cel.checked(rule.expression), **rule._asdict())
@@ -375,14 +400,14 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
     version.save()
     act.record_named(
         Chain.POLICY, "policy.activated", number=1, by=actors.person(people[POLICY_ACTIVATOR]),
-        editors=[actors.person(people[POLICY_EDITOR])], rows=len(MATRIX),
-        windows=len(DEFAULT_WINDOWS), appointments=len(OFFICES),
+        editors=[actors.person(people[POLICY_EDITOR])], rows=len(matrix),
+        windows=len(DEFAULT_WINDOWS), appointments=len(offices),
         checks=[[rule.key, cel.hash_of(rule.expression)] for rule in RULES],
     )  # fmt: skip
 
 
 def _catalogue(act: Act, now: datetime) -> None:
-    for entry in CATALOGUE:
+    for entry in action_types():
         action = ActionType(**entry, created_at=now)
         if action.needs_drills:
             action.drill_due_at = now + FIRST_DRILL_WITHIN
@@ -399,7 +424,7 @@ def _catalogue(act: Act, now: datetime) -> None:
 
 
 def _issue(act: Act, agent: Agent, real_now: datetime) -> str:
-    actions = [entry["key"] for entry in CATALOGUE]
+    actions = [entry["key"] for entry in action_types()]
     token, credential = tokens.issue_agent_token(
         agent,
         departments=ASKED_IN,
@@ -480,8 +505,9 @@ def write_private(path: Path, text: str) -> None:
 
 
 def facts(keys: Keys, *, url: str) -> dict[str, Any]:
-    """Return the demo file of DESIGN 8. The target is null where none was started with it."""
+    """Return the demo file of DESIGN 8. The target is null where none was started with it; `erp` is there with one."""
     target = settings.TARGETS.get(TARGET, {})
+    erp = settings.TARGETS.get(catalogue_tryton.TARGET, {})
     return {
         "url": url,
         "users": [
@@ -492,4 +518,4 @@ def facts(keys: Keys, *, url: str) -> dict[str, Any]:
         "agents": [{"name": AGENT, "token": keys.token}],
         "target": {name: target.get(name) or None for name in ("url", "token")},
         "clock": {"speed": DemoClock.objects.values_list("speed", flat=True).get()},
-    }
+    } | ({"erp": {name: erp[name] for name in ("url", "user", "password")}} if has_erp() else {})

@@ -15,6 +15,7 @@ from approvals.models import ActionRequest, Ask
 from approvals.services.submit import submit
 from governance import clock, demo
 from governance.catalogue import CATALOGUE
+from governance.catalogue_tryton import CATALOGUE_ON_TRYTON
 from governance.models import (
     ActionType,
     Agent,
@@ -28,8 +29,10 @@ from governance.models import (
     PathWindow,
     Person,
     PolicyVersion,
+    RosterShift,
     Seal,
 )
+from governance.policy_check import check
 from governance.services import tokens
 from tests.factories import PersonFactory
 from tests.factors import code_now
@@ -179,6 +182,14 @@ def test_the_agents_owner_is_on_nobodys_route(seed):
 
 
 # --- The catalogue ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_erp(settings):
+    """As `make demo TARGET=tryton` has it: the ERP is there beside the demo's own target."""
+    where = {"url": "http://127.0.0.1:9/erp/", "user": "recourse", "password": "secret"}
+    settings.TARGETS = {**settings.TARGETS, "tryton": where}
+    return where
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry["key"])
@@ -335,3 +346,68 @@ def test_only_a_demos_tables_are_dropped():
 def test_time_goes_forward(seed, speed):
     with pytest.raises(CommandError, match="--speed"):
         seed(f"--speed={speed}")
+
+
+# --- With the ERP -----------------------------------------------------------------------------
+
+
+def test_an_erp_takes_what_an_erp_has_and_leaves_the_rest_to_the_demos_target(with_erp, seed):
+    seed()
+
+    targets = {each.key: each.connector_config["target"] for each in ActionType.objects.all()}
+    assert targets == {
+        "vendor_payment": "tryton",
+        "supplier_invoice": "tryton",
+        "sales_order": "tryton",
+        "customer_update": "tryton",
+        "purchase_order": "demo",
+        "revenue_recognition": "demo",
+    }
+
+
+def test_the_demo_file_has_the_erp_beside_the_pinned_target(with_erp, demo_file):
+    facts = json.loads(demo_file().read_text())
+
+    assert set(facts) == {"url", "users", "agents", "target", "clock", "erp"}
+    assert facts["target"] == {"url": None, "token": None}
+    assert facts["erp"] == with_erp
+
+
+def test_keys_of_the_erp_speak_of_no_other_target(with_erp, seed):
+    seed()
+
+    for action in ActionType.objects.filter(connector="tryton"):
+        keys = [action.resource_key, action.business_key, *action.snapshot_plan]
+        assert [key for key in keys if not key.startswith("tryton:")] == []
+
+
+@pytest.mark.parametrize("key", [entry["key"] for entry in CATALOGUE_ON_TRYTON])
+def test_each_example_on_the_erp_is_routed_and_asks_somebody(with_erp, seed, key):
+    seed()
+
+    submitted = submit(
+        credential=AgentCredential.objects.select_related("agent").get(),
+        policy=PolicyVersion.objects.get().pk,
+        idempotency_key="one",
+        body=ActionType.objects.get(key=key).example,
+        now=clock.now(),
+    )
+
+    assert submitted.request.state == ActionRequest.State.PENDING
+    assert Ask.objects.filter(step__request=submitted.request).exists()
+
+
+def test_somebody_is_on_call_for_the_erp(with_erp, seed):
+    seed()
+
+    fallbacks = Appointment.objects.filter(office=Appointment.Office.ONCALL_FALLBACK)
+    assert sorted(fallbacks.values_list("scope", flat=True)) == ["demo", "tryton"]
+    assert sorted(RosterShift.objects.values_list("target", flat=True)) == ["demo", "tryton"]
+
+
+def test_with_the_erp_the_policy_has_no_hole(with_erp, seed):
+    seed()
+
+    found = check(PolicyVersion.objects.get(), now=clock.now())
+
+    assert found.holes == ()

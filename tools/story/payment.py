@@ -293,12 +293,13 @@ def _execution(
         [f"{target.memo} for INV-20417 (planned)"],
     )
     key = run["units"][0]["key"]
+    after = target.payables()
     telling.equal("T+46-47", "the target paid once, under our key", target.payments(key), 1)
     telling.equal("T+46-47", "and did nothing else", target.effects(), 1)
     telling.equal(
         "T+46-47",
-        "its payables are $12,000.00 less, and its books balance",
-        (payables - target.payables(), owed - target.owed_to(VENDOR), target.balanced()),
+        f"its payables are $12,000.00 less ({payables:,} to {after:,}), and its books balance",
+        (payables - after, owed - target.owed_to(VENDOR), target.balanced()),
         (AMOUNT, AMOUNT, True),
     )
     wanted = ["approved", "executing", "completed"]
@@ -359,6 +360,7 @@ def _rollback(
     )
     wait_for("the rollback", lambda: operator.story(ref)["state"] == "rolled_back", seconds=60)
     telling.row("later", "what was done is undone: rolled back", True)
+    after = target.payables()
     telling.equal(
         "later",
         f"one {target.memo.lower()} over $12,000.00 was issued, and the payment stands as it was",
@@ -367,8 +369,8 @@ def _rollback(
     )
     telling.equal(
         "later",
-        f"{target.after_undo}, and the books balance",
-        (target.payables(), target.balanced()),
+        f"{target.after_undo} ({after:,}), and the books balance",
+        (after, target.balanced()),
         (target.owed_after_undo(payables, AMOUNT), True),
     )
     telling.equal(
