@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.tryton.fixtures import between, books, rpc, target
 from tools.tryton import Tryton
+
+__all__ = ["between", "books", "rpc", "target"]  # fixtures of the connector's tests
 
 
 @pytest.fixture(scope="session")
