@@ -46,7 +46,7 @@ def test_two_payments_of_one_invoice_at_once_are_one(target, rpc, books, amount)
     assert len(failed) == 1, came_to
     loser = deeds[came_to.index(failed[0])]
     assert loser.probe(1) is None
-    with pytest.raises(Rejected, match="is paid already|is left to pay"):
+    with pytest.raises(Rejected, match=r"is paid already|is left to pay"):
         loser.send(1)
     assert owed - books.payables() == (100 if amount == "100.00" else 60)
 

@@ -141,6 +141,8 @@ class Talk:
 
     def _log_in(self) -> Session:
         """Log in. Whatever fails here, nothing of what was to be done is begun: NotDone."""
+        if not self._url:
+            raise NotDone(f"no address is configured for target {self._target}")
         if not (self._user and self._password):
             raise NotDone(f"no user and password are configured for target {self._target}")
         try:
@@ -165,8 +167,6 @@ class Talk:
     # --- A call ---------------------------------------------------------------------------------
 
     def _post(self, method: str, params: list[Any]) -> Any:
-        if not self._url:
-            raise NotDone(f"no address is configured for target {self._target}")
         left = self._until - time.monotonic()
         if left < LEAST_S:
             raise NotDone(f"{self._target} took too long with what came before")
