@@ -169,7 +169,7 @@ def one_unit(request, name="x"):
         ({"unit": []}, "'unit' was unexpected"),
         ({"password": "x"}, "'password' was unexpected"),
         ({"reversals": {}}, "“credit_memo” is not in the configuration"),
-        ({"reversals": {"credit_memo": {"invoice": {"$eval": "receipt.data.nothing"}}}}, "credit_memo cannot be filled"),
+        ({"reversals": {"credit_memo": {"invoice": {"$eval": "receipt.data.nothing"}}}}, "cannot be filled"),
         ({"records": []}, "does not know where tryton:ap-balance is"),
         ({"records": [{"prefix": "tryton:", "kind": "ledger"}]}, "'ledger' is not one of"),
         ({"records": [{"prefix": "tryton:", "kind": "account"}]}, "'account' is a required property"),

@@ -18,7 +18,7 @@ class Between:
     """Passes every call on, in order. A context manager; `url` is where Recourse speaks to it.
 
     calls: the methods that came in, logging in left out.
-    lose_answer: the call, counted from 1, that the ERP does and whose answer is lost.
+    lose_answer: the call, counted from 1 or by its method, that the ERP does and whose answer is lost.
     lose_call: the call that never reaches it.
     answer: a call and the status that is said in its place, after the ERP has done it.
     meanwhile: a call, and what happens in the ERP just before it.
@@ -77,7 +77,8 @@ def _handler(between):
                 if name in self.headers
             }
             status, answer = between.pass_on(self.path, told, body)
-            if n and n == between.lose_answer:
+            if n and between.lose_answer in (n, method):
+                between.lose_answer = None
                 return self._hang_up()
             status, answer = (between.answer[n], b"") if n in between.answer else (status, answer)
             self.send_response(status)
