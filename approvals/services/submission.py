@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.dateparse import parse_datetime
 from iso4217 import Currency
@@ -183,6 +183,27 @@ def for_keys(
         payload, str(money.value), inplace=False
     )
     return written
+
+
+class Keys(NamedTuple):
+    """What a payload is about, by its action type's templates."""
+
+    business: str
+    resource: str  # "" = competes with nothing
+    records: list[str]  # of the snapshot plan
+
+
+def keys_of(action: ActionType, payload: Mapping[str, Any], money: Money | None) -> Keys:
+    """Return the keys of a payload that fits. Raises Unprocessable for what is too long to be one."""
+    written = for_keys(action, payload, money)
+    keys = Keys(
+        templating.key(action.business_key, written),
+        templating.key(action.resource_key, written),
+        [templating.exact(record, payload) for record in action.snapshot_plan],
+    )
+    if len(keys.business) > 400 or max(map(len, [keys.resource, *keys.records])) > 300:
+        raise Unprocessable("What names the record and the document is too long to be a key.")
+    return keys
 
 
 def title_of(action: ActionType, payload: Mapping[str, Any], money: Money | None) -> str:

@@ -248,12 +248,7 @@ def _draft(
     _check_urgency(credential, asked, now)
     submission.check_payload(action, asked.payload)
     money = submission.amount_of(action, asked.payload)
-    payload = submission.for_keys(action, asked.payload, money)
-    business_key = templating.key(action.business_key, payload)
-    resource_key = templating.key(action.resource_key, payload)
-    records = [templating.exact(record, asked.payload) for record in action.snapshot_plan]
-    if len(business_key) > 400 or max(map(len, [resource_key, *records])) > 300:
-        raise Unprocessable("What names the record and the document is too long to be a key.")
+    keys = submission.keys_of(action, asked.payload, money)
     on_behalf_of = _person(asked.on_behalf_of)
     severity = _at_least(Severity(action.severity), asked.severity)
     impact = _at_least(submission.impact_of(action, money), asked.impact)
@@ -262,7 +257,7 @@ def _draft(
     draft = Draft(
         credential, asked, action, department, money, on_behalf_of,
         _superseded(asked.supersedes, credential), severity, impact,
-        resource_key, business_key, _counterparty(action, asked.payload), tables.policy(policy),
+        keys.resource, keys.business, _counterparty(action, asked.payload), tables.policy(policy),
         row=0, routed=money.value if money else None,
     )  # fmt: skip
     return replace(draft, row=_match(draft, draft.routed))

@@ -46,14 +46,21 @@ def problems(action_type: ActionType) -> Sequence[str]:
     if hidden:
         return hidden  # and nothing else: what a schema says of a value quotes it
     example = example_of(action_type)
-    return kind.problems(
+    wrong: list[str] = []
+    read: list[str] = []
+    try:
+        read = records_to_read(action_type, example.payload, with_facts=True)
+    except (AttributeError, KeyError, TypeError) as problem:  # somebody's configuration, as typed
+        wrong.append(f"Its basis or its facts are not of a form that can be read: {problem}.")
+    found = kind.problems(
         action_type.connector_config,
         reversal=action_type.reversal,
         code=action_type.reversal_code,
         example=example,
         records=records_of(action_type.snapshot_plan, example.payload),
-        read=records_to_read(action_type, example.payload, with_facts=True),
+        read=read,
     )
+    return found or wrong  # its kind says it better, as a place in the configuration
 
 
 def action_of(request: ActionRequest) -> Action:

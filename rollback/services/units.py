@@ -103,9 +103,14 @@ def plan_under_lock(request: ActionRequest, act: Act, plans: Sequence[Plan]) -> 
 
 def _generation(request: ActionRequest) -> int:
     """Return how many earlier requests of this business key ever had effects: their keys are spent."""
-    same = ActionRequest.objects.filter(business_key=request.business_key, had_effects=True)
-    earlier: int = same.exclude(pk=request.pk).count()
-    return earlier
+    return spent(request.business_key, but=request.pk)
+
+
+def spent(business_key: str, *, but: int | None = None) -> int:
+    """Return how many requests of a business key ever had effects, one of them left out."""
+    same = ActionRequest.objects.filter(business_key=business_key, had_effects=True)
+    found: int = same.exclude(pk=but).count()
+    return found
 
 
 def snapshot(

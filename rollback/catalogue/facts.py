@@ -1,0 +1,80 @@
+"""Reads what the gates of a version are asked about. Nothing is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db.models import Max
+
+from approvals import selectors
+from approvals.services import submission
+from governance.errors import Unprocessable
+from governance.models import ActionType
+from governance.services.actions import Gates
+from rollback.connectors import registry
+from rollback.models import Drill
+from rollback.readiness import Facts, Gate, gates, unmet
+
+
+def facts_of(action_type: ActionType) -> Facts:
+    """Return what is known of a version. Two queries."""
+    (found,) = facts_of_each([action_type])
+    return found
+
+
+def facts_of_each(versions: Sequence[ActionType]) -> list[Facts]:
+    """Return what is known of these versions. Two queries, however many they are."""
+    drills = Drill.objects.filter(action_type__in=versions, passed=True)
+    drilled_at = dict(
+        drills.values_list("action_type").annotate(last=Max("ended_at")).order_by("action_type")
+    )
+    silent = selectors.open_findings()
+    return [_facts(each, drilled_at.get(each.pk), silent) for each in versions]
+
+
+def gates_at(now: datetime) -> Gates:
+    """Return what the services ask before a version moves on."""
+
+    def missing(version: ActionType, becomes: str) -> list[str]:
+        return unmet(gates_of(version, now=now), becomes)
+
+    return missing
+
+
+def gates_of(action_type: ActionType, *, now: datetime) -> list[Gate]:
+    return gates(facts_of(action_type), now=now)
+
+
+def _facts(action_type: ActionType, drilled_at: datetime | None, silent: int) -> Facts:
+    problems = registry.problems(action_type)
+    target, touched = "", action_type.records_touched
+    if not problems:
+        connector = registry.connector_for(action_type)
+        target = connector.target
+        units = connector.units(registry.example_of(action_type))
+        written = {each.record for each in units if each.record}
+        touched = max(touched, len(written))
+    return Facts(
+        action_type,
+        problems,
+        _off_example(action_type),
+        target,
+        touched,
+        drilled_at,
+        silent,
+    )
+
+
+def _off_example(action_type: ActionType) -> list[str]:
+    example = action_type.example if isinstance(action_type.example, dict) else {}
+    payload = example.get("payload", {})
+    try:
+        submission.check_payload(action_type, payload)
+        money = submission.amount_of(action_type, payload)
+        submission.keys_of(action_type, payload, money)
+    except submission.PayloadOffSchema as refused:
+        return [f"{each['pointer']}: {each['detail']}" for each in refused.extra["errors"]]
+    except Unprocessable as refused:
+        return [refused.detail]
+    return []
