@@ -20,6 +20,7 @@ from governance.vocabulary import Duty, Path
 
 TRY_RULES = (Duty.COMPLIANCE, Duty.POLICY_ADMIN)  # on the bench
 SEE_POLICY = (Duty.POLICY_ADMIN, Duty.AUDITOR)
+SEE_ACTIONS = (Duty.POLICY_ADMIN, Duty.AUDITOR, Duty.OPERATOR)
 # Who may see requests that nobody asked them about.
 OVERSEERS = (Duty.OPERATOR, Duty.AUDITOR, Duty.COMPLIANCE, Duty.POLICY_ADMIN)
 
@@ -105,6 +106,8 @@ def _nav(request: HttpRequest, person: Any, facts: Any) -> tuple[NavItem, ...]:
         found.append(("reviews", "Reviews", "approvals:reviews", "scale", "r", facts.review_count))
     if person.is_superuser or person.has_duty(*SEE_POLICY):
         found.append(("policy", "Policy", "governance:policy", "grid-3x3", "p", None))
+    if person.is_superuser or person.has_duty(*SEE_ACTIONS):
+        found.append(("actions", "Actions", "rollback:actions", "zap", "a", None))
     found.append(("people", "People", "governance:people", "user", "u", None))
     if person.is_superuser or person.has_duty(*TRY_RULES):
         found.append(("bench", "Try a rule", "approvals:bench", "shield-check", "t", None))
