@@ -15,7 +15,8 @@ import os
 from datetime import datetime, timedelta
 from typing import IO, Any, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from django.conf import settings
 from django.db import connection, transaction
 
@@ -208,6 +209,37 @@ def trusted_keys() -> dict[str, Key]:
 
 def _private_key() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(base64.b64decode(settings.SEAL_KEY))
+
+
+class Signature(NamedTuple):
+    """What a key of ours says of something beside the ledger."""
+
+    key_id: str
+    hex: str  # Ed25519, 64 bytes
+
+
+def sign(kind: str, digest: str) -> Signature:
+    """Sign what a digest stands for. `kind` keeps it from passing for anything else we sign."""
+    key = _private_key()
+    id = Key.of(key.public_key().public_bytes_raw()).id
+    return Signature(id, key.sign(_named(kind, digest)).hex())
+
+
+def flaw_of(kind: str, digest: str, signature: Signature) -> str:
+    """Return what is wrong with a signature, "" if it is ours and good."""
+    key = trusted_keys().get(signature.key_id)
+    if key is None:
+        return f"is signed with key {signature.key_id}, which is not ours"
+    try:
+        public = Ed25519PublicKey.from_public_bytes(key.public)
+        public.verify(bytes.fromhex(signature.hex), _named(kind, digest))
+    except (InvalidSignature, ValueError):
+        return "its signature is not good"
+    return ""
+
+
+def _named(kind: str, digest: str) -> bytes:
+    return canonical.fast([kind, VERSION, digest])  # a seal's array begins with a number
 
 
 def export() -> None:

@@ -257,6 +257,7 @@ RECOURSE_SWEEPS = [
     "rollback.sweeps.lapse_recoveries",
     "rollback.sweeps.close_what_ended",
     "rollback.sweeps.let_go_of_the_silent",
+    "rollback.drill_sweeps.keep_drills",
     "approvals.sweeps.ping_again",
     "approvals.order_sweeps.lapse_orders",
     "approvals.review_sweeps.remind_reviewers",

@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, Subquery
 
 from approvals.audits import Audit, Found
 from approvals.models import ENDED, ActionRequest, Finding
 from governance import clock
+from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
+from rollback import evidence
 from rollback.connectors import registry
 from rollback.connectors.base import CallFailed, NotDone
-from rollback.models import Direction, Recovery, Run, Unit
+from rollback.models import Direction, Drill, Recovery, Run, Unit
 
 SHOWN = 100
 AT_ONCE = 50  # units of one action type whose effects are asked of their target in one round
@@ -70,6 +72,29 @@ def recoveries_overdue(now: datetime) -> Iterator[Found]:
     )
     for pk, request, ref in left.values_list("pk", "request", "request__ref")[:SHOWN]:
         yield Found(f"recovery {pk}", f"{ref} has ended, and a recovery of it is open.", request)
+
+
+def drills_altered(now: datetime) -> Iterator[Found]:
+    """A drill that is not what was signed, among the last ones."""
+    ended = Drill.objects.filter(ended_at__isnull=False).select_related("action_type")
+    for drill in ended.order_by("-pk")[:SHOWN]:
+        flaw = evidence.flaw_of(drill)
+        if flaw:
+            kind = drill.action_type
+            yield Found(f"drill {drill.pk}", f"Drill {drill.pk} of {kind} {flaw}.")
+
+
+def drill_due_at_differs(now: datetime) -> Iterator[Found]:
+    """An action type that counts as rehearsed for longer than its drills say."""
+    drilled = Exists(Drill.objects.filter(action_type=OuterRef("pk"), ended_at__isnull=False))
+    counts = ActionType.objects.filter(drilled, drill_due_at__gt=now)
+    last = Drill.objects.filter(action_type=OuterRef("pk"), passed=True).order_by("-ended_at")
+    passed = counts.annotate(passed_at=Subquery(last.values("ended_at")[:1]))
+    for kind in passed.order_by("pk")[:SHOWN]:
+        until = kind.passed_at and kind.passed_at + DRILL_COUNTS_FOR
+        if until is None or kind.drill_due_at > until:
+            said = f"{kind} counts as rehearsed, and its drills say otherwise."
+            yield Found(f"action type {kind.pk}", said)
 
 
 def effects_without_a_checkpoint(now: datetime) -> Iterator[Found]:
@@ -165,6 +190,8 @@ AUDITS: dict[str, Audit] = {
     "runs_without_a_lease": runs_without_a_lease,
     "effects_differ": effects_differ,
     "recoveries_overdue": recoveries_overdue,
+    "drills_altered": drills_altered,
+    "drill_due_at_differs": drill_due_at_differs,
 }
 # These call targets: the worker runs them, and never the clock in its place.
 OUTSIDE: dict[str, Audit] = {OF_EFFECTS: effects_without_a_checkpoint}

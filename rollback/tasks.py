@@ -8,12 +8,16 @@ import time
 
 from governance import clock
 from governance.courier import guarded
+from rollback.driller import drill_all
+from rollback.rehearsal.house import House
 from rollback.runner import run_all
 from rollback.services.hands import Hands
 
 # Real seconds; a call, a read of each record and a checkpoint still fit before the task's time-out,
 # which would kill the worker.
 NEW_UNITS_FOR_S = 25.0
+# Likewise, of a rehearsal: one that is begun takes up to half a minute.
+NEW_POINTS_FOR_S = 15.0
 
 
 @guarded
@@ -31,3 +35,16 @@ def run_due() -> int:
             enough=lambda: time.monotonic() > end,
         )
     )
+
+
+@guarded
+def run_drills() -> int:
+    """Rehearse what waits for it until nothing does, or for 15 s. Returns how many drills were taken up."""
+    end = time.monotonic() + NEW_POINTS_FOR_S
+    with House() as house:
+        return drill_all(
+            house,
+            now=clock.now,
+            technical=clock.technical,
+            enough=lambda: time.monotonic() > end,
+        )

@@ -775,12 +775,19 @@ def _is_open(state):
 
 
 class DrillFactory(DjangoModelFactory):
+    """Under way. Say `ended_at` and `passed`, and sign it, for one that has ended."""
+
     class Meta:
         model = Drill
 
     action_type = factory.SubFactory(ActionTypeFactory)
     target = "sandbox"
     started_at = MONDAY_9AM
+    units, points = 1, 3
+    due_at = factory.LazyAttribute(
+        lambda drill: None if drill.ended_at else drill.started_at + timedelta(minutes=30)
+    )
+    ended_at = None
 
 
 # --- A small organisation ---------------------------------------------------------------------

@@ -175,7 +175,9 @@ def unreachable(request: ActionRequest, name: str, *, now: datetime) -> Alert:
 def _closes_by_itself(alert: Alert) -> bool:
     """Whether something calls `close_alert` for it when all is well again."""
     whole_sweep = alert.kind == "sweep.failed" and alert.request_id is None
-    own = alert.kind in ("channel-down", "review.overdue", "policy.hole")
+    own = alert.kind in (
+        "channel-down", "review.overdue", "policy.hole", "drill.failed", "drill.overdue",
+    )  # fmt: skip
     return whole_sweep or own or alert.kind.startswith("audit.")
 
 

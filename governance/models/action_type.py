@@ -106,7 +106,7 @@ class ActionType(Stateful, models.Model):
 
     @property
     def needs_drills(self) -> bool:
-        """Whether its undo has to have been rehearsed lately. Source: DESIGN 5, "Readiness"."""
+        """Whether its undo has to have been rehearsed lately. Source: DESIGN 5."""
         return self.is_financial and self.reversal != self.Reversal.NONE
 
     def takes_a_person(self, now: datetime, *, drill_due_at: datetime | None) -> bool:

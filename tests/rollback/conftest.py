@@ -111,6 +111,23 @@ def running_target():
     running.close()
 
 
+@pytest.fixture(scope="session")
+def running_sandbox():
+    running = Target()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def sandbox(running_sandbox, settings):
+    """The sandbox of the demo's target, on its first day. The target itself can be reached by nobody."""
+    running_sandbox.reset()
+    here = {"url": running_sandbox.url, "token": running_sandbox.token}
+    settings.SANDBOXES = {"demo": here}
+    settings.TARGETS = {"demo": {"url": "http://127.0.0.1:9", "token": "of-the-target"}}
+    return running_sandbox
+
+
 @pytest.fixture
 def target(running_target, settings):
     """The demo's target on its first day, where action types of the catalogue find it."""

@@ -197,8 +197,35 @@ def test_a_recovery_is_in_no_state_we_do_not_know(state):
 @pytest.mark.parametrize("missing", ["ended_at", "evidence_hash", "signature"])
 def test_a_drill_is_judged_by_signed_evidence(missing, passed):
     drill = DrillFactory()
-    signed = {"ended_at": LATER, "evidence_hash": "0" * 64, "signature": "0" * 128}
+    signed = {"ended_at": LATER, "due_at": None, "evidence_hash": "0" * 64, "signature": "0" * 128}
 
     update(drill, passed=passed, **signed)
-    with broken("drill_passed_has_signed_evidence"):
+    with broken("drill_passed_has_signed_evidence", "drill_open_has_a_clock"):
         update(drill, **{missing: None if missing == "ended_at" else ""})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"due_at": None},
+        {"ended_at": MONDAY_9AM},
+        {"passed": False, "ended_at": MONDAY_9AM, "evidence_hash": "h", "signature": "s"},
+        {
+            "passed": True, "ended_at": MONDAY_9AM, "evidence_hash": "h", "signature": "s",
+            "due_at": None, "lease_until": MONDAY_9AM,
+        },
+    ],
+    ids=["open without a clock", "ended without a verdict", "ended with a clock", "with a lease"],
+)  # fmt: skip
+def test_a_drill_under_way_has_a_clock_and_one_that_ended_has_none(changes):
+    drill = DrillFactory()
+
+    with broken("drill_open_has_a_clock"):
+        update(drill, **changes)
+
+
+def test_an_action_type_has_one_drill_under_way():
+    drill = DrillFactory()
+
+    with broken("drill_one_open_an_action_type"):
+        DrillFactory(action_type=drill.action_type)

@@ -1,0 +1,482 @@
+"""Drills as rows: who may ask for one, who has it in hand, how it is judged and signed, what follows from it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django_q.models import OrmQ
+
+from approvals.models import Alert
+from governance.errors import NotFound, NotNow, NotYours
+from governance.ladder import DRILL_COUNTS_FOR
+from governance.models import ActionType, AuditEvent
+from rollback import audits, evidence
+from rollback.driller import drill_all, go_on
+from rollback.models import Drill
+from rollback.rehearsal.house import Silent
+from rollback.rehearsal.play import DIFFERS, NOT_RUN, NOT_UNDONE
+from rollback.rehearsal.points import points_of
+from rollback.services import drill as drills
+from tests.factories import PersonFactory, RoleFactory
+from tests.rollback.rehearsing import PlayHouse, asked, entry, in_production, real, taken
+
+pytestmark = pytest.mark.django_db
+
+TICK = timedelta(microseconds=1)
+O = Drill.Outcome  # noqa: E741
+
+
+@pytest.fixture(autouse=True)
+def somewhere(settings):
+    """A sandbox is configured. Nothing here calls it."""
+    settings.SANDBOXES = {"demo": {"url": "http://sandbox.example", "token": "of-the-sandbox"}}
+
+
+@pytest.fixture
+def kind(timeline):
+    return in_production()
+
+
+def through(kind, timeline, house=None):
+    """Have it drilled from beginning to end."""
+    asked(kind, timeline)
+    return go_on(taken(timeline), house or PlayHouse(), now=lambda: timeline.now, technical=real)
+
+
+def due_of(kind):
+    return ActionType.objects.get(pk=kind.pk).drill_due_at
+
+
+def alerts():
+    """The alerts about drills that stand."""
+    return Alert.objects.filter(kind__startswith="drill.", closed_at__isnull=True)
+
+
+def events():
+    rows = AuditEvent.objects.filter(chain="actions", kind__startswith="drill.").order_by("seq")
+    return [(each.kind, each.facts) for each in rows]
+
+
+# --- Asking ---
+
+
+def test_an_operator_asks_and_the_record_says_so(kind, timeline):
+    operator = PersonFactory(username="op", roles=[RoleFactory(key="operator")])
+
+    drill = asked(kind, timeline, actor=operator)
+
+    assert (drill.is_open, drill.units, drill.points, drill.target) == (True, 1, 3, "demo")
+    assert drill.sandbox == "http://sandbox.example"
+    assert drill.due_at == timeline.now + timedelta(minutes=30)
+    [(kind_of_event, facts)] = events()
+    assert kind_of_event == "drill.started"
+    assert (facts["action"], facts["drill"]) == ("vendor_payment", drill.pk)
+    assert AuditEvent.objects.get(kind="drill.started").actor == "person:op"
+
+
+@pytest.mark.parametrize("role", ["auditor", "policy_admin", "controller", "compliance", ""])
+def test_nobody_else_does(kind, timeline, role):
+    person = PersonFactory(roles=[RoleFactory(key=role)] if role else [])
+
+    with pytest.raises(NotYours):
+        asked(kind, timeline, actor=person)
+    assert not Drill.objects.exists()
+
+
+def test_a_disabled_operator_does_not(kind, timeline):
+    person = PersonFactory(is_active=False, roles=[RoleFactory(key="operator")])
+
+    with pytest.raises(NotYours):
+        asked(kind, timeline, actor=person)
+
+
+def test_asked_for_again_it_is_the_same_drill(kind, timeline):
+    assert asked(kind, timeline).pk == asked(kind, timeline).pk
+    assert len(events()) == 1
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        ({"reversal": "none"}, "has no reversal"),
+        ({"connector_config": {"target": "sap"}}, "TARGET_SAP_SANDBOX_URL is not set"),
+        ({"reversal_code": "magic"}, "Its reversal “magic” is not in the configuration"),
+        ({"connector": "abacus"}, "There is no connector “abacus”"),
+    ],
+)
+def test_what_cannot_be_drilled_says_what_is_missing(timeline, over, says):
+    kind = in_production(**over)
+
+    with pytest.raises(NotNow, match=says):
+        asked(kind, timeline)
+    assert not Drill.objects.exists()
+
+
+def test_what_is_retired_is_not_drilled(kind, timeline):
+    kind.retire()
+    kind.save()
+
+    with pytest.raises(NotNow, match="is retired"):
+        asked(kind, timeline)
+
+
+def test_what_is_not_there_is_not_drilled(timeline):
+    with pytest.raises(NotFound):
+        drills.ask(action_type=4711, now=timeline.now, technical=real)
+
+
+# --- Passing, and what follows ---
+
+
+def test_one_that_passes_counts_for_ninety_days(kind, timeline):
+    drill = through(kind, timeline)
+
+    assert (drill.passed, drill.outcome, drill.said) == (True, O.PASSED, "")
+    assert [each["outcome"] for each in drill.evidence] == ["passed"] * 3
+    assert due_of(kind) == timeline.now + DRILL_COUNTS_FOR
+    assert [name for name, _ in events()] == ["drill.started", "drill.passed"]
+    assert events()[1][1]["evidence"] == drill.evidence_hash
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_refuted"), [(DIFFERS, True), (NOT_UNDONE, True), (NOT_RUN, False)]
+)
+def test_one_that_fails_is_told_and_counts_against_it_where_it_shows_something(
+    kind, timeline, outcome, is_refuted
+):
+    through(kind, timeline)
+    was = due_of(kind)
+    timeline.now += timedelta(days=1)
+
+    drill = through(kind, timeline, PlayHouse(after_send_1=outcome))
+
+    assert (drill.passed, drill.outcome, drill.said) == (False, outcome, "As it was told.")
+    assert due_of(kind) == (timeline.now if is_refuted else was)
+    assert Alert.objects.get(kind="drill.failed", key="vendor_payment").closed_at is None
+    assert [name for name, _ in events()][-2:] == ["drill.started", "drill.failed"]
+
+
+def test_the_gravest_of_what_was_found_is_the_outcome_and_all_of_it_is_kept(kind, timeline):
+    drill = through(kind, timeline, PlayHouse(before_send_1=DIFFERS, after_send_1=NOT_UNDONE))
+
+    assert drill.outcome == O.NOT_UNDONE
+    assert [each["outcome"] for each in drill.evidence] == [DIFFERS, NOT_UNDONE, "passed"]
+
+
+def test_what_differs_is_named(kind, timeline):
+    difference = {
+        "record": "demo:ap-balance", "field": "/balance", "before": "10.00", "after": "22.00",
+        "why": "It is not as it was.",
+    }  # fmt: skip
+    found = entry(points_of(1)[2], DIFFERS, differences=[difference])
+
+    drill = through(kind, timeline, PlayHouse(end_1=found))
+
+    assert drill.said == "demo:ap-balance/balance was 10.00 and is 22.00. It is not as it was."
+    assert drill.said in Alert.objects.get(kind="drill.failed").text
+
+
+def test_a_rehearsal_that_does_not_come_to_its_failure_ends_the_drill(kind, timeline):
+    house = PlayHouse(before_send_1=Silent("The process that rehearses ended."))
+
+    drill = through(kind, timeline, house)
+
+    assert (drill.outcome, drill.said) == (O.NOT_RUN, "The process that rehearses ended.")
+    assert len(house.played) == 1
+
+
+def test_one_that_passes_again_ends_the_alerts(kind, timeline):
+    through(kind, timeline, PlayHouse(end_1=DIFFERS))
+    timeline.sweep()
+    assert set(alerts().values_list("kind", flat=True)) == {"drill.failed", "drill.overdue"}
+
+    through(kind, timeline)
+
+    assert not alerts().exists()
+
+
+def test_what_was_changed_meanwhile_is_not_what_was_rehearsed(kind, timeline):
+    house = PlayHouse()
+    house.meanwhile = lambda: ActionType.objects.update(reversal_code="another")
+
+    drill = through(kind, timeline, house)
+
+    assert (drill.outcome, due_of(kind)) == (O.NOT_RUN, None)
+    assert "was changed while it was rehearsed" in drill.said
+
+
+# --- In hand ---
+
+
+def test_it_is_in_one_hand_at_a_time(kind, timeline):
+    asked(kind, timeline)
+
+    assert taken(timeline) is not None
+    assert taken(timeline) is None
+
+
+def test_a_dead_workers_drill_is_taken_over_where_it_stood(kind, timeline):
+    asked(kind, timeline)
+    dead = taken(timeline)
+    drills.keep(dead, entry(dead.left[0]), now=timeline.now, technical=real)
+    timeline.now += real(drills.LEASE_S) - TICK
+    assert taken(timeline) is None
+    timeline.now += TICK
+
+    heir = taken(timeline)
+
+    assert heir.left == points_of(1)[1:]
+    with pytest.raises(drills.Lost):
+        drills.keep(dead, entry(dead.left[1]), now=timeline.now, technical=real)
+    with pytest.raises(drills.Lost):
+        drills.finish(dead, now=timeline.now)
+    with pytest.raises(drills.Lost):
+        drills.hand_back(dead)
+    drill = go_on(heir, PlayHouse(), now=lambda: timeline.now, technical=real)
+    assert (drill.passed, len(drill.evidence)) == (True, 3)
+
+
+def test_a_worker_whose_drill_was_lost_leaves_it_alone(kind, timeline):
+    asked(kind, timeline)
+    slow, house = taken(timeline), PlayHouse()
+    house.meanwhile = lambda: Drill.objects.update(token=None)
+
+    assert go_on(slow, house, now=lambda: timeline.now, technical=real) is None
+    assert Drill.objects.get().evidence == []
+
+
+def test_what_is_enough_for_one_worker_goes_on_with_the_next(kind, timeline):
+    asked(kind, timeline)
+    house, asked_times = PlayHouse(), iter([False, False, True, True])
+
+    drill_all(house, now=lambda: timeline.now, technical=real, enough=lambda: next(asked_times))
+
+    drill = Drill.objects.get()
+    assert (drill.is_open, drill.lease_until, len(drill.evidence)) == (True, None, 1)
+    assert drill_all(house, now=lambda: timeline.now, technical=real, enough=lambda: False) == 1
+    assert Drill.objects.get().passed
+    assert house.played == points_of(1)
+
+
+def test_one_that_never_ends_fails_at_its_time(kind, timeline):
+    asked(kind, timeline)
+    slow = taken(timeline)
+    drills.keep(slow, entry(slow.left[0]), now=timeline.now, technical=real)
+    due_at = Drill.objects.get().due_at
+    assert drills.give_up(slow.drill.pk, due_at - TICK) == 0
+
+    assert drills.give_up(slow.drill.pk, due_at) == 1
+
+    drill = Drill.objects.get()
+    assert (drill.outcome, drill.ended_at) == (O.GIVEN_UP, due_at)
+    assert drill.said == "It did not end in time: 1 of 3 points were rehearsed."
+    assert evidence.flaw_of(drill) == ""
+    assert drills.give_up(slow.drill.pk, due_at + TICK) == 0
+    with pytest.raises(drills.Lost):
+        drills.finish(slow, now=due_at)
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_of_two_workers_at_once_one_has_it(race, timeline):
+    kind = in_production()
+    asked(kind, timeline)
+
+    found = race(lambda: taken(timeline), lambda: taken(timeline))
+
+    assert [each is None for each in sorted(found, key=lambda each: each is None)] == [False, True]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_ask_at_once_both_get_the_same_drill(race, timeline):
+    kind = in_production()
+
+    found = race(lambda: asked(kind, timeline), lambda: asked(kind, timeline))
+
+    assert len({each.pk for each in found}) == 1
+    assert Drill.objects.count() == 1
+
+
+# --- The schedule ---
+
+
+def test_a_quarter_after_it_passed_it_is_drilled_again_two_weeks_before_it_lapses(kind, timeline):
+    through(kind, timeline)
+    start = timeline.now
+    timeline.go_to(start + timedelta(days=76) - TICK)
+    assert Drill.objects.count() == 1
+
+    timeline.go_to(start + timedelta(days=76))
+
+    drill = Drill.objects.latest("pk")
+    assert (Drill.objects.count(), drill.is_open, drill.asked_by) == (2, True, None)
+    timeline.sweep()
+    assert Drill.objects.count() == 2
+
+
+def test_one_that_was_never_drilled_is_drilled_at_once(kind, timeline):
+    timeline.sweep()
+
+    assert Drill.objects.get().action_type == kind
+
+
+@pytest.mark.parametrize("state", ["draft", "retired"])
+def test_what_nobody_uses_is_not_drilled_by_itself(kind, timeline, state):
+    ActionType.objects.update(state=state)
+
+    timeline.sweep()
+
+    assert not Drill.objects.exists()
+
+
+def test_what_failed_is_tried_again_a_day_later(kind, timeline):
+    through(kind, timeline, PlayHouse(end_1=DIFFERS))
+    start = timeline.now
+    timeline.go_to(start + timedelta(days=1) - TICK)
+    assert Drill.objects.count() == 1
+
+    timeline.go_to(start + timedelta(days=1))
+
+    assert Drill.objects.count() == 2
+
+
+def test_the_sweep_ends_what_does_not_end(kind, timeline):
+    asked(kind, timeline)
+
+    timeline.go_to(Drill.objects.get().due_at)
+
+    assert Drill.objects.get(outcome=O.GIVEN_UP).passed is False
+
+
+def test_the_worker_is_called_for_what_waits_and_not_for_what_is_in_hand(kind, timeline):
+    def calls():
+        return [each.func() for each in OrmQ.objects.all()].count("rollback.tasks.run_drills")
+
+    asked(kind, timeline)
+    taken(timeline)
+    timeline.sweep()
+    assert calls() == 0
+
+    timeline.now += real(drills.LEASE_S)
+    timeline.sweep()
+
+    assert calls() == 1
+
+
+# --- Overdue ---
+
+
+def test_overdue_is_an_alert_from_the_instant_on(kind, timeline):
+    through(kind, timeline)
+    due_at = due_of(kind)
+    Drill.objects.update(started_at=due_at)  # so that the schedule leaves it alone
+    timeline.go_to(due_at - TICK)
+    assert not alerts().exists()
+
+    timeline.go_to(due_at)
+
+    alert = alerts().get()
+    assert (alert.kind, alert.key) == ("drill.overdue", "vendor_payment")
+    assert "has passed for 90 days, so each request for it takes somebody present" in alert.text
+
+
+def test_without_a_sandbox_the_alert_says_what_is_missing(kind, timeline, settings):
+    settings.SANDBOXES = {}
+
+    timeline.sweep()
+
+    assert not Drill.objects.exists()
+    assert "TARGET_DEMO_SANDBOX_URL is not set" in Alert.objects.get(kind="drill.overdue").text
+
+
+@pytest.mark.parametrize("over", [{"is_financial": False}, {"reversal": "none"}])
+def test_what_needs_no_drill_is_never_overdue(timeline, settings, over):
+    settings.SANDBOXES = {}
+    in_production(**over)
+
+    timeline.sweep()
+
+    assert not alerts().exists()
+
+
+# --- Signed ---
+
+
+def test_what_was_signed_verifies(kind, timeline):
+    through(kind, timeline)
+
+    assert evidence.flaw_of(Drill.objects.select_related("action_type").get()) == ""
+    assert list(audits.drills_altered(timeline.now)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"passed": True, "outcome": "passed"},
+        {"said": ""},
+        {"sandbox": "http://elsewhere.example"},
+        {"target": "sap"},
+        {"points": 1},
+        {"definition": "0" * 64},
+        {"evidence": []},
+        {"evidence_hash": "0" * 64},
+        {"signature": "0" * 128},
+        {"signature": "no hex"},
+        {"key_id": "0" * 16},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_was_altered_is_found(kind, timeline, change):
+    through(kind, timeline, PlayHouse(end_1=DIFFERS))
+
+    Drill.objects.update(**change)
+
+    (found,) = audits.drills_altered(timeline.now)
+    assert found.key == f"drill {Drill.objects.get().pk}"
+
+
+def test_one_figure_in_the_evidence_is_found(kind, timeline):
+    record = {"record": "demo:ap-balance", "before": {"balance": "10.00"}, "left": {}, "after": {}}
+    through(kind, timeline, PlayHouse(end_1=entry(points_of(1)[2], DIFFERS, records=[record])))
+    drill = Drill.objects.get()
+    altered = json.loads(json.dumps(drill.evidence).replace("10.00", "10.01"))
+
+    Drill.objects.update(evidence=altered)
+
+    assert [each.text for each in audits.drills_altered(timeline.now)] == [
+        f"Drill {drill.pk} of vendor_payment v1 was edited: its content does not give its hash."
+    ]
+
+
+def test_what_no_database_and_no_canonical_form_holds_is_signed_all_the_same(kind, timeline):
+    strange = {"nul": "\0", "float": 0.1, "large": 2**70, "lone": "\ud800", "ключ": None}
+    record = {"record": "r", "before": strange, "left": {"lines": ["x" * 100] * 300}, "after": None}
+
+    through(kind, timeline, PlayHouse(end_1=entry(points_of(1)[2], records=[record])))
+
+    drill = Drill.objects.select_related("action_type").get()
+    assert evidence.flaw_of(drill) == ""
+    (kept,) = drill.evidence[2]["records"]
+    assert kept["before"]["large"] == str(2**70)
+    assert kept["left"].keys() == {"too_long", "sha256"}
+
+
+def test_an_action_type_that_counts_for_longer_than_its_drills_say_is_found(kind, timeline):
+    through(kind, timeline)
+    assert list(audits.drill_due_at_differs(timeline.now)) == []
+
+    ActionType.objects.update(drill_due_at=due_of(kind) + TICK)
+
+    (found,) = audits.drill_due_at_differs(timeline.now)
+    assert found.text == "vendor_payment v1 counts as rehearsed, and its drills say otherwise."
+
+
+def test_so_is_one_whose_drills_all_failed(kind, timeline):
+    through(kind, timeline, PlayHouse(end_1=DIFFERS))
+
+    ActionType.objects.update(drill_due_at=timeline.now + TICK)
+
+    assert len(list(audits.drill_due_at_differs(timeline.now))) == 1
