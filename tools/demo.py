@@ -24,7 +24,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, Self
@@ -47,6 +47,7 @@ PATIENCE_S = 120.0  # real seconds until everything must be good; a slow machine
 SQLITE = "recourse.sqlite3"
 TARGET = "target.sqlite3"  # the books of the system that the demo acts on
 ERP = "erp"  # the directory of the ERP's, where there is one
+SANDBOX = "sandbox.sqlite3"  # and other books, in which undoing them is rehearsed
 # Shared by all demos of this environment, whose packages have static files as well.
 STATIC = Path(sys.prefix) / "demo-static"
 # Written by a demo into its directory, and gone when the next one starts afresh. The secrets stay.
@@ -62,7 +63,7 @@ class Stopped(Exception):
 
 
 class Demo:
-    """Web, clock, worker and a target, in a directory and on a database of their own.
+    """Web, clock, worker, a target and its sandbox, in a directory and on a database of their own.
 
     A context manager: inside it everything runs and is good, after it nothing
     is left. Should this process be killed, a guard ends the rest.
@@ -118,8 +119,9 @@ class Demo:
         self.facts: dict[str, Any] = {}
         self.port = port or free_port()
         self.url = f"http://{LOOPBACK}:{self.port}"
-        self._target_port = free_port(but=self.port)
-        self._target_token = ""
+        self._target_port = free_port(but=[self.port])
+        self._sandbox_port = free_port(but=[self.port, self._target_port])
+        self._target_token = self._sandbox_token = ""
         self._own_var = var is None
         self.var = (var or Path(tempfile.mkdtemp(prefix="recourse-demo-"))).resolve()
         self.demo_file = demo_file or self.var / "demo.json"
@@ -180,6 +182,12 @@ class Demo:
         return Books(Rpc(self.erp["url"], template.ADMIN, keys["admin_password"]), keys["facts"])
 
     @property
+    def sandbox(self) -> dict[str, str]:
+        """Where undoing is rehearsed: `url`, `token`."""
+        self._sandbox_token = self._sandbox_token or kept_secret(self.var / "sandbox_token")
+        return {"url": f"http://{LOOPBACK}:{self._sandbox_port}", "token": self._sandbox_token}
+
+    @property
     def environment(self) -> dict[str, str]:
         """What the processes get to see: settings read in it are those of this demo."""
         database = self._database_url or f"sqlite:///{quote(str(self.var / SQLITE))}"
@@ -197,6 +205,8 @@ class Demo:
             "RECOURSE_TARGETS": "demo,tryton" if self._erp_port else "demo",
             "TARGET_DEMO_URL": self.target["url"],
             "TARGET_DEMO_TOKEN": self.target["token"],
+            "TARGET_DEMO_SANDBOX_URL": self.sandbox["url"],
+            "TARGET_DEMO_SANDBOX_TOKEN": self.sandbox["token"],
             **self._where_erp_is(),
             **self._further,
         }
@@ -290,7 +300,12 @@ class Demo:
         if self._own_var:
             self._guard.remove(self.var)
         commands = dict(parse_procfile(self._procfile.read_text()).processes)
-        commands["target"] = self._target_command()
+        commands["target"] = books_command(
+            self.var / TARGET, self._target_port, "TARGET_DEMO_TOKEN"
+        )
+        commands["sandbox"] = books_command(
+            self.var / SANDBOX, self._sandbox_port, "TARGET_DEMO_SANDBOX_TOKEN"
+        )
         if self.on_erp:
             self._lay_out_erp()
             commands["erp"] = self._erp_command()
@@ -308,11 +323,12 @@ class Demo:
             self._say(f"Preparing a demo in {self.var}.")
             tables_stand = self._make_room()
             if not self._keep:
-                for ending in ("", "-wal", "-shm"):
-                    (self.var / f"{TARGET}{ending}").unlink(missing_ok=True)
+                for name in (TARGET, SANDBOX):
+                    for ending in ("", "-wal", "-shm"):
+                        (self.var / f"{name}{ending}").unlink(missing_ok=True)
                 if not self.on_erp:
                     shutil.rmtree(self.erp_directory, ignore_errors=True)  # of another demo
-            for name in ("target", "erp"):  # at once: a port may not stay free for long
+            for name in ("target", "sandbox", "erp"):  # at once: a port may not stay free for long
                 if name in self._crew.names:
                     self._crew.start(name)
             if not tables_stand:
@@ -320,11 +336,12 @@ class Demo:
             self._collect_static()
             # What is about to go need not be in order.
             fresh = [] if self._keep else ["--fresh", "--skip-checks"]
-            if self._requests and not self._keep:
-                fresh.append("--with-requests")
             where = ["--write-demo-file", str(draft), "--url", self.url]
             self._step("seed", "seed_demo", f"--speed={self.speed:g}", *fresh, *where)
             self.facts = json.loads(draft.read_text())
+            self._rehearse()
+            if self._requests and not self._keep:
+                self._step("requests", "seed_demo", "--with-requests")
         self._say("Starting " + ", ".join(self._crew.names) + ".")
         for name in self._crew.names:
             if not self._crew.alive(name) and name not in self._crew.ended():
@@ -364,24 +381,25 @@ class Demo:
         if not kept:
             shutil.rmtree(self.erp_directory, ignore_errors=True)
             template.copy(template.place(), self.erp_directory)
-        self._erp_port = free_port(but=self.port)
+        self._erp_port = free_port(but=[self.port, self._target_port, self._sandbox_port])
 
     def _erp_command(self) -> str:
         """Return what runs the ERP, with nothing in its environment that is about another Python."""
         foreign = [f"--unset={name}" for name in os.environ if name not in environment()]
         return shlex.join(["env", *foreign, *serving.command(self.erp_directory, self._erp_port)])
 
-    def _target_command(self) -> str:
-        place = [
-            "--db",
-            str(self.var / TARGET),
-            "--host",
-            LOOPBACK,
-            "--port",
-            str(self._target_port),
-        ]
-        command = shlex.join([sys.executable, "-m", "demo_target", *place])
-        return f'env DEMO_TARGET_TOKEN="$TARGET_DEMO_TOKEN" {command}'
+    def _rehearse(self) -> None:
+        """Have the undo of each action rehearsed, before anybody asks for one."""
+        self._say("Rehearsing on the sandbox that each action can be undone.")
+        deadline = time.monotonic() + self._patience
+        while trouble := what_target_is_bad(self.sandbox["url"]):
+            self.raise_if_ended()
+            if self._should_stop():
+                raise Stopped
+            if time.monotonic() > deadline:
+                raise DemoError(f"The sandbox does not answer: {trouble}")
+            time.sleep(POLL_S)
+        self._step("drills", "rollback_drill", "--where-there-is-a-sandbox")
 
     def _make_room(self) -> bool:
         """Clear what an earlier demo left, and nothing that is not a demo's.
@@ -474,12 +492,19 @@ class Demo:
             raise DemoError(f"{name} ended ({how}).\n{tail(self.log(name))}")
 
 
-def free_port(*, but: int = 0) -> int:
-    """Return a port on loopback that nobody listens on, and not this one."""
+def books_command(file: Path, port: int, token: str) -> str:
+    """Return the command of a target with books of its own. `token` names the variable that has its token."""
+    place = ["--db", str(file), "--host", LOOPBACK, "--port", str(port)]
+    command = shlex.join([sys.executable, "-m", "demo_target", *place])
+    return f'env DEMO_TARGET_TOKEN="${token}" {command}'
+
+
+def free_port(*, but: Collection[int] = ()) -> int:
+    """Return a port on loopback that nobody listens on, and none of these."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
-        return port if port != but else free_port(but=but)
+        return free_port(but=but) if port in but else port
 
 
 def kept_secret(path: Path) -> str:

@@ -29,7 +29,7 @@ from rollback.connectors.base import CannotRun, Json
 
 PREFIX = "drill~"  # of every key that a rehearsal sends under
 # What an action type is, beside what it does.
-NOT_DEFINED = ("id", "state", "created_at", "drill_due_at")
+NOT_DEFINED = ("id", "state", "created_at", "drill_due_at", "entered_by")
 LIMIT = Decimal(10) ** 15
 WHY = "A rehearsal: what was done is found to be wrong."
 
@@ -39,7 +39,7 @@ def definition_of(action_type: ActionType) -> Json:
     found = {
         field.attname: getattr(action_type, field.attname)
         for field in ActionType._meta.concrete_fields
-        if field.attname not in NOT_DEFINED
+        if field.name not in NOT_DEFINED
     }
     return {**found, "sla": int(action_type.sla.total_seconds())}
 
