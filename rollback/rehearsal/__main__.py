@@ -12,14 +12,24 @@ import os
 import sys
 import traceback
 from datetime import datetime
+from importlib import import_module
 from typing import IO, Any
 
 import django
+
+EACH_NEEDS = (
+    "rollback.rehearsal.play",
+    "rollback.rehearsal.stage",
+    "rollback.connectors.registry",
+    "rollback.connectors.http",
+)
 
 
 def main() -> int:
     django.setup()
     _make_tables()
+    for name in EACH_NEEDS:  # once, and not in every fork
+        import_module(name)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     sys.stdout = sys.stderr  # whatever else is written is no answer
     for line in sys.stdin:
