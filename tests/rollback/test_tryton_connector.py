@@ -167,7 +167,7 @@ def one_unit(request, name="x"):
         (one_unit({"operation": "cancel_payment", "move": 1, "invoice": 1}, name=None), "an object with a name"),
         ({"units": []}, "no units"),
         ({"unit": []}, "'unit' was unexpected"),
-        ({"password": "x"}, "'password' was unexpected"),
+        ({"language": "fr"}, "'language' was unexpected"),
         ({"reversals": {}}, "“credit_memo” is not in the configuration"),
         ({"reversals": {"credit_memo": {"invoice": {"$eval": "receipt.data.nothing"}}}}, "cannot be filled"),
         ({"records": []}, "does not know where tryton:ap-balance is"),
@@ -178,9 +178,9 @@ def one_unit(request, name="x"):
     ],
 )  # fmt: skip
 def test_a_configuration_that_could_not_run_is_told_at_start(config, said):
-    (problem, *_) = registry.problems(action_type(config=config))
+    problems = registry.problems(action_type(config=config))
 
-    assert said in problem
+    assert any(said in problem for problem in problems), problems
 
 
 def test_a_unit_that_is_restored_names_its_record():
@@ -337,8 +337,9 @@ def test_a_copy_that_somebody_made_with_our_mark_in_it_is_not_ours():
     ours = {"id": 3, "note": mark, "sale": 1, "_timestamp": "1"}
     copied = {**ours, "id": 9, "sale": 2}
 
-    receipt, _ = told(OPERATIONS["enter_sale_line"].find(KEY), [ours, copied])
+    receipt, (ask,) = told(OPERATIONS["enter_sale_line"].find(KEY), [ours, copied])
 
+    assert ask.args[3] == [["id", "ASC"]]
     assert receipt.data == {"sale": 1, "line": 3}
 
 

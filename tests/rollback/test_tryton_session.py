@@ -239,6 +239,17 @@ def test_it_is_made_once_more_and_not_for_ever(rpc, talk):
     assert (len(rpc.calls), rpc.log_ins) == (2, 2)
 
 
+def test_all_calls_of_one_unit_log_in_again_once(rpc, talk):
+    rpc.say((401, b""), None, (401, b""), None)
+
+    def two():
+        yield from ask()
+        yield from ask()
+
+    assert type(failure_of(talk(), two())) is NotDone
+    assert (len(rpc.calls), rpc.log_ins) == (3, 2)
+
+
 @pytest.mark.parametrize(
     ("log_in", "words"),
     [
