@@ -1,8 +1,8 @@
 # Everything starts from here: python3.11 and make are all a machine needs.
 #
-#   make demo                 run it (SPEED=60 makes an hour a minute, PORT=8080, KEEP=1)
+#   make demo                 run it (SPEED=60 makes an hour a minute, PORT=8080, KEEP=1; TARGET=tryton: with a real ERP)
 #   make test                 lint and all tests (ARGS="--only sqlite", see python -m tools.test -h)
-#   make story                the acceptance story, on real processes (STORY=all, or one of them by name)
+#   make story                the acceptance story, on real processes (STORY=all, or one of them by name; TARGET=tryton)
 #   make lint, make check     lint alone; lint and the quick tests
 #   make crash-sweep          kill the worker at every point of two actions, forward and back (ARGS="--only payment")
 #   make fault-sweep          have every call to the target fail in every way (ARGS="--budget 300")

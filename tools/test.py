@@ -44,6 +44,9 @@ class Suite(NamedTuple):
     marks: str  # pytest's -m
     parallel: bool  # over two processes; the others run side by side, one process each
     shows: bool = False  # what its tests print
+    waits: bool = (
+        False  # for processes of its own, which need the machine now and then, and then at once
+    )
 
 
 class Result(NamedTuple):
@@ -63,9 +66,14 @@ SUITES = (
     ),
     Suite("sqlite", "soak", parallel=False, shows=True),
     Suite("postgresql", "soak", parallel=False, shows=True),
-    # They mostly wait for processes of their own.
-    Suite("sqlite", "processes", parallel=False),
-    Suite("postgresql", "processes and not browser", parallel=False),
+    Suite("sqlite", "tryton", parallel=False),
+    Suite("sqlite", "processes and not tryton", parallel=False, waits=True),
+    Suite(
+        "postgresql",
+        "processes and not browser and not tryton",
+        parallel=False,
+        waits=True,
+    ),
 )
 QUICK = "not browser and not processes and not soak and not tryton"
 
@@ -250,8 +258,8 @@ def run_suites(runner: Runner, options: argparse.Namespace) -> Counter[str]:
         for suite in there:
             if suite.parallel:
                 runner.run(suite, urls[suite.database])
-        for shows in (True, False):
-            alike = [suite for suite in there if not suite.parallel and suite.shows == shows]
+        for waits in (False, True):
+            alike = [suite for suite in there if not suite.parallel and suite.waits == waits]
             runner.run_side_by_side(alike, urls)
     return left_out
 

@@ -12,8 +12,9 @@ four seconds. All of it lies in `.tryton/`.
 from __future__ import annotations
 
 from tools.tryton.books import Books
+from tools.tryton.environment import NotAvailable, NotInstalled
 from tools.tryton.rpc import Refused, Rpc
 from tools.tryton.server import Tryton
 from tools.tryton.template import prepare
 
-__all__ = ["Books", "Refused", "Rpc", "Tryton", "prepare"]
+__all__ = ["Books", "NotAvailable", "NotInstalled", "Refused", "Rpc", "Tryton", "prepare"]

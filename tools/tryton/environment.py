@@ -26,6 +26,10 @@ class NotAvailable(Exception):
     """No Tryton can be had. The message says why."""
 
 
+class NotInstalled(NotAvailable):
+    """Its packages cannot be had, from here or now."""
+
+
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment that its processes get: nothing in it is about another Python."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
@@ -59,20 +63,24 @@ def _locked(handle: int) -> bool:
 def install(guard: Guard) -> bool:
     """Make the environment as the locked file has it, if it is not so; return whether it was made.
 
-    Call it `alone`.
+    Call it `alone`. Raises NotInstalled.
     """
     stamp = VENV / "installed"
     # Its programs name their Python by an absolute path: a copied checkout makes its own.
     wanted = f"{VENV}\n{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()}\n"
     if stamp.exists() and stamp.read_text() == wanted:
         return False
-    run(guard, [sys.executable, "-m", "venv", "--clear", str(VENV)], seconds=INSTALL_S)
+    make = [sys.executable, "-m", "venv", "--clear", str(VENV)]
     pip = [
         str(PYTHON), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check",
         "--require-hashes", "-r", str(REQUIREMENTS),
     ]  # fmt: skip
     # pip looks for its own settings under PIP_, which `environment` leaves as they are.
-    run(guard, pip, seconds=INSTALL_S)
+    try:
+        run(guard, make, seconds=INSTALL_S)
+        run(guard, pip, seconds=INSTALL_S)
+    except NotAvailable as problem:
+        raise NotInstalled(str(problem)) from None
     stamp.write_text(wanted)
     return True
 

@@ -19,8 +19,29 @@ from tools.tryton.environment import PYTHON, VENV, NotAvailable, environment
 
 LOOPBACK = "127.0.0.1"
 DATABASE = "erp.sqlite"
-CONFIGURATION = "trytond.conf"
+CONFIGURATION, LOGGING = "trytond.conf", "logging.conf"
 LOG = "tryton.log"
+# Warnings and worse: what it says of every call would drown the rest.
+QUIET = """\
+[loggers]
+keys = root, werkzeug
+[handlers]
+keys = stderr
+[formatters]
+keys = line
+[logger_root]
+level = WARNING
+handlers = stderr
+[logger_werkzeug]
+level = ERROR
+qualname = werkzeug
+handlers =
+[handler_stderr]
+class = StreamHandler
+formatter = line
+[formatter_line]
+format = %(levelname)s %(name)s %(message)s
+"""
 START_S = 120.0  # a slow machine needs about ten
 STOP_S = 5.0
 ATTEMPTS = 5
@@ -52,8 +73,12 @@ def write_configuration(directory: Path, port: int) -> Path:
 
 def command(directory: Path, port: int) -> list[str]:
     """Return what runs the server on the database in `directory`."""
-    configuration = write_configuration(directory, port)
-    return [str(PYTHON), str(VENV / "bin/trytond"), "-c", str(configuration), "-d", "erp"]
+    configuration, logging = write_configuration(directory, port), directory / LOGGING
+    logging.write_text(QUIET)
+    return [
+        str(PYTHON), str(VENV / "bin/trytond"), "-c", str(configuration), "--logconf", str(logging),
+        "-d", "erp",
+    ]  # fmt: skip
 
 
 @contextlib.contextmanager
