@@ -30,6 +30,8 @@ class Facts(NamedTuple):
     target: str  # "" where no connector says
     touched: int  # records: what it says of itself, or what its example writes, whichever is more
     drilled_at: datetime | None  # the end of its last drill that passed
+    refuted_at: datetime | None  # the end of its last drill that showed the undo not to work
+    why_no_drill: str  # what keeps it from being drilled, "" if nothing does
     silent_failures: int  # open, in the whole house
 
 
@@ -120,7 +122,7 @@ def _snapshot(facts: Facts) -> Gate:
 
 def _drill(facts: Facts, now: datetime) -> Gate:
     days = DRILL_COUNTS_FOR.days
-    at = facts.drilled_at
+    at, refuted = facts.drilled_at, facts.refuted_at
     if not facts.action_type.needs_drills:
         why = (
             "no money moves"
@@ -129,8 +131,12 @@ def _drill(facts: Facts, now: datetime) -> Gate:
         )
         words = f"None is asked for: {why}."
         return Gate("drill", "Drill", True, words, TO_BE_USED)
+    if refuted is not None and (at is None or at < refuted):
+        words = f"The drill of {refuted:%d %b %Y} showed that its undo does not do what it says: mend it."
+        return Gate("drill", "Drill", False, words, TO_BE_USED)
     if at is None:
         words = f"No drill of this version has passed. Financial actions need one in the last {days} days."
+        words = f"{words} {facts.why_no_drill}".strip()
         return Gate("drill", "Drill", False, words, TO_BE_USED)
     due = drill_due_at(at)
     if due <= now:

@@ -8,7 +8,7 @@ file, on a page and in another installation.
 from __future__ import annotations
 
 from governance.definitions.differences import differences
-from governance.definitions.reading import LIMIT, NotADefinition, Place, read
+from governance.definitions.reading import LIMIT, NotADefinition, Place, misfits, read
 from governance.definitions.writing import digest_of, document_of, text_of
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "differences",
     "digest_of",
     "document_of",
+    "misfits",
     "read",
     "text_of",
 ]

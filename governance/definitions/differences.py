@@ -24,6 +24,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> tuple[Differen
             place
             for place in dict.fromkeys([*leaves_before, *leaves_after])
             if leaves_before.get(place, _MISSING) != leaves_after.get(place, _MISSING)
+            and not _is_filled(place, leaves_before, leaves_after)
         ]
         found.append(
             Difference(
@@ -47,6 +48,11 @@ def _leaves(value: Any, place: str) -> Any:
             yield from _leaves(inner, f"{place}/{n}")
     elif value is not _MISSING:
         yield place, value
+
+
+def _is_filled(place: str, *sides: dict[str, Any]) -> bool:
+    """Whether what is empty on one side has leaves of its own on the other: they say it."""
+    return any(each.startswith(f"{place}/") for leaves in sides for each in leaves)
 
 
 def _said(leaves: dict[str, Any], place: str) -> str:

@@ -14,7 +14,7 @@ from jsonschema.exceptions import ValidationError
 
 from governance.definitions import secrets
 from governance.definitions.payload_schema import at, wrongs
-from governance.definitions.shape import DEFAULTS, DEFINITION, RESERVED
+from governance.definitions.shape import DEFAULTS, DEFINITION, END, KEY, RESERVED
 from governance.errors import Unprocessable
 from governance.models import ActionType
 
@@ -107,7 +107,7 @@ def _mistakes(document: dict[str, Any]) -> Iterator[Place]:
         return  # what is said of other mistakes quotes them
     yield from _unkept(document, "")
     form = sorted(_form.iter_errors(document), key=lambda error: error.json_path)
-    yield from (_mend(error) for error in form)
+    yield from dict.fromkeys(_mend(error) for error in form)
     if form:
         return  # what follows relies on it
     given = DEFAULTS | document
@@ -121,7 +121,8 @@ def _mistakes(document: dict[str, Any]) -> Iterator[Place]:
         if band["currency"] not in CURRENCIES:
             yield Place(f"/impact_bands/{n}/currency", "A currency by its ISO 4217 code.")
     if not of_schema:
-        yield from _off_schema(given)
+        for each in misfits(given["schema"], given["example"]["payload"]):
+            yield Place(f"/example/payload{each.pointer}", each.words)
 
 
 def _unkept(value: Any, at_: str) -> Iterator[Place]:
@@ -189,12 +190,11 @@ def _reversal(given: dict[str, Any]) -> Iterator[Place]:
         yield Place("/reversal_code", "It cannot be undone, so there is no reversal to name.")
 
 
-def _off_schema(given: dict[str, Any]) -> Iterator[Place]:
-    validator = Draft202012Validator(given["schema"])
-    found = sorted(validator.iter_errors(given["example"]["payload"]), key=lambda e: e.json_path)
-    for error in found:
-        mended = _mend(error)
-        yield Place(f"/example/payload{mended.pointer}", mended.words)
+def misfits(schema: dict[str, Any], payload: Any) -> list[Place]:
+    """Return the places at which a payload does not fit a schema that was taken, each with its mend."""
+    errors = Draft202012Validator(schema).iter_errors(payload)
+    found = (_mend(error) for error in sorted(errors, key=lambda error: error.json_path))
+    return list(dict.fromkeys(found))
 
 
 TYPES = {
@@ -231,8 +231,15 @@ def _mend(error: ValidationError) -> Place:
             return Place(pointer, f"At most {wanted:,}.")
         case "minLength" if wanted == 1:
             return Place(pointer, "Say something here.")
-        case "pattern" if pointer == "/key":
+        case "pattern" if error.validator_value == KEY:
             return Place(pointer, "Small letters, digits, “_” and “-”, a letter first, at most 60.")
+        case "pattern":
+            about = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
+            form = (
+                "not blank" if wanted == r"\S" else f"of the form {str(wanted).removesuffix(END)}"
+            )
+            words = f"{about}: {form}." if about else f"{form[:1].upper()}{form[1:]}."
+            return Place(pointer, words[:300])
     return Place(pointer, error.message[:300])
 
 

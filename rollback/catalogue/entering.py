@@ -96,7 +96,7 @@ def _page(
         "begun_from": begun_from,
         "refused": refused,
         "places": lines,
-        "limit": LIMIT,
+        "limit": f"{LIMIT:,}",
         "connectors": sorted(KINDS),
     }
     return render(request, "actions/enter.html", context, status=status)

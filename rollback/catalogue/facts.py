@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from approvals import selectors
 from approvals.services import submission
@@ -15,6 +15,7 @@ from governance.services.actions import Gates
 from rollback.connectors import registry
 from rollback.models import Drill
 from rollback.readiness import Facts, Gate, gates, unmet
+from rollback.services import drill
 
 
 def facts_of(action_type: ActionType) -> Facts:
@@ -25,12 +26,18 @@ def facts_of(action_type: ActionType) -> Facts:
 
 def facts_of_each(versions: Sequence[ActionType]) -> list[Facts]:
     """Return what is known of these versions. Two queries, however many they are."""
-    drills = Drill.objects.filter(action_type__in=versions, passed=True)
-    drilled_at = dict(
-        drills.values_list("action_type").annotate(last=Max("ended_at")).order_by("action_type")
+    last = (
+        Drill.objects.filter(action_type__in=versions, ended_at__isnull=False)
+        .values("action_type")
+        .annotate(
+            passed_at=Max("ended_at", filter=Q(passed=True)),
+            refuted_at=Max("ended_at", filter=Q(outcome__in=drill.REFUTED)),
+        )
+        .order_by("action_type")
     )
+    drills = {each["action_type"]: (each["passed_at"], each["refuted_at"]) for each in last}
     silent = selectors.open_findings()
-    return [_facts(each, drilled_at.get(each.pk), silent) for each in versions]
+    return [_facts(each, drills.get(each.pk, (None, None)), silent) for each in versions]
 
 
 def gates_at(now: datetime) -> Gates:
@@ -46,7 +53,9 @@ def gates_of(action_type: ActionType, *, now: datetime) -> list[Gate]:
     return gates(facts_of(action_type), now=now)
 
 
-def _facts(action_type: ActionType, drilled_at: datetime | None, silent: int) -> Facts:
+def _facts(
+    action_type: ActionType, drills: tuple[datetime | None, datetime | None], silent: int
+) -> Facts:
     problems = registry.problems(action_type)
     target, touched = "", action_type.records_touched
     if not problems:
@@ -61,7 +70,8 @@ def _facts(action_type: ActionType, drilled_at: datetime | None, silent: int) ->
         _off_example(action_type),
         target,
         touched,
-        drilled_at,
+        *drills,
+        "" if problems else drill.why_not(action_type),
         silent,
     )
 

@@ -95,13 +95,16 @@ def drill_lines(action_type: ActionType, *, now: datetime) -> list[DrillLine]:
 
 def _drill_line(drill: Drill, now: datetime) -> DrillLine:
     if drill.passed is None:
-        return DrillLine(drill, "Under way", ("Under way", "open", "play"), None)
+        words = f"{len(drill.evidence)} of {wording.plural(drill.points, 'point')}"
+        return DrillLine(drill, words, ("Under way", "open", "play"), None)
     if not drill.passed:
-        return DrillLine(drill, "Failed", ("Failed", "bad", "x"), None)
+        words = drill.get_outcome_display() or "Failed"
+        return DrillLine(drill, drill.said, (words, "bad", "x"), None)
     due = drill_due_at(drill.ended_at) if drill.ended_at else None
     if due is not None and due <= now:
-        return DrillLine(drill, "Passed, too long ago", ("Passed, overdue", "warn", "history"), due)
-    return DrillLine(drill, "Passed", ("Passed", "good", "check"), due)
+        return DrillLine(drill, "", ("Passed, overdue", "warn", "history"), due)
+    words = f"Failed at {wording.plural(drill.points, 'point')} in turn, and undone at each"
+    return DrillLine(drill, words, ("Passed", "good", "check"), due)
 
 
 class KeyLine(NamedTuple):

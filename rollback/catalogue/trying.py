@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 from approvals.api.parsers import parse
 from approvals.services.submission import PayloadOffSchema
 from approvals.templating import at_pointer
+from governance.definitions import misfits
 from governance.errors import Refused, Unprocessable
 from governance.models import ActionType
 from rollback.catalogue import shown
@@ -22,6 +23,7 @@ from rollback.dry_run import Trial, try_out
 from rollback.services.units import spent
 
 LIMIT = 200_000  # characters
+SHOWN = 40  # places that do not fit
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -45,7 +47,7 @@ def try_page(request: ActionsRequest, key: str, version: int) -> HttpResponse:
             "money": trial.money,
         }
     except PayloadOffSchema as refused:
-        context |= {"refused": refused, "places": _places(refused.extra["errors"], payload)}
+        context |= {"refused": refused, "places": _places(found, payload)}
         status = refused.status
     except Refused as refused:
         context["refused"] = refused
@@ -70,12 +72,11 @@ def _tried(version: ActionType, payload: dict[str, Any], problems: Any) -> Trial
     return try_out(version, payload, registry.connector_for(version), generation_of=spent)
 
 
-def _places(errors: list[dict[str, str]], payload: Any) -> list[tuple[str, str, str]]:
-    """Return of each place that does not fit: where, what stands there, what the schema says."""
+def _places(version: ActionType, payload: Any) -> list[tuple[str, str, str]]:
+    """Return of each place that does not fit: where, what stands there, what to do."""
     found = []
-    for each in errors:
-        pointer = "" if each["pointer"] == "/" else each["pointer"]
+    for pointer, words in misfits(version.schema, payload)[:SHOWN]:
         value = at_pointer(payload, pointer)
         said = "" if isinstance(value, dict | list) else json.dumps(value, ensure_ascii=False)
-        found.append((pointer, said[:120], each["detail"]))
+        found.append((pointer, said[:120], words))
     return found

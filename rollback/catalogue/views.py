@@ -125,6 +125,7 @@ def page_of(request: ActionsRequest, version: ActionType, *, now: datetime) -> d
     return frame_of(request, version) | {
         "gates": found,
         "light": light,
+        "takes_a_person": version.takes_a_person(now, drill_due_at=version.drill_due_at),
         "waiting": waiting,
         "becomes": becomes,
         "becomes_words": shown.BECOMES.get(becomes) if becomes else None,
@@ -180,7 +181,7 @@ def definition(request: ActionsRequest, key: str, version: int) -> JsonResponse:
 @require_safe
 @for_readers
 def changes(request: ActionsRequest, key: str, version: int) -> HttpResponse:
-    """Show what differs from another version: the one before, or `?since=` another."""
+    """Show what differs: from `?since=` a version, or from that in production, or from the one before."""
     versions = versions_or_404(key)
     found = version_or_404(key, version)
     others = [each for each in versions if each.pk != found.pk]
@@ -205,6 +206,10 @@ def _since(
         if found is None:
             raise Http404("no such version")
         return found
+    if version.state in (T.DRAFT, T.TESTED):
+        production = next((each for each in others if each.state == T.PRODUCTION), None)
+        if production is not None:
+            return production
     return next((each for each in others if each.version < version.version), None)
 
 

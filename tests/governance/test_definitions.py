@@ -77,7 +77,7 @@ def test_what_is_left_out_is_what_the_form_says():
         ({"snapshot_plan": ["demo:ap", "demo:{/x}"]}, "/snapshot_plan/1", "names nothing at /x"),
         ({"shown_facts": [{"label": "A", "pointer": "/x"}]}, "/shown_facts/0/pointer", "nothing at /x"),
         ({"impact_bands": [{**BAND, "currency": "XQZ"}]}, "/impact_bands/0/currency", "ISO 4217"),
-        ({"impact_bands": [{**BAND, "from": "1e9"}]}, "/impact_bands/0/from", "does not match"),
+        ({"impact_bands": [{**BAND, "from": "1e9"}]}, "/impact_bands/0/from", "Of the form"),
         ({"example": {**PAYMENT["example"], "action": "other"}}, "/example/action", "vendor_payment"),
         ({"example": {**PAYMENT["example"], "payload": {}}}, "/example/payload", "Say vendor, invoice"),
         ({"name": "a\u0000b"}, "/name", "NUL"),
@@ -180,3 +180,11 @@ def test_what_differs_is_named_down_to_the_last_leaf():
         "Time of the first approver, in seconds": (("", "300", "600"),),
     }
     assert differences(PAYMENT, PAYMENT) == ()
+
+
+def test_a_list_that_was_empty_is_told_by_what_is_in_it_now():
+    (found,) = differences(changed(snapshot_plan=[]), changed(snapshot_plan=["demo:ap-balance"]))
+    (gone,) = differences(changed(snapshot_plan=["demo:ap-balance"]), changed(snapshot_plan=[]))
+
+    assert found.fields == (("/0", "", "demo:ap-balance"),)
+    assert gone.fields == (("/0", "demo:ap-balance", ""),)

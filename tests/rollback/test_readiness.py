@@ -35,6 +35,8 @@ def facts(action=None, **over):
         "target": "demo",
         "touched": 2,
         "drilled_at": MONDAY_9AM,
+        "refuted_at": None,
+        "why_no_drill": "",
         "silent_failures": 0,
     }
     return Facts(**given | over)
@@ -197,15 +199,50 @@ def passed(action, at, **over):
     return DrillFactory(action_type=action, **given | over)
 
 
+def failed(action, at, outcome):
+    return passed(action, at, passed=False, outcome=outcome)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("outcome", ["differs", "not_undone"])
+def test_a_drill_that_showed_the_undo_not_to_work_takes_the_one_before_back(outcome):
+    action = stored()
+    passed(action, MONDAY_9AM - 2 * MOMENT)
+    failed(action, MONDAY_9AM - MOMENT, outcome)
+
+    (words,) = gates_at(MONDAY_9AM)(action, T.PRODUCTION)
+
+    assert "showed that its undo does not do what it says" in words
+    passed(action, MONDAY_9AM)
+    assert gates_at(MONDAY_9AM)(action, T.PRODUCTION) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("outcome", ["not_run", "given_up"])
+def test_a_drill_that_could_not_be_run_shows_nothing_so_the_last_one_counts(outcome):
+    action = stored()
+    passed(action, MONDAY_9AM - MOMENT)
+    failed(action, MONDAY_9AM, outcome)
+
+    assert gates_at(MONDAY_9AM)(action, T.PRODUCTION) == []
+
+
+@pytest.mark.django_db
+def test_what_keeps_it_from_being_drilled_is_said(settings):
+    settings.SANDBOXES = {}
+
+    (words,) = gates_at(MONDAY_9AM)(stored(), T.PRODUCTION)
+
+    assert "TARGET_DEMO_SANDBOX_URL is not set." in words
+
+
 @pytest.mark.django_db
 def test_the_last_drill_that_passed_counts_and_only_those_of_this_version():
     action, other = stored(), stored(version=2, state=T.DRAFT)
     passed(other, MONDAY_9AM)
     passed(action, MONDAY_9AM - DAYS)
     passed(action, MONDAY_9AM - 2 * DAYS)
-    DrillFactory(
-        action_type=action, passed=False, ended_at=MONDAY_9AM, evidence_hash="a", signature="s"
-    )
+    failed(action, MONDAY_9AM, "not_run")
     DrillFactory(action_type=action)  # under way
 
     assert facts_of(action).drilled_at == MONDAY_9AM - DAYS
