@@ -16,7 +16,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 END = r"(?![\s\S])"  # "$" would let a line end follow
 
 
-def _text(longest: int, about: str) -> dict[str, Any]:
+def text(longest: int, about: str) -> dict[str, Any]:
+    """Return the schema of a text that is not blank, of at most so many characters."""
     return {
         "type": "string",
         "minLength": 1,
@@ -39,9 +40,10 @@ def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = ()) -> di
     }
 
 
-def _schema(
+def schema(
     title: str, properties: dict[str, Any], *, optional: tuple[str, ...] = ()
 ) -> dict[str, Any]:
+    """Return the schema of a payload: these properties, all required but the optional ones, and no others."""
     return {"$schema": DIALECT, "title": title, **_object(properties, optional=optional)}
 
 
@@ -52,25 +54,26 @@ AMOUNT = _object({
     "currency": _matching("[A-Z]{3}", "ISO 4217"),
 })  # fmt: skip
 ADDRESS = _object({
-    "street": _text(120, "Street and number"),
-    "city": _text(80, "City"),
-    "postal_code": _text(20, "Postal code"),
+    "street": text(120, "Street and number"),
+    "city": text(80, "City"),
+    "postal_code": text(20, "Postal code"),
     "country": _matching("[A-Z]{2}", "ISO 3166-1"),
 })  # fmt: skip
 
 
-def _money(value: str) -> dict[str, str]:
+def money(value: str) -> dict[str, str]:
+    """Return an amount in dollars, as payloads have it."""
     return {"value": value, "currency": "USD"}
 
 
-def _fact(label: str, pointer: str, *, now: tuple[str, str] | None = None) -> dict[str, Any]:
+def fact(label: str, pointer: str, *, now: tuple[str, str] | None = None) -> dict[str, Any]:
     """Return a fact that is shown of a payload; `now`: the record and the place where the target has it."""
     shown: dict[str, Any] = {"label": label, "pointer": pointer}
     return shown if now is None else shown | {"now": {"record": now[0], "pointer": now[1]}}
 
 
 def _line(sku: str, what: str, quantity: int, amount: str) -> dict[str, Any]:
-    return {"sku": sku, "description": what, "quantity": quantity, "amount": _money(amount)}
+    return {"sku": sku, "description": what, "quantity": quantity, "amount": money(amount)}
 
 
 _HARBOUR_STREET = {
@@ -86,7 +89,8 @@ _HARBOUR_STREET = {
 TARGET = "demo"
 
 
-def _value(expression: str) -> dict[str, Any]:
+def value(expression: str) -> dict[str, Any]:
+    """Return the json-e template of one value."""
     return {"$eval": expression}
 
 
@@ -112,10 +116,10 @@ def _http(
             "records": [{"prefix": prefix, "path": [path]} for prefix, path in records],
             "lookup": {
                 "path": ["operations"],
-                "query": {"key": _value("key")},
+                "query": {"key": value("key")},
                 "answer": {
                     "$if": "len(answer.operations) > 0 && answer.operations[0].key == key",
-                    "then": _value("answer.operations[0].answer"),
+                    "then": value("answer.operations[0].answer"),
                 },
             },
             "reversals": dict([reversal]),
@@ -135,7 +139,7 @@ def _part(pointer: str, name: str, place: str, body: Any) -> dict[str, Any]:
             "record": f"demo:customer:{{/customer}}/{place}",
             "request": {
                 "method": "PUT",
-                "path": ["customers", _value("payload.customer"), place],
+                "path": ["customers", value("payload.customer"), place],
                 "json": body,
             },
         },
@@ -147,8 +151,8 @@ _PAYMENT = _http(
         {
             "name": "Pay ${payload.invoice} to ${payload.vendor}",
             "undo_name": "Credit memo for ${payload.invoice}",
-            "amount": _value("payload.amount"),
-            "request": _post("payments", json=_value("payload")),
+            "amount": value("payload.amount"),
+            "request": _post("payments", json=value("payload")),
         }
     ],
     reversal=(
@@ -156,8 +160,8 @@ _PAYMENT = _http(
         _post(
             "credit-memos",
             json={
-                "payment": _value("receipt.reference"),
-                "amount": _value("payload.amount"),
+                "payment": value("receipt.reference"),
+                "amount": value("payload.amount"),
                 "reason": "Payment of ${payload.invoice} taken back",
             },
         ),
@@ -175,13 +179,13 @@ _PURCHASE = _http(
         {
             "name": "Order ${payload.item}, ${payload.quantity}",
             "undo_name": "Cancel order ${payload.order}",
-            "amount": _value("payload.amount"),
-            "request": _post("purchase-orders", json=_value("payload")),
+            "amount": value("payload.amount"),
+            "request": _post("purchase-orders", json=value("payload")),
         }
     ],
     reversal=(
         "cancel_order",
-        _post("purchase-orders", _value("receipt.reference"), "cancel"),
+        _post("purchase-orders", value("receipt.reference"), "cancel"),
     ),
     records=(("demo:purchase-order:", "purchase-orders"),),
     example_answer={"reference": "PO-7731"},
@@ -189,22 +193,22 @@ _PURCHASE = _http(
 )
 _SALE = _http(
     units={
-        "$map": _value("payload.lines"),
+        "$map": value("payload.lines"),
         "each(line, i)": {
             "name": "Line ${i + 1}: ${line.description}, ${line.quantity}",
             "undo_name": "Cancel line ${i + 1}",
-            "amount": _value("line.amount"),
+            "amount": value("line.amount"),
             "request": _post(
                 "sales-orders",
-                _value("payload.order"),
+                value("payload.order"),
                 "lines",
                 json={
                     "$merge": [
-                        _value("line"),
+                        value("line"),
                         {
-                            "line": _value("i + 1"),
-                            "customer": _value("payload.customer"),
-                            "delivery_date": _value("payload.delivery_date"),
+                            "line": value("i + 1"),
+                            "customer": value("payload.customer"),
+                            "delivery_date": value("payload.delivery_date"),
                         },
                     ]
                 },
@@ -215,9 +219,9 @@ _SALE = _http(
         "cancel_lines",
         _post(
             "sales-orders",
-            _value("payload.order"),
+            value("payload.order"),
             "lines",
-            _value("body.json.line"),
+            value("body.json.line"),
             "cancel",
         ),
     ),
@@ -241,15 +245,15 @@ _SALE = _http(
 PLACES = ("billing-address", "shipping-address", "contact", "terms")  # of a customer's record
 _CUSTOMER = _http(
     units=[
-        _part("billing_address", "Billing address", "billing-address", _value("payload.billing_address")),
-        _part("shipping_address", "Shipping address", "shipping-address", _value("payload.shipping_address")),
-        _part("contact_email", "Contact", "contact", {"email": _value("payload.contact_email")}),
-        _part("payment_terms", "Payment terms", "terms", {"payment_terms": _value("payload.payment_terms")}),
+        _part("billing_address", "Billing address", "billing-address", value("payload.billing_address")),
+        _part("shipping_address", "Shipping address", "shipping-address", value("payload.shipping_address")),
+        _part("contact_email", "Contact", "contact", {"email": value("payload.contact_email")}),
+        _part("payment_terms", "Payment terms", "terms", {"payment_terms": value("payload.payment_terms")}),
     ],
-    reversal=("restore", {"method": "PUT", "path": _value("path"), "json": _value("state")}),
+    reversal=("restore", {"method": "PUT", "path": value("path"), "json": value("state")}),
     records=(("demo:customer:", "customers"),),
     example_answer={"reference": "CHG-1001", "record": {"version": "2"}},
-    left=_value("answer.record"),
+    left=value("answer.record"),
     basis=[f"demo:customer:{{/customer}}/{place}" for place in PLACES],
 )  # fmt: skip
 _REVENUE = _http(
@@ -257,18 +261,18 @@ _REVENUE = _http(
         {
             "name": "Recognise ${payload.period} of ${payload.contract}",
             "undo_name": "Reversing entry for ${payload.contract}",
-            "amount": _value("payload.amount"),
+            "amount": value("payload.amount"),
             "request": _post(
                 "journal-entries",
                 json={
-                    "contract": _value("payload.contract"),
-                    "customer": _value("payload.customer"),
-                    "period": _value("payload.period"),
-                    "method": _value("payload.method"),
-                    "currency": _value("payload.amount.currency"),
+                    "contract": value("payload.contract"),
+                    "customer": value("payload.customer"),
+                    "period": value("payload.period"),
+                    "method": value("payload.method"),
+                    "currency": value("payload.amount.currency"),
                     "lines": [
-                        {"account": "deferred_revenue", "debit": _value("payload.amount.value")},
-                        {"account": "revenue", "credit": _value("payload.amount.value")},
+                        {"account": "deferred_revenue", "debit": value("payload.amount.value")},
+                        {"account": "revenue", "credit": value("payload.amount.value")},
                     ],
                 },
             ),
@@ -276,7 +280,7 @@ _REVENUE = _http(
     ],
     reversal=(
         "reverse_entry",
-        _post("journal-entries", _value("receipt.reference"), "reverse"),
+        _post("journal-entries", value("receipt.reference"), "reverse"),
     ),
     records=(("demo:contract:", "contracts"), ("demo:period:", "periods")),
     example_answer={"reference": "JE-1001"},
@@ -290,18 +294,18 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "name": "Vendor payment",
         "title": "Pay {amount} to {/vendor}",
         "shown_facts": [
-            _fact("Vendor", "/vendor"),
-            _fact("Invoice", "/invoice"),
-            _fact("Terms", "/terms"),
-            _fact("Payment date", "/payment_date"),
-            _fact("Instalment", "/instalment"),
+            fact("Vendor", "/vendor"),
+            fact("Invoice", "/invoice"),
+            fact("Terms", "/terms"),
+            fact("Payment date", "/payment_date"),
+            fact("Instalment", "/instalment"),
         ],
-        "schema": _schema(
+        "schema": schema(
             "Vendor payment",
             {
-                "vendor": _text(120, "Who is paid"),
+                "vendor": text(120, "Who is paid"),
                 "invoice": DOCUMENT,
-                "terms": _text(60, "As on the invoice"),
+                "terms": text(60, "As on the invoice"),
                 "payment_date": DATE,
                 "instalment": _matching("[A-Za-z0-9/-]{1,20}", "Which part, if it is paid in parts: 2/3"),
                 "amount": AMOUNT,
@@ -317,7 +321,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
                 "invoice": "INV-20417",
                 "terms": "Net 30",
                 "payment_date": "2026-12-31",
-                "amount": _money("12000.00"),
+                "amount": money("12000.00"),
             },
         },
         "amount_pointer": "/amount",
@@ -341,18 +345,18 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "name": "Purchase order",
         "title": "Order {/item} for {amount} from {/vendor}",
         "shown_facts": [
-            _fact("Vendor", "/vendor", now=("demo:purchase-order:{/order}", "/vendor")),
-            _fact("Order", "/order", now=("demo:purchase-order:{/order}", "/order")),
-            _fact("Item", "/item", now=("demo:purchase-order:{/order}", "/item")),
-            _fact("Quantity", "/quantity", now=("demo:purchase-order:{/order}", "/quantity")),
-            _fact("Delivery", "/delivery_date", now=("demo:purchase-order:{/order}", "/delivery_date")),
+            fact("Vendor", "/vendor", now=("demo:purchase-order:{/order}", "/vendor")),
+            fact("Order", "/order", now=("demo:purchase-order:{/order}", "/order")),
+            fact("Item", "/item", now=("demo:purchase-order:{/order}", "/item")),
+            fact("Quantity", "/quantity", now=("demo:purchase-order:{/order}", "/quantity")),
+            fact("Delivery", "/delivery_date", now=("demo:purchase-order:{/order}", "/delivery_date")),
         ],
-        "schema": _schema(
+        "schema": schema(
             "Purchase order",
             {
                 "order": DOCUMENT,
-                "vendor": _text(120, "Who supplies"),
-                "item": _text(120, "What is ordered"),
+                "vendor": text(120, "Who supplies"),
+                "item": text(120, "What is ordered"),
                 "quantity": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
                 "delivery_date": DATE,
                 "amount": AMOUNT,
@@ -368,7 +372,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
                 "item": "Shipping cartons, medium",
                 "quantity": 20000,
                 "delivery_date": "2027-01-15",
-                "amount": _money("18500.00"),
+                "amount": money("18500.00"),
             },
         },
         "amount_pointer": "/amount",
@@ -390,19 +394,19 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "name": "Sales order",
         "title": "Enter order {/order} over {amount} for {/customer}",
         "shown_facts": [
-            _fact("Customer", "/customer", now=("demo:sales-order:{/order}", "/customer")),
-            _fact("Order", "/order", now=("demo:sales-order:{/order}", "/order")),
-            _fact(
+            fact("Customer", "/customer", now=("demo:sales-order:{/order}", "/customer")),
+            fact("Order", "/order", now=("demo:sales-order:{/order}", "/order")),
+            fact(
                 "Requested delivery",
                 "/delivery_date",
                 now=("demo:sales-order:{/order}", "/delivery_date"),
             ),
         ],
-        "schema": _schema(
+        "schema": schema(
             "Sales order",
             {
                 "order": DOCUMENT,
-                "customer": _text(120, "Who buys"),
+                "customer": text(120, "Who buys"),
                 "delivery_date": DATE,
                 "lines": {
                     "type": "array",
@@ -410,7 +414,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
                     "maxItems": 50,
                     "items": _object({
                         "sku": DOCUMENT,
-                        "description": _text(120, "What is sold"),
+                        "description": text(120, "What is sold"),
                         "quantity": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
                         "amount": AMOUNT,
                     }),
@@ -433,7 +437,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
                     _line("STOVE-1", "Gas stove", 30, "1950.00"),
                     _line("LAMP-3", "Head lamp", 60, "1350.00"),
                 ],
-                "amount": _money("18400.00"),
+                "amount": money("18400.00"),
             },
         },
         "amount_pointer": "/amount",
@@ -455,20 +459,20 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "name": "Customer update",
         "title": "Change the record of customer {/customer}",
         "shown_facts": [
-            _fact("Customer", "/customer"),
-            _fact("Change", "/change_ref"),
-            _fact(
+            fact("Customer", "/customer"),
+            fact("Change", "/change_ref"),
+            fact(
                 "New terms",
                 "/payment_terms",
                 now=("demo:customer:{/customer}/terms", "/payment_terms"),
             ),
-            _fact(
+            fact(
                 "New contact",
                 "/contact_email",
                 now=("demo:customer:{/customer}/contact", "/email"),
             ),
         ],
-        "schema": _schema(
+        "schema": schema(
             "Customer update",
             {
                 "customer": DOCUMENT,
@@ -476,7 +480,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
                 "billing_address": ADDRESS,
                 "shipping_address": ADDRESS,
                 "contact_email": _matching(r"[^@\s]{1,64}@[^@\s]{1,189}", "Of the contact"),
-                "payment_terms": _text(60, "From now on"),
+                "payment_terms": text(60, "From now on"),
             },
         ),
         "example": {
@@ -509,16 +513,16 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "name": "Revenue recognition",
         "title": "Recognise {amount} of contract {/contract} in {/period}",
         "shown_facts": [
-            _fact("Customer", "/customer"),
-            _fact("Contract", "/contract"),
-            _fact("Period", "/period"),
-            _fact("Method", "/method"),
+            fact("Customer", "/customer"),
+            fact("Contract", "/contract"),
+            fact("Period", "/period"),
+            fact("Method", "/method"),
         ],
-        "schema": _schema(
+        "schema": schema(
             "Revenue recognition",
             {
                 "contract": DOCUMENT,
-                "customer": _text(120, "Party to the contract"),
+                "customer": text(120, "Party to the contract"),
                 "period": _matching("[0-9]{4}-Q[1-4]", "A fiscal quarter, as 2026-Q4"),
                 "method": {"enum": ["point_in_time", "over_time"]},
                 "amount": AMOUNT,
@@ -533,7 +537,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
                 "customer": "Fabrikam Logistics",
                 "period": "2026-Q4",
                 "method": "over_time",
-                "amount": _money("84000.00"),
+                "amount": money("84000.00"),
             },
         },
         "amount_pointer": "/amount",

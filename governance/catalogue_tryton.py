@@ -15,11 +15,11 @@ from governance.catalogue import (
     DATE,
     DOCUMENT,
     PLACES,
-    _fact,
-    _money,
-    _schema,
-    _text,
-    _value,
+    fact,
+    money,
+    schema,
+    text,
+    value,
 )
 from governance.models import ActionType
 from governance.vocabulary import Impact, Severity
@@ -54,7 +54,7 @@ def _record(prefix: str, kind: str, **more: str) -> dict[str, str]:
 
 
 def _named(expression: str) -> dict[str, Any]:
-    return {"name": _value(expression)}
+    return {"name": value(expression)}
 
 
 BILLS = [
@@ -67,13 +67,13 @@ _PAYMENT = _tryton(
         {
             "name": "Pay ${payload.invoice} to ${payload.vendor}",
             "undo_name": "Credit note for ${payload.invoice}",
-            "amount": _value("payload.amount"),
+            "amount": value("payload.amount"),
             "request": {
                 "operation": "pay_supplier_invoice",
                 "party": _named("payload.vendor"),
-                "reference": _value("payload.invoice"),
-                "amount": _value("payload.amount"),
-                "date": _value("payload.payment_date"),
+                "reference": value("payload.invoice"),
+                "amount": value("payload.amount"),
+                "date": value("payload.payment_date"),
                 "payment_method": PAYMENT_METHOD,
             },
         }
@@ -81,13 +81,13 @@ _PAYMENT = _tryton(
     reversals={
         "credit_memo": {
             "operation": "credit_supplier_invoice",
-            "invoice": _value("receipt.data.invoice"),
-            "amount": _value("payload.amount"),
+            "invoice": value("receipt.data.invoice"),
+            "amount": value("payload.amount"),
         },
         "cancel_payment": {
             "operation": "cancel_payment",
-            "move": _value("receipt.data.move"),
-            "invoice": _value("receipt.data.invoice"),
+            "move": value("receipt.data.move"),
+            "invoice": value("receipt.data.invoice"),
         },
     },
     records=BILLS,
@@ -101,10 +101,10 @@ _INVOICE = _tryton(
             "request": {
                 "operation": "enter_supplier_invoice",
                 "party": _named("payload.vendor"),
-                "reference": _value("payload.invoice"),
-                "date": _value("payload.invoice_date"),
-                "amount": _value("payload.amount"),
-                "description": _value("payload.description"),
+                "reference": value("payload.invoice"),
+                "date": value("payload.invoice_date"),
+                "amount": value("payload.amount"),
+                "description": value("payload.description"),
                 "journal": {"code": JOURNAL},
                 "account": {"code": EXPENSE},
             },
@@ -112,14 +112,14 @@ _INVOICE = _tryton(
         {
             "name": "Post ${payload.invoice}",
             "undo_name": "Cancel ${payload.invoice}",
-            "amount": _value("payload.amount"),
+            "amount": value("payload.amount"),
             "request": {"operation": "post_supplier_invoice", "entered_by": 1},
         },
     ],
     reversals={
         "cancel_invoice": {
             "operation": "cancel_supplier_invoice",
-            "invoice": _value("receipt.data.invoice"),
+            "invoice": value("receipt.data.invoice"),
         }
     },
     records=BILLS,
@@ -127,29 +127,29 @@ _INVOICE = _tryton(
 )
 _SALE = _tryton(
     units={
-        "$map": _value("payload.lines"),
+        "$map": value("payload.lines"),
         "each(line, i)": {
             "name": "Line ${i + 1}: ${line.description}, ${line.quantity}",
             "undo_name": "Cancel line ${i + 1}",
-            "amount": _value("line.amount"),
+            "amount": value("line.amount"),
             "request": {
                 "operation": "enter_sale_line",
                 "party": _named("payload.customer"),
-                "order": _value("payload.order"),
-                "opens": _value("i == 0"),
-                "delivery_date": _value("payload.delivery_date"),
-                "product": {"code": _value("line.sku")},
-                "description": _value("line.description"),
-                "quantity": _value("line.quantity"),
-                "amount": _value("line.amount"),
+                "order": value("payload.order"),
+                "opens": value("i == 0"),
+                "delivery_date": value("payload.delivery_date"),
+                "product": {"code": value("line.sku")},
+                "description": value("line.description"),
+                "quantity": value("line.quantity"),
+                "amount": value("line.amount"),
             },
         },
     },
     reversals={
         "cancel_lines": {
             "operation": "take_sale_line_away",
-            "sale": _value("receipt.data.sale"),
-            "line": _value("receipt.data.line"),
+            "sale": value("receipt.data.sale"),
+            "line": value("receipt.data.line"),
         }
     },
     records=[_record("sales-order:", "sale"), _record("customer:", "customer")],
@@ -180,7 +180,7 @@ def _part(pointer: str, name: str, place: str, values: Any) -> dict[str, Any]:
             "record": f"tryton:customer:{{/customer}}/{place}",
             "request": {
                 "operation": "update_party",
-                "party": {"code": _value("payload.customer")},
+                "party": {"code": value("payload.customer")},
                 "part": place,
                 "values": values,
             },
@@ -190,17 +190,17 @@ def _part(pointer: str, name: str, place: str, values: Any) -> dict[str, Any]:
 
 _CUSTOMER = _tryton(
     units=[
-        _part("billing_address", "Billing address", "billing-address", _value("payload.billing_address")),
-        _part("shipping_address", "Shipping address", "shipping-address", _value("payload.shipping_address")),
-        _part("contact_email", "Contact", "contact", {"email": _value("payload.contact_email")}),
-        _part("payment_terms", "Payment terms", "terms", {"payment_terms": _value("payload.payment_terms")}),
+        _part("billing_address", "Billing address", "billing-address", value("payload.billing_address")),
+        _part("shipping_address", "Shipping address", "shipping-address", value("payload.shipping_address")),
+        _part("contact_email", "Contact", "contact", {"email": value("payload.contact_email")}),
+        _part("payment_terms", "Payment terms", "terms", {"payment_terms": value("payload.payment_terms")}),
     ],
     reversals={
         "restore": {
             "operation": "update_party",
-            "party": {"code": _value("path[0]")},
-            "part": _value("path[1]"),
-            "values": _value("state"),
+            "party": {"code": value("path[0]")},
+            "part": value("path[1]"),
+            "values": value("state"),
         }
     },
     records=[_record("customer:", "customer", by="code")],
@@ -211,18 +211,18 @@ SUPPLIER_INVOICE: dict[str, Any] = {
     "name": "Supplier invoice",
     "title": "Enter {/invoice} of {/vendor} over {amount}",
     "shown_facts": [
-        _fact("Vendor", "/vendor"),
-        _fact("Invoice", "/invoice"),
-        _fact("Invoice date", "/invoice_date"),
-        _fact("For", "/description"),
+        fact("Vendor", "/vendor"),
+        fact("Invoice", "/invoice"),
+        fact("Invoice date", "/invoice_date"),
+        fact("For", "/description"),
     ],
-    "schema": _schema(
+    "schema": schema(
         "Supplier invoice",
         {
-            "vendor": _text(120, "Who sent it"),
+            "vendor": text(120, "Who sent it"),
             "invoice": DOCUMENT,
             "invoice_date": DATE,
-            "description": _text(120, "What it is for"),
+            "description": text(120, "What it is for"),
             "amount": AMOUNT,
         },
     ),
@@ -235,7 +235,7 @@ SUPPLIER_INVOICE: dict[str, Any] = {
             "invoice": "INV-20533",
             "invoice_date": "2026-11-27",
             "description": "Printer paper, 40 pallets",
-            "amount": _money("4380.00"),
+            "amount": money("4380.00"),
         },
     },
     "amount_pointer": "/amount",

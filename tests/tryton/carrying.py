@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 from decimal import Decimal
+from functools import cache
 from itertools import count
 
 from governance.catalogue_tryton import CATALOGUE_ON_TRYTON
@@ -61,47 +61,49 @@ class Deed:
         return self.connector.probe(self.key(n, undo))
 
 
-def owed_invoice(erp_rpc, facts, *, vendor="Halden Machines", amount="100.00", number=None):
-    """Have a vendor's invoice over this amount posted by somebody else; return its number."""
-    number = number or fresh("HM-T")
-    (party,) = erp_rpc.rows("party.party", [("name", "=", vendor)], ["addresses"])
-    account = {
-        name: erp_rpc.rows("account.account", [("code", "=", facts["accounts"][name])], [])[0]["id"]
-        for name in ("payable", "expense")
+def owed_invoice(erp_rpc, facts, *, amount="100.00"):
+    """Have an invoice of Halden Machines over this amount posted by somebody else; return its number."""
+    number = fresh("HM-T")
+    line = {
+        "type": "line",
+        "account": _id(erp_rpc, "account.account", facts["accounts"]["expense"]),
+        "description": number,
+        "quantity": 1,
+        "unit_price": Decimal(amount),
     }
-    (journal,) = erp_rpc.rows("account.journal", [("code", "=", "EXP")], [])
-    today = erp_rpc("model.ir.date.today")
-    assert isinstance(today, datetime.date)
-    created = erp_rpc(
-        "model.account.invoice.create",
-        [
-            {
-                "type": "in",
-                "party": party["id"],
-                "invoice_address": party["addresses"][0],
-                "reference": number,
-                "invoice_date": today,
-                "journal": journal["id"],
-                "account": account["payable"],
-                "lines": [
-                    [
-                        "create",
-                        [
-                            {
-                                "type": "line",
-                                "account": account["expense"],
-                                "description": number,
-                                "quantity": 1,
-                                "unit_price": Decimal(amount),
-                            }
-                        ],
-                    ]
-                ],
-            }
-        ],
-    )
+    party = _id(erp_rpc, "party.party", facts["vendors"]["Halden Machines"]["code"])
+    invoice = {
+        "type": "in",
+        "party": party,
+        "invoice_address": _address(erp_rpc, party),
+        "reference": number,
+        "invoice_date": _today(erp_rpc),
+        "journal": _id(erp_rpc, "account.journal", facts["journals"]["expense"]),
+        "account": _id(erp_rpc, "account.account", facts["accounts"]["payable"]),
+        "lines": [["create", [line]]],
+    }
+    created = erp_rpc("model.account.invoice.create", [invoice])
     erp_rpc("model.account.invoice.post", created)
     return number
+
+
+# What stays the same as long as somebody is logged in.
+
+
+@cache
+def _id(erp_rpc, model, code):
+    (row,) = erp_rpc.rows(model, [("code", "=", code)], [])
+    return row["id"]
+
+
+@cache
+def _address(erp_rpc, party):
+    return erp_rpc.rows("party.address", [("party", "=", party)], [])[0]["id"]
+
+
+@cache
+def _today(erp_rpc):
+    return erp_rpc("model.ir.date.today")
 
 
 def payment_of(number, amount="100.00", **more):
