@@ -14,6 +14,7 @@ from tools.processes import ROOT
 from tools.trials.forking import ChildFailed, in_child
 from tools.trials.points import Points, Watched
 from tools.trials.proxy import Proxy
+from tools.trials.targets import tryton
 from tools.trials.targets.demo import DemoTarget
 from tools.trials.verdict import complaints, differences
 
@@ -29,7 +30,7 @@ def sweep(*words):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     return done.returncode, done.stdout
@@ -41,7 +42,9 @@ def test_a_payment_whose_worker_is_killed_as_the_target_has_paid_ends_as_if_noth
 
     assert code == 0, printed
     assert re.search(
-        r"^payment, forward: \d+ points counted, 1 run, 0 failed", printed, re.MULTILINE
+        r"^payment, forward: \d+ points counted, 1 run, 0 put to a person, 0 failed",
+        printed,
+        re.MULTILINE,
     )
 
 
@@ -180,6 +183,19 @@ def test_differences_say_where():
         "units[0].state: 'sent' instead of 'done'",
         "more: 2 instead of None",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("Pay tryton:northwind%20paper:inv-1:~0/1", ["tryton:northwind%20paper:inv-1:~0/1"]),
+        ("Enter t:so-1~2/3\nCancel t:so-1~2/undo/3", ["t:so-1~2/3", "t:so-1~2/undo/3"]),
+        ("Pay the rest soon", []),
+        (None, []),
+    ],
+)
+def test_marks_of_ours_are_found_in_the_texts_of_an_erp(text, keys):
+    assert tryton.marked([text]) == keys
 
 
 # --- The proxy, without mitmproxy ---

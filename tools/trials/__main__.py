@@ -12,6 +12,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tools.trials.scenarios import Scenario
+    from tools.trials.targets import Target
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,8 +40,8 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("sweep", choices=("crash", "faults"))
-    parser.add_argument("--target", choices=("demo",), default="demo")
-    parser.add_argument("--only", metavar="SCENARIO", default="", help="payment, order")
+    parser.add_argument("--target", choices=("demo", "tryton"), default="demo")
+    parser.add_argument("--only", metavar="SCENARIO", default="", help="payment, five or blind")
     parser.add_argument("--points", metavar="WORDS", default="", help="only those named so")
     parser.add_argument("--faults", metavar="NAMES", default="", help="only these: lost,late")
     parser.add_argument("--budget", metavar="SECONDS", type=float, default=float("inf"))
@@ -53,19 +58,15 @@ def crash(options: argparse.Namespace, directory: Path) -> int:
 
     from tools.trials.crash import sweep
     from tools.trials.databases import Databases
-    from tools.trials.scenarios import SCENARIOS
     from tools.trials.stage import Stage
-    from tools.trials.targets.demo import DemoTarget
 
     databases = Databases(directory)
     started = time.monotonic()
     counted = run = failed = 0
     say(f"crash sweep, {options.target} target, {databases.kind}")
-    with DemoTarget(directory) as target:
+    with target_of(options.target, directory) as target:
         stage = Stage(databases, target, connector_for=import_string(options.connector))
-        for scenario in SCENARIOS:
-            if options.only not in scenario.name:
-                continue
+        for scenario in chosen_of(options):
             for count in sweep(
                 stage, scenario, chosen=lambda point: options.points in point, say=say
             ):
@@ -73,8 +74,9 @@ def crash(options: argparse.Namespace, directory: Path) -> int:
                 failed += len(count.failures)
                 say(
                     f"{count.scenario.name}, {count.direction}: {count.counted} points counted,"
-                    f" {count.run} run, {len(count.failures)} failed,"
-                    f" {count.seconds / max(count.run, 1):.2f} s a point"
+                    f" {count.run} run, {count.to_people} put to a person,"
+                    f" {len(count.failures)} failed,"
+                    f" {count.mean_s:.2f} s a point, the longest {count.longest_s:.2f} s"
                 )
     say(
         f"{counted} points counted, {run} points run, {failed} failures,"
@@ -91,9 +93,7 @@ def faults(options: argparse.Namespace, directory: Path) -> int:
     from tools.trials.databases import Databases
     from tools.trials.faults import sweep
     from tools.trials.proxy import FAULTS, NotInstalled, Proxy
-    from tools.trials.scenarios import SCENARIOS
     from tools.trials.stage import Stage
-    from tools.trials.targets.demo import DemoTarget
 
     databases = Databases(directory)
     started = time.monotonic()
@@ -105,11 +105,9 @@ def faults(options: argparse.Namespace, directory: Path) -> int:
 
     say(f"fault sweep, {options.target} target, {databases.kind}: {', '.join(wanted)}")
     try:
-        with DemoTarget(directory) as target, Proxy(directory, target) as proxy:
+        with target_of(options.target, directory) as target, Proxy(directory, target) as proxy:
             stage = Stage(databases, target, connector_for=import_string(options.connector))
-            for scenario in SCENARIOS:
-                if options.only not in scenario.name:
-                    continue
+            for scenario in chosen_of(options):
                 for count in sweep(stage, proxy, scenario, chosen=chosen, say=say):
                     calls, run = calls + count.calls, run + count.run
                     to_people += count.to_people
@@ -129,6 +127,22 @@ def faults(options: argparse.Namespace, directory: Path) -> int:
     )
     whole = run == calls * len(wanted) or options.budget < float("inf")
     return 0 if run and whole and not failed else 1
+
+
+def chosen_of(options: argparse.Namespace) -> list[Scenario]:
+    """Return what is tried: on a real ERP, which can be asked by key, nothing blind."""
+    from tools.trials.scenarios import BLIND, ORDER, PAYMENT
+
+    found = (PAYMENT, ORDER) if options.target == "tryton" else (PAYMENT, ORDER, BLIND)
+    return [each for each in found if each.name.startswith(options.only)]
+
+
+def target_of(name: str, directory: Path) -> Target:
+    """Return a target that is not started yet."""
+    from tools.trials.targets.demo import DemoTarget
+    from tools.trials.targets.tryton import TrytonTarget
+
+    return TrytonTarget(directory) if name == "tryton" else DemoTarget(directory)
 
 
 def say(line: str) -> None:

@@ -14,19 +14,16 @@ from typing import Any, NamedTuple
 
 from approvals.models import ActionRequest
 from rollback.connectors import client
-from tools.trials import people
 from tools.trials.databases import Database
 from tools.trials.forking import ChildFailed, Say
 from tools.trials.life import Moment, carry_on
-from tools.trials.proxy import FAULTS, PATIENCE_S, Proxy
-from tools.trials.scenarios import ENDS, FORWARD, UNDO, Scenario
+from tools.trials.people import see_through
+from tools.trials.proxy import FAULTS, Proxy
+from tools.trials.scenarios import BY_HAND, ENDS, FORWARD, UNDO, Scenario
 from tools.trials.stage import Stage, Stand
-from tools.trials.verdict import SHOWN, complaints, differences, report
+from tools.trials.verdict import SHOWN, complaints, report, unlike
 
 Found = dict[str, Any]
-S = ActionRequest.State
-BY_HAND = {FORWARD: S.COMPLETED_MANUALLY, UNDO: S.ROLLED_BACK}
-PEOPLE_AT_MOST = 3  # how often somebody is asked in one run
 
 
 class Count(NamedTuple):
@@ -63,7 +60,7 @@ def sweep(
         proxy.plan()
         database = stage.copy(start)
         now, wanted = _go(stage, proxy, database, start)
-        wrong = list(_wrong(wanted, wanted, direction))
+        wrong = list(_wrong(wanted, wanted, direction, scenario))
         if wrong:
             raise RuntimeError(f"Without faults, it ends wrong: {'; '.join(wrong)}")
         end = Stand(database, stage.target.keep(), start.ref, now)
@@ -75,7 +72,9 @@ def sweep(
                 if not chosen(call.n, fault):
                     continue
                 run += 1
-                asked, wrong = _failing(stage, proxy, start, direction, call.n, fault, wanted)
+                asked, wrong = _failing(
+                    stage, proxy, start, direction, scenario, call.n, fault, wanted
+                )
                 to_people += asked
                 if wrong:
                     title = f"{scenario.name}, {direction}, call {call.n} ({call.what}) {words}"
@@ -93,6 +92,7 @@ def _failing(
     proxy: Proxy,
     start: Stand,
     direction: str,
+    scenario: Scenario,
     n: int,
     fault: str,
     wanted: Found,
@@ -108,71 +108,40 @@ def _failing(
         stage.databases.drop(database)
     if fault not in {call.fault for call in proxy.calls()}:
         return False, [f"there was no call number {n}"]
-    return found["asked"] > 0, list(_wrong(found, wanted, direction))[:SHOWN]
+    return found["asked"] > 0, list(_wrong(found, wanted, direction, scenario))[:SHOWN]
 
 
 def _go(stage: Stage, proxy: Proxy, database: Database, start: Stand) -> tuple[datetime, Found]:
     """Go on to the end, through the proxy; return the time, and what it came to."""
 
     def work(say: Say) -> list[Any]:
-        _lose_patience()
+        _lose_patience(stage.target.patience_s)
         moment = Moment(start.now)
-        asked = 0
 
-        def go_on(stop: Callable[[ActionRequest], bool]) -> bool:
+        def go_on(stop: Callable[[ActionRequest], bool]) -> None:
             carry_on(start.ref, moment, connector_for=stage.of, quiet=proxy.be_quiet, stop=stop)
-            return stop(ActionRequest.objects.get(ref=start.ref))
 
-        while go_on(people.are_asked) and asked < PEOPLE_AT_MOST:
-            asked += 1
-            people.take_in_hand(start.ref, moment)
-            go_on(people.in_hand_and_answered)
-            people.finish_by_hand(start.ref, moment, stage.target.finish)
+        asked = see_through(start.ref, moment, stage.target.finish, go_on)
         return [moment.now.isoformat(), {**report(start.ref, moment.now), "asked": asked}]
 
     now, found = stage.child(database, work, address=proxy.address()).answer
     return datetime.fromisoformat(now), {**found, "books": stage.target.books()}
 
 
-def _lose_patience() -> None:
+def _lose_patience(most_s: float) -> None:
     """Wait for an answer in this process less than the product does: to be late shall not take long."""
     call = client.call
 
-    def called(method: str, url: str, *, within_s: float = PATIENCE_S, **more: Any) -> Any:
-        return call(method, url, within_s=min(within_s, PATIENCE_S), **more)
+    def called(method: str, url: str, *, within_s: float = most_s, **more: Any) -> Any:
+        return call(method, url, within_s=min(within_s, most_s), **more)
 
     client.call = called
 
 
-def _wrong(found: Found, wanted: Found, direction: str) -> Iterator[str]:
-    """Yield what is wrong with how a run ended, compared with one without faults.
-
-    A failure leaves its own traces: attempts, cases, a record that could not be read
-    once more. What was done by hand carries no key of ours.
-    """
-    state, right = found["state"], wanted["state"]
-    by_hand = bool(found["by_hand"])
-    ends = {ENDS[direction], BY_HAND[direction]} if by_hand else {ENDS[direction]}
-    if state["request"]["state"] not in ends:
-        yield f"it ended {state['request']['state']}"
-    yield from complaints(found, found["books"])
-    yield from differences(
-        _money(wanted["books"], by_hand), _money(found["books"], by_hand), "books"
-    )
-    if by_hand:
-        return
-    yield from differences(right["request"], state["request"], "request")
-    yield from differences(right["units"], state["units"], "units")
-    for record, snapshot in right["snapshots"].items():
-        here = state["snapshots"].get(record, {})
-        yield from differences(snapshot["before"], here.get("before"), f"{record}.before")
-        if here.get("after") is not None:
-            yield from differences(snapshot["after"], here["after"], f"{record}.after")
-
-
-def _money(books: Found, by_hand: bool) -> Found:
-    """Return what the target's books hold, without under which keys if a person did part of it."""
-    if not by_hand:
-        return books
-    rows = {name: rows for name, rows in books["rows"].items() if name != "operations"}
-    return {"rows": rows}
+def _wrong(found: Found, wanted: Found, direction: str, scenario: Scenario) -> Iterator[str]:
+    """Yield what is wrong with how a run ended, compared with one without faults."""
+    state = found["state"]["request"]["state"]
+    if state != ENDS[direction] and not (found["by_hand"] and state == BY_HAND[direction]):
+        yield f"it ended {state}"
+    yield from complaints(found, found["books"], keyless=scenario.blind)
+    yield from unlike(wanted, found)

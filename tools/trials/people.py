@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import QuerySet
 
 from approvals.models import ActionRequest, Ask, Claim, Order, Step
-from approvals.services.mending import mend
+from approvals.services.mending import IN_DOUBT, mend
 from governance.models import Person
 from governance.routing import MENDS
 from governance.vocabulary import Verdict
@@ -18,6 +18,7 @@ from tools.trials.life import Moment
 
 S = ActionRequest.State
 LOOKS_FOR = timedelta(minutes=1)
+AT_MOST = 3  # times that somebody is asked in one run
 REFERENCE = "looked up and finished by hand"
 
 # (unit, direction) -> the target's reference: looks whether the target has done it, and does it
@@ -25,30 +26,54 @@ REFERENCE = "looked up and finished by hand"
 Finish = Callable[[Unit, str], str]
 
 
-def are_asked(request: ActionRequest) -> bool:
+def see_through(
+    ref: str,
+    moment: Moment,
+    finish: Finish,
+    go_on: Callable[[Callable[[ActionRequest], bool]], None],
+) -> int:
+    """Go on until it has ended, with whoever is asked answering. Returns how often somebody was.
+
+    Args:
+        go_on: has worker and clock go on until what it is given is true of the request, or it has ended.
+    """
+    asked = 0
+    while True:
+        go_on(_is_asked)
+        request = ActionRequest.objects.get(ref=ref)
+        if not _is_asked(request) or asked == AT_MOST:
+            return asked
+        asked += 1
+        moment.now += LOOKS_FOR
+        if not request.units.filter(state__in=IN_DOUBT).exists():
+            _say(request, Verdict.RETRY, moment)
+            continue
+        _say(request, Verdict.BY_HAND, moment)
+        go_on(_was_answered)
+        _finish_by_hand(ref, moment, finish)
+
+
+def _is_asked(request: ActionRequest) -> bool:
     """Whether somebody is asked how a failure goes on."""
     return _asks(request).exists()
 
 
-def in_hand_and_answered(request: ActionRequest) -> bool:
-    """Whether somebody has it in hand, and the target is no longer asked what became of it."""
+def _was_answered(request: ActionRequest) -> bool:
+    """Whether the target is no longer asked what became of it, for whoever has it in hand."""
     asked = Order.objects.filter(request=request, kind=Order.Kind.BY_HAND, closed_at=None)
     return not asked.exists()
 
 
-def take_in_hand(ref: str, moment: Moment) -> None:
-    """Have whoever is asked take it over."""
-    request = ActionRequest.objects.get(ref=ref)
-    moment.now += LOOKS_FOR
+def _say(request: ActionRequest, verdict: Verdict, moment: Moment) -> None:
     asked = _asks(request).order_by("pk").first()
     if asked is None:
-        raise LookupError(f"nobody is asked about {ref}")
+        raise LookupError(f"nobody is asked about {request.ref}")
     mend(
-        ref=ref, actor=asked.person, verdict=Verdict.BY_HAND, digest=request.digest, now=moment.now
+        ref=request.ref, actor=asked.person, verdict=verdict, digest=request.digest, now=moment.now
     )
 
 
-def finish_by_hand(ref: str, moment: Moment, finish: Finish) -> None:
+def _finish_by_hand(ref: str, moment: Moment, finish: Finish) -> None:
     """Have them look at each unit in the target, do there what is missing, and say so; and a second confirm it."""
     request = ActionRequest.objects.get(ref=ref)
     moment.now += LOOKS_FOR

@@ -6,6 +6,7 @@ client's calls are watched in the process that is to die. The product knows noth
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -72,9 +73,10 @@ def watch_calls(points: Points) -> None:
     """Note each call that the target has answered, and of which this process does not know yet."""
     call = client.call
 
-    def called(method: str, url: str, **more: Any) -> Any:
-        answer = call(method, url, **more)
-        points.reach(f"the target has done {method} {url.partition('//')[2].partition('/')[2]}")
+    def called(method: str, url: str, *, content: bytes | None = None, **more: Any) -> Any:
+        answer = call(method, url, content=content, **more)
+        what = _procedure(content) or f"{method} {url.partition('//')[2].partition('/')[2]}"
+        points.reach(f"the target has done {what}")
         return answer
 
     client.call = called
@@ -95,6 +97,12 @@ class Watched:
         receipt = self._connector.send(body, key=key, version=version)
         self._points.reach(f"after {key} was answered")
         return receipt
+
+
+def _procedure(content: bytes | None) -> str:
+    """Return what a remote procedure call names, "" if it is none."""
+    said = json.loads(content) if content else None
+    return str(said.get("method", "")) if isinstance(said, dict) else ""
 
 
 def _where() -> str:

@@ -21,8 +21,7 @@ ENVIRONMENT = ROOT / ".mitmproxy"  # made by the Makefile from requirements/mitm
 ADDON = Path(__file__).with_name("faults_addon.py")
 START_S = 60.0
 OVER_S = 30.0
-WAIT_S = 1.5  # how late a call is that is late; see PATIENCE_S
-PATIENCE_S = 0.75  # how long a call may take in these trials, instead of its eight seconds
+LATE = 2.0  # times the patience of whoever calls
 FAULTS = {
     "lost": "done, and its answer lost",
     "reset": "reset before it reached the target",
@@ -75,7 +74,7 @@ class Proxy:
                 "--scripts", ADDON,
             ],
             env=self._guard.environment({
-                "TRIALS_PROXY": str(self._directory), "TRIALS_PROXY_WAIT_S": str(WAIT_S),
+                "TRIALS_PROXY": str(self._directory), "TRIALS_PROXY_WAIT_S": str(LATE * self._target.patience_s),
             }),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip

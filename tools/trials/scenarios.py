@@ -19,6 +19,10 @@ from tools.trials.life import Moment
 
 FORWARD, UNDO = "forward", "undo"
 ENDS = {FORWARD: ActionRequest.State.COMPLETED, UNDO: ActionRequest.State.ROLLED_BACK}
+BY_HAND = {  # where a person finished it
+    FORWARD: ActionRequest.State.COMPLETED_MANUALLY,
+    UNDO: ActionRequest.State.ROLLED_BACK,
+}
 ORDERERS = ("operator", "head_of_compliance")  # the second is asked where money moves
 BETWEEN = timedelta(minutes=5)
 
@@ -28,11 +32,12 @@ class Scenario(NamedTuple):
 
     name: str  # for people
     action: str  # the action type's key
+    blind: bool = False  # the target takes no keys and cannot be asked what it did
 
 
 PAYMENT = Scenario("payment", "vendor_payment")
 ORDER = Scenario("five-line order", "sales_order")
-SCENARIOS = (PAYMENT, ORDER)
+BLIND = Scenario("blind payment", "vendor_payment", blind=True)
 
 
 def seed() -> None:
@@ -41,8 +46,20 @@ def seed() -> None:
     demo.seed(speed=None, now=clock.now(), real_now=clock.real_now())
 
 
+def be_blind(key: str) -> None:
+    """Have an action type's target do without keys: it sees none, and cannot be asked."""
+    action_type = ActionType.objects.get(key=key)
+    config = {
+        name: value for name, value in action_type.connector_config.items() if name != "lookup"
+    }
+    config |= {"gives": {"native_keys": False}, "key_header": "X-Seen-By-Nobody"}
+    ActionType.objects.filter(key=key).update(connector_config=config)
+
+
 def ask(scenario: Scenario, moment: Moment) -> str:
     """Have the agent ask for it, the worker read its record, and people approve it. Returns its ref."""
+    if scenario.blind:
+        be_blind(scenario.action)
     action_type = ActionType.objects.get(key=scenario.action)
     request, _ = submit(
         credential=AgentCredential.objects.select_related("agent").get(),

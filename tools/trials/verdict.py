@@ -107,14 +107,21 @@ def differences(wanted: Any, found: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {found!r} instead of {wanted!r}"[:300]
 
 
-def complaints(report: dict[str, Any], books: dict[str, Any]) -> Iterator[str]:
+def complaints(
+    report: dict[str, Any], books: dict[str, Any], *, keyless: bool = False
+) -> Iterator[str]:
     """Yield what is wrong with an end whatever it is compared with.
 
     Args:
-        books: what the target holds: {"keys": of its effects, one an effect; "balanced"; …}.
+        books: what the target holds: {"keys": of its effects, one an effect; "balanced"; "rows"}.
+        keyless: it is given no keys, so that only its books say what was done.
     """
     for name in ("ledger", "audit", "effects"):
         yield from (f"{name}: {line}" for line in report[name])
+    if not books["balanced"]:
+        yield "the target's books do not balance"
+    if keyless:
+        return
     done = Counter(books["keys"])
     yield from (f"{key} was done {n} times in the target" for key, n in done.items() if n > 1)
     people_said = set(report["by_hand"])  # what a person did has no key of ours there
@@ -122,5 +129,32 @@ def complaints(report: dict[str, Any], books: dict[str, Any]) -> Iterator[str]:
         yield f"the target did {key}, and there is no checkpoint for it"
     for key in sorted(set(report["keys"]) - set(done) - people_said):
         yield f"there is a checkpoint for {key}, and the target knows nothing of it"
-    if not books["balanced"]:
-        yield "the target's books do not balance"
+
+
+def unlike(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+    """Yield how a run that failed and was mended differs from one without failures, where it must not.
+
+    A failure leaves its own traces: attempts, cases, a record that could not be read
+    once more. What a person did carries no key of ours, and is not done by the units.
+    """
+    by_hand = bool(found["by_hand"])
+    yield from differences(
+        _money(wanted["books"], by_hand), _money(found["books"], by_hand), "books"
+    )
+    if by_hand:
+        return
+    right, state = wanted["state"], found["state"]
+    for part in ("request", "units"):
+        yield from differences(right[part], state[part], part)
+    for record, snapshot in right["snapshots"].items():
+        here = state["snapshots"].get(record, {})
+        yield from differences(snapshot["before"], here.get("before"), f"{record}.before")
+        if here.get("after") is not None:
+            yield from differences(snapshot["after"], here["after"], f"{record}.after")
+
+
+def _money(books: dict[str, Any], by_hand: bool) -> dict[str, Any]:
+    """Return what the target's books hold, without under which keys if a person did part of it."""
+    if not by_hand:
+        return books
+    return {name: rows for name, rows in books["rows"].items() if name != "operations"}

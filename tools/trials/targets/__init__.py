@@ -14,9 +14,14 @@ class Target(Protocol):
 
     Attributes:
         key: as in RECOURSE_TARGETS.
+        takes_keys: whether a second send under the same key changes nothing there. Where it does
+            not, what a worker left open is a failure until no late call can be under way.
+        patience_s: how long a call may take in a fault sweep, instead of its eight seconds.
     """
 
     key: str
+    takes_keys: bool
+    patience_s: float
 
     def __enter__(self) -> Self: ...
     def __exit__(

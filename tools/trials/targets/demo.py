@@ -8,7 +8,6 @@ import secrets
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
@@ -21,9 +20,9 @@ import httpx2
 from demo_target.__main__ import TOKEN
 from rollback.connectors import registry
 from rollback.models import Direction, Unit
-from tools.processes import POLL_S, ROOT, Guard
+from tools.processes import ROOT, Guard
+from tools.trials.targets.sqlite import pour
 
-WITHIN_S = 30.0
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -31,6 +30,8 @@ class DemoTarget:
     """It runs for as long as it is entered."""
 
     key = "demo"
+    takes_keys = True
+    patience_s = 0.75
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -78,11 +79,11 @@ class DemoTarget:
     def keep(self) -> Path:
         self._kept += 1
         kept = self._directory / f"target-{self._kept}.kept"
-        _pour(self._file, kept)
+        pour(self._file, kept)
         return kept
 
     def restore(self, kept: Path) -> None:
-        _pour(kept, self._file)
+        pour(kept, self._file)
 
     def books(self) -> dict[str, Any]:
         """Every row of it, but for the instants."""
@@ -139,21 +140,6 @@ class DemoTarget:
             headers={"Authorization": f"Bearer {self._token}"},
         )  # fmt: skip
         return str(answer.raise_for_status().json()["reference"])
-
-
-def _pour(source: Path, into: Path) -> None:
-    """Copy a database into one that somebody may have open: they see it with their next statement."""
-    deadline = time.monotonic() + WITHIN_S
-    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(into)) as other:
-        while True:
-            try:
-                one.backup(other)
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(POLL_S / 10)
-            else:
-                return
 
 
 def _balanced(rows: Rows) -> bool:
