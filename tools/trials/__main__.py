@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 if nothing failed, and all that was counted and chosen was run."""
     options = read_options(arguments)
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, stop)
     with tempfile.TemporaryDirectory(prefix="recourse-trials-") as directory:
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "tools.trials.settings",

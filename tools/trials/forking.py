@@ -65,6 +65,8 @@ def in_child(work: Callable[[Say], Any], *, within_s: float = 120.0) -> Outcome:
 def _live(work: Callable[[Say], Any], writer: int) -> None:
     """Do it, say what came of it, and end without what our parent would do at its end."""
     code = 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # how our parent tidies up is not for us
     try:
 
         def last(words: str) -> None:
