@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from _pytest.mark.expression import Expression
 
 from tools import lint
-from tools.test import Result, read_report, summary
+from tools.test import SUITES, Result, read_report, summary
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.a" name="test_good"/>
@@ -72,6 +73,32 @@ def test_a_suite_that_could_not_start_counts_whole_and_once():
 
 def test_failures_are_counted():
     assert summary([ran("a"), Result("b", "failed", "")], Counter())[0] == "1 passed, 1 failed"
+
+
+# On PostgreSQL neither browser tests nor those on the ERP run again: nothing in them is the database's.
+@pytest.mark.parametrize(
+    ("marks", "sqlite", "postgresql"),
+    [
+        (set(), 1, 1),
+        ({"browser"}, 1, 0),
+        ({"processes"}, 1, 1),
+        ({"browser", "processes"}, 1, 0),
+        ({"soak"}, 1, 1),
+        ({"tryton"}, 1, 0),
+        ({"tryton", "processes"}, 1, 0),
+    ],
+)
+def test_every_test_is_in_one_suite_so_that_none_is_left_out_without_being_counted(
+    marks, sqlite, postgresql
+):
+    def suites(database):
+        return sum(
+            Expression.compile(each.marks).evaluate(lambda name, **_: name in marks)
+            for each in SUITES
+            if each.database == database
+        )
+
+    assert (suites("sqlite"), suites("postgresql")) == (sqlite, postgresql)
 
 
 @pytest.fixture
