@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from governance.catalogue import CATALOGUE
 from tests.tools.conftest import until
 from tools.processes import ROOT, running
 from tools.tryton import Refused, Rpc, Tryton, prepare
+from tools.tryton.serving import DATABASE
 
 pytestmark = pytest.mark.tryton
 EXAMPLES = {entry["key"]: entry["example"]["payload"] for entry in CATALOGUE}
@@ -107,6 +110,9 @@ def test_a_reset_takes_back_what_was_written_at_the_same_address(erp):
     address = erp.url
     party = [{"name": "Written by a test", "code": "V-9999"}]
     erp.rpc()("model.party.party.create", party)
+    erp.stop()
+    with contextlib.closing(sqlite3.connect(erp.directory / DATABASE)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # into the file itself
 
     erp.reset()
 

@@ -18,7 +18,7 @@ VENV = HOME / "venv"
 PYTHON = VENV / "bin/python"
 REQUIREMENTS = ROOT / "requirements/tryton.txt"
 INSTALL_S = 600.0
-LOCK_S = 1200.0  # as long as somebody else may take to install and to fill a template
+LOCK_S = 2400.0  # as long as somebody else may take to install and to fill a template
 OURS = ("TRYTON", "PYTHON", "DJANGO", "VIRTUAL_ENV")  # what would speak to it of another setup
 
 
