@@ -62,7 +62,8 @@ def test_carrying_out_is_measured():
     assert found.keys() == CARRIED_OUT
     assert all(each["value"] > 0 for each in found.values())
     pace = found["executions_per_s"]
-    assert pace["one_worker"]["executions"] and pace["two_workers"]["target_per_s"] > 0
+    assert pace["one_worker"]["executions"]
+    assert pace["two_workers"]["target_per_s"] > 0
 
 
 @pytest.mark.parametrize("floor", ["floor_view.py", "floor.sql"])
