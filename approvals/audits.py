@@ -384,13 +384,23 @@ def _bring_up_to_date(audit: str, found: list[Found], now: datetime, *, whole: b
     act.write()
 
 
+class HeartbeatNotTaken(Exception):
+    """Whoever listens at HEARTBEAT_URL did not take it. Never with the address: whoever knows it can beat."""
+
+
 def tell_outside(standing: list[Finding]) -> None:
     """Send the heartbeat to HEARTBEAT_URL, only when nothing was found: silence itself is noticed outside.
 
-    Raises httpx2.HTTPError if the outside does not take it; the task that calls this then fails visibly.
+    Raises HeartbeatNotTaken if the outside does not take it; the task that calls this then fails visibly.
     """
-    if settings.HEARTBEAT_URL and not standing:
+    if not settings.HEARTBEAT_URL or standing:
+        return
+    try:
         httpx2.get(settings.HEARTBEAT_URL, timeout=5).raise_for_status()
+    except httpx2.HTTPStatusError as problem:
+        raise HeartbeatNotTaken(f"answered {problem.response.status_code}") from None
+    except httpx2.HTTPError as problem:
+        raise HeartbeatNotTaken(type(problem).__name__) from None
 
 
 def call_for_audit(*, now: datetime) -> int:

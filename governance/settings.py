@@ -362,5 +362,9 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="WARNING")},
-    "loggers": {"recourse": {"level": "INFO"}},
+    "loggers": {
+        "recourse": {"level": "INFO"},
+        # It tells each address that is called, and some of them open something: HEARTBEAT_URL does.
+        "httpx2": {"level": "WARNING"},
+    },
 }
