@@ -411,3 +411,14 @@ def test_with_the_erp_the_policy_has_no_hole(with_erp, seed):
     found = check(PolicyVersion.objects.get(), now=clock.now())
 
     assert found.holes == ()
+
+
+def test_log_ins_are_told_once_on_the_screen_or_in_a_file_of_their_owner(seed, tmp_path):
+    path = tmp_path / "demo.json"
+    on_screen = seed()
+    said = seed("--write-demo-file", str(path))
+
+    facts = json.loads(path.read_text())
+    for secret in (facts["users"][0]["password"], facts["agents"][0]["token"]):
+        assert secret in on_screen
+        assert secret not in said

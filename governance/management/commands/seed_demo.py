@@ -62,8 +62,12 @@ class Command(BaseCommand):
         if options["write_demo_file"]:
             demo.write_private(options["write_demo_file"], json.dumps(facts, indent=2) + "\n")
         users = facts["users"]
-        self.stdout.write(f"{len(users)} people, each with the password {keys.password}:")
-        self.stdout.write("  " + ", ".join(user["username"] for user in users))
-        self.stdout.write(f"Agent {demo.AGENT}, token {keys.token}")
+        if options["write_demo_file"]:
+            # What is written here may be kept as a log: the file is its owner's alone.
+            self.stdout.write(f"{len(users)} people and an agent. Their log-ins are in that file.")
+        else:
+            self.stdout.write(f"{len(users)} people, each with the password {keys.password}:")
+            self.stdout.write("  " + ", ".join(user["username"] for user in users))
+            self.stdout.write(f"Agent {demo.AGENT}, token {keys.token}")
         if count:
             self.stdout.write(f"{count} requests wait for somebody.")
