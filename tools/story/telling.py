@@ -98,12 +98,19 @@ class Agent:
     def submit(self, body: dict[str, Any], key: str) -> httpx2.Response:
         return self._http.post("/api/v1/requests/", json=body, headers={"Idempotency-Key": key})
 
+    def close(self) -> None:
+        self._http.close()
+
     def withdraw(self, ref: str) -> httpx2.Response:
         return self._http.post(f"/api/v1/requests/{ref}/withdraw/")
 
     def get(self, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._http.get(path).raise_for_status().json()
+        found: dict[str, Any] = self.answer(path).raise_for_status().json()
         return found
+
+    def answer(self, path: str) -> httpx2.Response:
+        """Return what is answered, whatever it is."""
+        return self._http.get(path)
 
 
 class Target:
@@ -137,7 +144,14 @@ class Browser:
 
     def page(self, path: str) -> str:
         """Return a page as it is shown."""
-        return str(self._http.get(path).raise_for_status().text)
+        return str(self.answer(path).raise_for_status().text)
+
+    def answer(self, path: str) -> httpx2.Response:
+        """Return what is answered, whatever it is."""
+        return self._http.get(path)
+
+    def close(self) -> None:
+        self._http.close()
 
     def send(self, page: str, path: str, fields: dict[str, str]) -> httpx2.Response:
         """Send a form of a page that was shown, with the page's own token."""
