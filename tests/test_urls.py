@@ -20,6 +20,7 @@ from tests.approvals.asking import ask_for_payment
 from tests.factories import (
     MONDAY_9AM,
     AlertFactory,
+    DrillFactory,
     PersonFactory,
     RoleFactory,
     RosterShiftFactory,
@@ -206,6 +207,12 @@ actions/changes/<int:pk>/end/
     302 405 405 405 302 | 302 403 403 403 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
 actions/changes/<int:pk>/confirm/
     302 403 403 403 302 | 302 403 403 403 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+actions/drills/<int:pk>/
+    302 403 403 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+actions/<str:key>/drills/
+    302 403 403 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
+actions/<str:key>/drills/now/
+    302 405 405 405 302 | 302 403 403 302 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
 actions/<str:key>/
     302 403 403 200 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302 | 302 405 405 405 302
 actions/<str:key>/<int:version>/
@@ -293,6 +300,7 @@ def world(company, api, timeline):
 
     client_of.request, client_of.alert = request, alert
     client_of.shift = RosterShiftFactory(target="demo")
+    client_of.drill = DrillFactory(action_type=company.vendor_payment)
     return client_of
 
 
@@ -306,6 +314,7 @@ def address(route, world):
         "<slug:kind>": "limit",
         "<str:target>/shifts/<int:pk>": f"demo/shifts/{world.shift.pk}",
         "<str:target>": "demo",
+        "drills/<int:pk>": f"drills/{world.drill.pk}",
         "<int:pk>": str(world.alert.pk),
         "<int:question>": "1",
         "<int:number>": "1",

@@ -78,7 +78,7 @@ def _compensated(
 
 
 def _fields(record: str, before: State | None, after: State | None) -> list[Difference]:
-    was, now = dict(_leaves(before)), dict(_leaves(after))
+    was, now = dict(leaves(before)), dict(leaves(after))
     return [
         Difference(record, field, was.get(field), now.get(field), "It is not as it was.")
         for field in sorted({*was, *now})
@@ -86,14 +86,15 @@ def _fields(record: str, before: State | None, after: State | None) -> list[Diff
     ]
 
 
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every place of a state that holds no further places, as a JSON pointer, with what it holds."""
     match value:
         case dict() if value:
             for name, each in value.items():
-                yield from _leaves(each, f"{place}/{name.replace('~', '~0').replace('/', '~1')}")
+                yield from leaves(each, f"{place}/{name.replace('~', '~0').replace('/', '~1')}")
         case list() if value:
             for n, each in enumerate(value):
-                yield from _leaves(each, f"{place}/{n}")
+                yield from leaves(each, f"{place}/{n}")
         case _:
             yield place, value
 
