@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from approvals.models import ActionRequest
 from governance import wording
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
@@ -29,6 +30,7 @@ STATES = {
     "planned": "not sent", "sent": "sent", "done": "done", "not_done": "not done",
     "unknown": "not known", "reversed": "taken back",
 }  # fmt: skip
+ENDED = {value: str(label).lower() for value, label in ActionRequest.State.choices}
 CALLS = {"read": "Read", "send": "Send", "probe": "Ask by key"}
 HOW = {
     Recovery.Pattern.COMPENSATE: "Each record that was there must hold the same, sums compared as sums. What"
@@ -65,6 +67,7 @@ class Line(NamedTuple):
     units: list[dict[str, Any]]
     calls: list[tuple[str, str, str]]
     records: list[Record]
+    ended: str  # in which state its request did
     is_open: bool  # shown at once
 
 
@@ -149,7 +152,7 @@ def _line(number: int, point: Point, units: int, entry: dict[str, Any] | None) -
     words = words_of(point, units)
     if entry is None:
         waits = ("Waits", "", "circle-dashed")
-        return Line(number, words, waits, "", {}, [], [], [], is_open=False)
+        return Line(number, words, waits, "", {}, [], [], [], "", is_open=False)
     outcome = O(entry["outcome"])
     return Line(
         number,
@@ -166,6 +169,7 @@ def _line(number: int, point: Point, units: int, entry: dict[str, Any] | None) -
             for each in entry.get("calls", [])
         ],
         [_record(each, entry.get("differences", [])) for each in entry.get("records", [])],
+        ENDED.get(entry.get("ended", ""), "before anything was done"),
         is_open=entry["outcome"] in (DIFFERS, NOT_UNDONE, NOT_RUN),
     )
 
@@ -173,7 +177,9 @@ def _line(number: int, point: Point, units: int, entry: dict[str, Any] | None) -
 def _record(record: dict[str, Any], differences: list[dict[str, Any]]) -> Record:
     states = [dict(leaves(record[name])) for name in ("before", "left", "after")]
     wrong = {each["field"] for each in differences if each["record"] == record["record"]}
-    names = sorted({name for state in states for name in state} | wrong)
+    names = sorted(
+        {name for state in states for name, value in state.items() if name or value} | wrong
+    )
     fields = [
         Field(
             name or "all of it",
