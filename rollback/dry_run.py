@@ -15,11 +15,8 @@ from approvals.services import submission
 from governance.errors import Unprocessable
 from governance.models import ActionType
 from governance.vocabulary import Impact
-from rollback.connectors.base import Action, Call, Connector, Json, Plan
+from rollback.connectors.base import AS_READ, Action, Call, Connector, Json, Plan
 from rollback.connectors.registry import records_of
-
-AS_READ = "{version as read}"
-AS_BEFORE = {"{each field}": "{as the snapshot has it}"}
 
 
 class CannotTry(Unprocessable):
@@ -141,7 +138,7 @@ def _undo(
     restores = action_type.reversal == ActionType.Reversal.RESTORE
     try:
         if restores:
-            body = connector.restoration(plan.record, AS_BEFORE)
+            body = connector.restoration(plan.record, connector.specimen_of(plan.record))
         else:
             receipt = connector.specimen(plan.body)
             if receipt is None:

@@ -12,6 +12,9 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 Json = dict[str, Any]
+# What stands for what only reading a record tells, where calls are shown before it was read.
+AS_READ = "{version-as-read}"
+AS_BEFORE: Json = {"{each field}": "{as the snapshot has it}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,9 @@ class Connector(Protocol):
         who try an action type: made of the same parts as what is sent, so that the
         two cannot part ways.
 
+        Args:
+            version: as `send` takes it, or AS_READ.
+
         Raises ValueError for a body that is none of this connector's.
         """
         ...
@@ -182,6 +188,13 @@ class Connector(Protocol):
 
         As stored: {"reference": ..., "data": ...}. What only the target knows stands
         in braces: "{number of the payment}". None where no receipt can be made up. Pure.
+        """
+        ...
+
+    def specimen_of(self, record: str) -> Json:
+        """Return a state such as `read` might tell of a record, what only the target knows in braces. Pure.
+
+        AS_BEFORE where not even the names of its fields are known.
         """
         ...
 

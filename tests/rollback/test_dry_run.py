@@ -8,14 +8,17 @@ import pytest
 
 from approvals.services.submission import BadAmount, PayloadOffSchema
 from governance.catalogue import CATALOGUE
+from governance.catalogue_tryton import CATALOGUE_ON_TRYTON
 from governance.errors import Unprocessable
 from governance.models import ActionType
 from rollback.connectors import registry
-from rollback.dry_run import AS_BEFORE, CannotTry, try_out
+from rollback.connectors.base import AS_BEFORE
+from rollback.dry_run import CannotTry, try_out
 from rollback.models import Direction, Unit
 from rollback.runner import run_all
 from rollback.services.units import spent
 from tests.factories import MONDAY_9AM, ActionTypeFactory
+from tests.netsuite import actions as netsuite
 from tests.rollback.test_demo_actions import EXAMPLES, approve, books_balance, hands, seeded, undo
 
 __all__ = ["approve", "books_balance", "hands", "seeded"]  # fixtures
@@ -38,6 +41,41 @@ def tried(action, *, generation=0, **changes):
 
 def stored(key="vendor_payment", **over):
     return ActionTypeFactory(**{"amount_pointer": "", **ENTRIES[key], **over})
+
+
+ON_TRYTON = {each["key"]: each for each in CATALOGUE_ON_TRYTON if each["connector"] == "tryton"}
+
+
+@pytest.mark.parametrize("key", ON_TRYTON)
+def test_an_erp_of_many_calls_shows_each_and_says_nothing_that_is_not_so(key, settings):
+    settings.TARGETS = {
+        "tryton": {"url": "http://erp.example/books/", "user": "clerk", "password": "secret-word"}
+    }
+    entry = {"amount_pointer": "", **ON_TRYTON[key]}
+
+    trial = tried(ActionTypeFactory(**entry))
+
+    assert "secret-word" not in repr(trial)
+    for unit in trial.units:
+        ways = [unit.calls, unit.undo.calls]
+        assert all(call.address == "http://erp.example/books/rpc/" for way in ways for call in way)
+        assert all(len(way) > 1 and all(call.about for call in way) for way in ways)
+        if entry["reversal"] == ActionType.Reversal.RESTORE:
+            writes = [call.body for call in unit.undo.calls if "and our key beside" in call.about]
+            assert "as the snapshot has it" in str(writes)
+    assert all(each.calls for each in trial.reads)
+
+
+@pytest.mark.parametrize("key", netsuite.CONFIGS)
+def test_a_vendors_api_with_tokens_names_what_they_are_asked_with(key, settings):
+    settings.TARGETS = {
+        "netsuite": {"url": "https://books.example", "private_key": "secret-key", "client_id": "c"}
+    }
+
+    trial = tried(ActionTypeFactory(**netsuite.fields(key), schema={"type": "object"}))
+
+    assert "secret-key" not in repr(trial)
+    assert all(unit.calls for unit in trial.units)
 
 
 def without_version(call):
@@ -109,7 +147,7 @@ def test_a_write_that_names_a_version_says_that_it_is_the_one_read(here):
     trial = tried(stored("customer_update"))
 
     assert [each.calls[0].headers["If-Match"] for each in trial.units] == [
-        '"{version%20as%20read}"'
+        '"{version-as-read}"'
     ] * 4
 
 

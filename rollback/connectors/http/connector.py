@@ -37,6 +37,7 @@ from governance import wording
 from governance.models import ActionType
 from rollback.connectors import answers, client, references
 from rollback.connectors.base import (
+    AS_BEFORE,
     Action,
     Call,
     Gives,
@@ -114,6 +115,10 @@ class HttpConnector:
             return None
         done = self._receipt(self._config["example_answer"], httpx2.Response(200))
         return {"reference": done.reference, "data": done.data}
+
+    def specimen_of(self, record: str) -> Json:
+        """Return what stands for a record's state: no configuration names its fields."""
+        return AS_BEFORE
 
     def calls_to_read(self, record: str) -> Sequence[Call]:
         """Return the one call that `read` makes. Raises ValueError for a record it does not know."""

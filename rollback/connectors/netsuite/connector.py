@@ -37,6 +37,7 @@ from governance import wording
 from governance.models import ActionType
 from rollback.connectors import answers, oauth, references
 from rollback.connectors.base import (
+    AS_BEFORE,
     Action,
     Call,
     Gives,
@@ -132,6 +133,10 @@ class NetSuiteConnector:
     def specimen(self, body: Json) -> Json | None:
         """Return a receipt as of a first record. Raises ValueError for a body that is none of ours."""
         return _stored(_receipt(records.creation(body).type, "1", ""))
+
+    def specimen_of(self, record: str) -> Json:
+        """Return what stands for a record's state: no configuration names its fields."""
+        return AS_BEFORE
 
     def calls_to_read(self, record: str) -> Sequence[Call]:
         """Return the one call that `read` makes. Raises ValueError for a record it does not know."""

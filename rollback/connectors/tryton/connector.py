@@ -32,6 +32,8 @@ from governance import wording
 from governance.models import ActionType
 from rollback.connectors import client, references
 from rollback.connectors.base import (
+    AS_BEFORE,
+    AS_READ,
     Action,
     Call,
     Gives,
@@ -52,6 +54,7 @@ from rollback.connectors.tryton.shape import body_of, complaints, operations_in
 T = TypeVar("T")
 NAME = 200  # characters
 A_KEY = "key~0/1"  # of a unit that is not sent
+A_VERSION = ""  # of a record that is not read: none is compared
 RESTORE = ActionType.Reversal.RESTORE
 
 
@@ -99,6 +102,7 @@ class TrytonConnector:
     def calls(self, body: Json, *, key: str, version: str = "") -> Sequence[Call]:
         """Return the calls that `send` makes of this. Raises ValueError for a body that is none of ours."""
         body = body_of(body, known=self._known)
+        version = A_VERSION if version == AS_READ else version
         asked, _ = dry(OPERATIONS[body["operation"]].run(body, key, version))
         return self._shown(asked)
 
@@ -107,6 +111,13 @@ class TrytonConnector:
         body = body_of(body, known=self._known)
         _, receipt = dry(OPERATIONS[body["operation"]].run(body, A_KEY, ""))
         return {"reference": receipt.reference, "data": receipt.data}
+
+    def specimen_of(self, record: str) -> Json:
+        """Return this record's fields by their names; what they hold stands in braces."""
+        _, reading = dry(self._reading(record))
+        if reading is None:
+            return AS_BEFORE
+        return {name: f"{{{name} as the snapshot has it}}" for name in reading.state}
 
     def calls_to_read(self, record: str) -> Sequence[Call]:
         """Return the calls that `read` makes. Raises ValueError for a record it does not know."""
