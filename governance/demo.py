@@ -409,7 +409,7 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
 def _catalogue(act: Act, now: datetime) -> None:
     for entry in action_types():
         action = ActionType(**entry, created_at=now)
-        if action.needs_drills:
+        if action.reversal != ActionType.Reversal.NONE:
             action.drill_due_at = now + FIRST_DRILL_WITHIN
         action.pass_tests()
         action.promote()

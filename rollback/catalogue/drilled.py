@@ -109,8 +109,12 @@ def _counts(drill: Drill, now: datetime) -> str:
     return f"At each of {wording.plural(drill.points, 'point')} all was as before. It {verb} for {days} days."
 
 
-def standing_of(action_type: ActionType, *, now: datetime) -> tuple[str, str, str]:
-    """Return what holds for an action type: the kind of note, its first words, and the rest."""
+def standing_of(action_type: ActionType, *, rehearsed: bool, now: datetime) -> tuple[str, str, str]:
+    """Return what holds for an action type: the kind of note, its first words, and the rest.
+
+    Args:
+        rehearsed: a drill of it has passed. One that was seeded has some time for its first.
+    """
     due = action_type.drill_due_at
     if action_type.reversal == ActionType.Reversal.NONE:
         return (
@@ -119,7 +123,7 @@ def standing_of(action_type: ActionType, *, now: datetime) -> tuple[str, str, st
             "There is nothing to rehearse: each request takes somebody present.",
         )
     if due is not None and due > now:
-        return "good", "Rehearsed.", ""
+        return ("good", "Rehearsed.", "") if rehearsed else ("warn", "Never rehearsed.", "")
     if action_type.needs_drills:
         never = "No drill has passed lately" if due is not None else "No drill has passed"
         return "bad", "Overdue.", f"{never}, so each request for it takes somebody present."

@@ -83,13 +83,15 @@ def _list_of(request: ActionsRequest, key: str) -> dict[str, Any]:
     kind = _in_use(versions)
     rows = Drill.objects.filter(action_type__in=versions).select_related("action_type", "asked_by")
     found = list(rows.defer("evidence").order_by("-started_at", "-pk")[:SHOWN])
+    rehearsed = Drill.objects.filter(action_type=kind, passed=True).exists()
     running = next(
         (each for each in found if each.is_open and each.action_type_id == kind.pk), None
     )
     return {
         "here": "actions",
         "kind": kind,
-        "standing": drilled.standing_of(kind, now=now),
+        "standing": drilled.standing_of(kind, rehearsed=rehearsed, now=now),
+        "rehearsed": rehearsed,
         "due_at": kind.drill_due_at,
         "missing": services.why_not(kind),
         "may_ask": services.may_ask(request.user),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import time_machine
 
@@ -87,6 +89,19 @@ def test_what_was_never_rehearsed_says_so_and_what_follows(operator, kind):
 
     assert "Overdue. No drill has passed, so each request for it takes somebody present." in said
     assert "It was never rehearsed." in said
+
+
+def test_what_was_seeded_and_never_rehearsed_is_not_said_to_be(operator, kind):
+    ActionType.objects.update(drill_due_at=MONDAY_9AM + timedelta(days=30))
+
+    said = text(operator.get(LIST))
+
+    assert "Never rehearsed. The first drill has to pass by" in said
+    assert "Rehearsed." not in said
+
+    drilled(kind)
+
+    assert "Rehearsed. The next drill has to pass by" in text(operator.get(LIST))
 
 
 def test_an_operator_has_it_rehearsed_and_sees_it_wait(operator, kind):
