@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tools.processes import ROOT
+from tools.trials.__main__ import chosen_of, read_options
 from tools.trials.forking import ChildFailed, in_child
 from tools.trials.points import Points, Watched
 from tools.trials.proxy import Proxy
@@ -81,6 +82,20 @@ def test_a_target_is_put_back_to_how_it_stood_while_it_runs(tmp_path):
         assert before["balanced"]
         read = httpx2.get(f"{here['url']}/periods/2031-q1", headers=headers)
         assert read.json().get("state") != "closed"
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ([], ["payment", "five-line order", "blind payment"]),
+        (["--target", "tryton"], ["payment", "five-line order"]),
+        (["--only", "five"], ["five-line order"]),
+    ],
+)
+def test_what_is_tried_of_what(words, names):
+    chosen = chosen_of(read_options(["crash", *words]))
+
+    assert [each.name for each in chosen] == names
 
 
 # --- Children ---

@@ -50,7 +50,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("sweep", choices=("crash", "faults"))
     parser.add_argument("--target", choices=("demo", "tryton"), default="demo")
     parser.add_argument("--only", metavar="SCENARIO", default="", help="payment, five or blind")
-    parser.add_argument("--points", metavar="WORDS", default="", help="only those named so")
+    parser.add_argument("--points", metavar="WORDS", default="", help="only those named so: undo")
     parser.add_argument("--faults", metavar="NAMES", default="", help="only these: lost,late")
     parser.add_argument("--budget", metavar="SECONDS", type=float, default=float("inf"))
     parser.add_argument(

@@ -52,7 +52,7 @@ def sweep(
     """Sweep over doing it, then over taking it back.
 
     Args:
-        chosen: which points are run.
+        chosen: which points are run; "undo: before the commit of …".
         say: told each failure as it is found.
     """
     start = stage.asked(scenario)
@@ -65,7 +65,7 @@ def sweep(
         longest = 0.0
         began = time.monotonic()
         for n, point in enumerate(points, start=1):
-            if not chosen(point):
+            if not chosen(f"{direction}: {point}"):
                 continue
             run += 1
             started = time.monotonic()
