@@ -132,7 +132,7 @@ class ActionType(Stateful, models.Model):
 
     @transition(state, source=State.DRAFT, target=State.TESTED)
     def pass_tests(self) -> None:
-        """It can be run and undone as it is written; its drills may begin."""
+        """It can be run and undone as it is written; from now on that is rehearsed on schedule."""
 
     @transition(state, source=State.TESTED, target=State.PRODUCTION)
     def promote(self) -> None:

@@ -32,7 +32,7 @@ NEXT = {T.DRAFT: T.TESTED, T.TESTED: T.PRODUCTION, T.PRODUCTION: T.RETIRED}
 BECOMES = {
     T.TESTED: (
         "Mark it as tested",
-        "From then on its drills may run. No agent can ask for it yet.",
+        "From then on its undo is rehearsed on schedule. No agent can ask for it yet.",
     ),
     T.PRODUCTION: (
         "Put it into production",
