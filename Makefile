@@ -5,7 +5,7 @@
 #   make story                the acceptance story, on real processes (STORY=all, or one of them by name; TARGET=tryton)
 #   make lint, make check     lint alone; lint and the quick tests
 #   make crash-sweep          kill the worker at every point of two actions, forward and back (TARGET=tryton, ARGS="--only payment")
-#   make fault-sweep          have every call to the target fail in every way (TARGET=tryton, ARGS="--budget 300")
+#   make fault-sweep          have every call to a real ERP fail in every way (TARGET=demo, ARGS="--budget 300")
 #   make soak                 everything that can happen, in every order, for an hour (MINUTES=5)
 #   make bench                measure, and print JSON (BENCH_SCALE=0.1, ARGS="submit inbox")
 #   make lock                 compile requirements/*.txt from pyproject.toml and requirements/*.in
@@ -47,7 +47,7 @@ crash-sweep: $(RUNTIME)
 	@exec $(PYTHON) -m tools.trials crash --target $${TARGET:-demo} $(ARGS)
 
 fault-sweep: $(RUNTIME) $(MITMPROXY)
-	@exec $(PYTHON) -m tools.trials faults --target $${TARGET:-demo} $(ARGS)
+	@exec $(PYTHON) -m tools.trials faults --target $${TARGET:-tryton} $(ARGS)
 
 soak: $(DEVELOPMENT)
 	@SOAK_MINUTES=$${MINUTES:-60} exec $(PYTHON) -m pytest -q -s -n 0 -m soak tests/machine
