@@ -103,7 +103,8 @@ def _kind(whole: dict[str, Any], found: dict[str, Any]) -> str:
         return " or ".join(TYPES.get(each, str(each)) for each in said)
     if said == "array":
         inner = _followed(whole, found.get("items"))
-        of = TYPES.get(inner.get("type", ""), "") if isinstance(inner, dict) else ""
+        kinds = inner.get("type", "") if isinstance(inner, dict) else ""
+        of = TYPES.get(kinds, "") if isinstance(kinds, str) else ""
         return f"list of {of}s" if of in ("group", "whole number", "number") else "list"
     if said is None:
         return "one of several forms" if set(found) & {"anyOf", "oneOf"} else "anything"

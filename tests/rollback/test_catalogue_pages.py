@@ -316,6 +316,18 @@ def test_a_file_that_is_none_says_so(one, data):
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize(
+    "items", [{"type": ["string", "null"]}, True, {}, {"type": "object"}, {"enum": [1]}], ids=str
+)
+def test_a_list_of_anything_is_shown(one, items):
+    entry = ENTRIES["vendor_payment"]
+    fields = {**entry["schema"]["properties"], "notes": {"type": "array", "items": items}}
+
+    stored(schema={**entry["schema"], "properties": fields})
+
+    assert "list" in text(one.get(f"{PAYMENT}/1/"))
+
+
 def test_the_same_again_is_not_stored(one):
     action = stored()
 
