@@ -17,13 +17,13 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> tuple[Differen
     found = []
     for name in FIELDS:
         was, now = before.get(name, _MISSING), after.get(name, _MISSING)
-        if was == now:
+        if _same(was, now):
             continue
         leaves_before, leaves_after = dict(_leaves(was, "")), dict(_leaves(now, ""))
         places = [
             place
             for place in dict.fromkeys([*leaves_before, *leaves_after])
-            if leaves_before.get(place, _MISSING) != leaves_after.get(place, _MISSING)
+            if not _same(leaves_before.get(place, _MISSING), leaves_after.get(place, _MISSING))
             and not _is_filled(place, leaves_before, leaves_after)
         ]
         found.append(
@@ -39,10 +39,17 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> tuple[Differen
     return tuple(found)
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are written the same: to Python `1` is `True`, and it is not in JSON."""
+    if one is _MISSING or other is _MISSING:
+        return one is other
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def _leaves(value: Any, place: str) -> Any:
     if isinstance(value, dict) and value:
         for name, inner in value.items():
-            yield from _leaves(inner, f"{place}/{name}")
+            yield from _leaves(inner, f"{place}/{name.replace('~', '~0').replace('/', '~1')}")
     elif isinstance(value, list) and value:
         for n, inner in enumerate(value):
             yield from _leaves(inner, f"{place}/{n}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from jsonpointer import JsonPointer, JsonPointerException
 from jsonschema import Draft202012Validator
@@ -12,7 +14,16 @@ from jsonschema.exceptions import SchemaError
 from governance.definitions.shape import DIALECT
 
 DEPTH = 40  # references followed to one place
+OFTENEST = 1_000  # schemas that one value is asked of by way of references
 ELSEWHERE = ("$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$vocabulary")
+# Where schemas stand within a schema. Source: JSON Schema 2020-12, 10 and 11.
+OF_NAMES = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+OF_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
+OF_ONE = (
+    "not", "if", "then", "else", "items", "contains", "additionalProperties", "propertyNames",
+    "unevaluatedItems", "unevaluatedProperties", "contentSchema",
+)  # fmt: skip
+_INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
 
 
 class Wrong(NamedTuple):
@@ -38,7 +49,7 @@ def wrongs(schema: dict[str, Any]) -> Iterator[Wrong]:
         yield Wrong("/$schema", f"JSON Schema 2020-12 is taken: {DIALECT}")
     if schema.get("type") != "object":
         yield Wrong("/type", "A payload is an object: say “object”.")
-    yield from _references(schema, schema, "")
+    yield from _references(schema)
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as problem:
@@ -47,36 +58,87 @@ def wrongs(schema: dict[str, Any]) -> Iterator[Wrong]:
         yield Wrong("", "It is nested too deeply.")
 
 
-def _references(whole: dict[str, Any], part: Any, at: str) -> Iterator[Wrong]:
-    if isinstance(part, list):
-        for n, each in enumerate(part):
-            yield from _references(whole, each, f"{at}/{n}")
-        return
-    if not isinstance(part, dict):
-        return
-    for name, value in part.items():
-        place = f"{at}/{_escaped(name)}"
-        if name == "$ref" and isinstance(value, str):
-            if value != "#" and not value.startswith("#/"):
-                yield Wrong(place, "A reference leads into this schema: it begins with “#/”.")
-            elif not isinstance(resolved(whole, value), dict | bool):
-                yield Wrong(place, "There is nothing at this place in the schema.")
-        elif name in ELSEWHERE and isinstance(value, str | dict) and not _is_a_name(at):
-            yield Wrong(place, "It is not taken here: a schema stands for itself.")
+def _references(whole: dict[str, Any]) -> Iterator[Wrong]:
+    places = dict(_places(whole, ""))
+    leads = {}  # by place, where the reference that stands there leads
+    for place, part in places.items():
+        for name in part if isinstance(part, dict) else ():
+            if name in ELSEWHERE:
+                yield Wrong(f"{place}/{name}", "It is not taken here: a schema stands for itself.")
+        if not isinstance(part, dict) or not isinstance(part.get("$ref"), str):
+            continue
+        to = part["$ref"]
+        if to != "#" and not to.startswith("#/"):
+            yield Wrong(f"{place}/$ref", "A reference leads into this schema: it begins with “#/”.")
+        elif unquote(to[1:]) not in places:
+            yield Wrong(f"{place}/$ref", "There is nothing at this place in the schema.")
         else:
-            yield from _references(whole, value, place)
+            leads[place] = unquote(to[1:])
+    yield from _endless(places, leads)
 
 
-def _is_a_name(at: str) -> bool:
-    """Whether the keys of what stands here are names of properties, and no words of JSON Schema."""
-    return at.rpartition("/")[2] in ("properties", "$defs", "patternProperties")
+def _places(part: Any, at: str) -> Iterator[tuple[str, Any]]:
+    """Yield every place at which a schema stands: under `properties` are names, under `const` values."""
+    if not isinstance(part, dict | bool):
+        return
+    yield at, part
+    for name, value in part.items() if isinstance(part, dict) else ():
+        place = f"{at}/{name}"
+        if name in OF_NAMES and isinstance(value, dict):
+            for each, inner in value.items():
+                yield from _places(inner, f"{place}/{_escaped(each)}")
+        elif name in OF_LISTS and isinstance(value, list):
+            for n, inner in enumerate(value):
+                yield from _places(inner, f"{place}/{n}")
+        elif name in OF_ONE:
+            yield from _places(value, place)
+
+
+def _endless(places: dict[str, Any], leads: dict[str, str]) -> Iterator[Wrong]:
+    """Yield what would be asked of one value for ever, or too often to wait for it."""
+    asked: dict[str, int] = {}  # by place, of how many schemas one value is asked there
+
+    def count(place: str) -> int:
+        if place not in asked:
+            asked[place] = OFTENEST + 1  # should it lead back here
+            found = 1 + sum(map(count, _of_the_same_value(place, places[place], leads)))
+            asked[place] = min(found, OFTENEST + 1)
+        return asked[place]
+
+    for place in leads:
+        if count(place) > OFTENEST:
+            yield Wrong(
+                f"{place}/$ref", "It leads back to itself, or to too many others by as many ways."
+            )
+            return
+
+
+def _of_the_same_value(place: str, part: Any, leads: dict[str, str]) -> Iterator[str]:
+    """Yield the places that are asked of the very value that this one is asked of."""
+    if place in leads:
+        yield leads[place]
+    for name, value in part.items() if isinstance(part, dict) else ():
+        if name in ("allOf", "anyOf", "oneOf") and isinstance(value, list):
+            yield from (
+                f"{place}/{name}/{n}"
+                for n, each in enumerate(value)
+                if isinstance(each, dict | bool)
+            )
+        elif name == "dependentSchemas" and isinstance(value, dict):
+            yield from (
+                f"{place}/{name}/{_escaped(each)}"
+                for each, inner in value.items()
+                if isinstance(inner, dict | bool)
+            )
+        elif name in ("not", "if", "then", "else") and isinstance(value, dict | bool):
+            yield f"{place}/{name}"
 
 
 def resolved(whole: dict[str, Any], reference: str) -> Any:
     """Return what a reference into the same document leads to, None if nothing."""
     try:
-        return JsonPointer(reference.removeprefix("#")).resolve(whole, None)
-    except JsonPointerException:
+        return JsonPointer(unquote(reference.removeprefix("#"))).resolve(whole, None)
+    except (JsonPointerException, ValueError):  # also a number of more digits than Python reads
         return None
 
 
@@ -100,7 +162,7 @@ def at(schema: dict[str, Any], pointer: str) -> Found | None:
         if step in properties:
             required = required and step in here.get("required", ())
             here = properties[step]
-        elif step.isdigit() and here.get("type") == "array":
+        elif _INDEX.fullmatch(step) and here.get("type") == "array":
             items = here.get("prefixItems", [])
             first = int(step) < here.get("minItems", 0)
             required = required and first

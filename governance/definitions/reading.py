@@ -12,6 +12,7 @@ from iso4217 import Currency
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from governance.canonical import LARGEST_INT
 from governance.definitions import secrets
 from governance.definitions.payload_schema import at, wrongs
 from governance.definitions.shape import DEFAULTS, DEFINITION, END, KEY, RESERVED
@@ -62,7 +63,9 @@ def read(text: str) -> dict[str, Any]:
         raise NotADefinition(found[:SHOWN])
     fields = DEFAULTS | document
     seconds = fields.pop("sla_seconds")
-    return fields | {"sla": timedelta(seconds=seconds)}
+    # JSON Schema takes 1.0 for a whole number, and a column gives it back as 1.
+    touched = int(fields["records_touched"])
+    return fields | {"sla": timedelta(seconds=seconds), "records_touched": touched}
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -115,7 +118,8 @@ def _mistakes(document: dict[str, Any]) -> Iterator[Place]:
     yield from of_schema
     if given["example"]["action"] != given["key"]:
         yield Place("/example/action", f"It is an example of this action: say “{given['key']}”.")
-    yield from _pointers(given)
+    if not of_schema:  # it is looked up in the schema
+        yield from _pointers(given)
     yield from _reversal(given)
     for n, band in enumerate(given["impact_bands"]):
         if band["currency"] not in CURRENCIES:
@@ -126,7 +130,7 @@ def _mistakes(document: dict[str, Any]) -> Iterator[Place]:
 
 
 def _unkept(value: Any, at_: str) -> Iterator[Place]:
-    """Yield texts that no database keeps."""
+    """Yield texts that no database keeps, and numbers that two readers read as two."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if not _is_kept(name):
@@ -138,6 +142,8 @@ def _unkept(value: Any, at_: str) -> Iterator[Place]:
             yield from _unkept(inner, f"{at_}/{n}")
     elif isinstance(value, str) and not _is_kept(value):
         yield Place(at_, "It holds a NUL, or half of a character.")
+    elif isinstance(value, int | float) and not -LARGEST_INT <= value <= LARGEST_INT:
+        yield Place(at_, f"A number has at most the size of {LARGEST_INT:,}.")
 
 
 def _is_kept(text: str) -> bool:

@@ -10,6 +10,7 @@ from governance.vocabulary import Impact, Severity
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 END = r"(?![\s\S])"  # "$" would let a line end follow
 POINTER = rf"^(/[^\x00-\x1f]*)?{END}"
+PLACE = {"type": "string", "pattern": POINTER, "maxLength": 200}
 KEY = rf"^[a-z][a-z0-9_-]{{0,59}}{END}"
 # Addresses under /actions/ that are no action type's.
 RESERVED = ("changes", "drills", "enter", "new")
@@ -29,12 +30,12 @@ FACT = {
     "additionalProperties": False,
     "properties": {
         "label": _text(80, 1),
-        "pointer": {"type": "string", "pattern": POINTER},
+        "pointer": PLACE,
         "now": {
             "type": "object",
             "required": ["record", "pointer"],
             "additionalProperties": False,
-            "properties": {"record": _text(300, 1), "pointer": {"type": "string", "pattern": POINTER}},
+            "properties": {"record": _text(300, 1), "pointer": PLACE},
         },
     },
 }  # fmt: skip
@@ -68,8 +69,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "shown_facts": {"type": "array", "maxItems": 30, "items": FACT},
     "schema": {"type": "object"},
     "example": EXAMPLE,
-    "amount_pointer": {"type": "string", "pattern": POINTER, "maxLength": 200},
-    "counterparty_pointer": {"type": "string", "pattern": POINTER, "maxLength": 200},
+    "amount_pointer": PLACE,
+    "counterparty_pointer": PLACE,
     "resource_key": _text(300),
     "business_key": _text(300, 1),
     "connector": _text(60, 1),

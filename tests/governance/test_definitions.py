@@ -130,10 +130,153 @@ def test_another_dialect_is_not_taken():
     assert "2020-12" in places(changed(schema=schema))["/schema/$schema"]
 
 
+def test_what_only_looks_like_a_schema_stands_for_itself_too():
+    """A property may be called “properties”: what stands under it is a schema, and no names."""
+    evil = {"$dynamicRef": "http://evil.example/schema"}
+    schema = {
+        **PAYMENT["schema"],
+        "properties": {**PAYMENT["schema"]["properties"], "properties": evil},
+    }
+
+    found = places(changed(schema=schema))
+
+    assert "stands for itself" in found["/schema/properties/properties/$dynamicRef"]
+
+
+@pytest.mark.parametrize("value", [{"type": 7}, {"$ref": "http://evil.example/"}, {"pattern": "("}])
+def test_a_reference_leads_to_a_schema_and_to_no_value(value):
+    note = {"const": value}
+    other = {"$ref": "#/properties/note/const"}
+    schema = {
+        **PAYMENT["schema"],
+        "properties": {**PAYMENT["schema"]["properties"], "note": note, "other": other},
+    }
+
+    found = places(changed(schema=schema))
+
+    assert found == {
+        "/schema/properties/other/$ref": "There is nothing at this place in the schema."
+    }
+
+
+def test_a_value_may_look_like_a_reference():
+    note = {"const": {"$ref": "a", "$id": "b"}}
+    schema = {**PAYMENT["schema"], "properties": {**PAYMENT["schema"]["properties"], "note": note}}
+
+    assert read(json.dumps(changed(schema=schema)))["schema"] == schema
+
+
+@pytest.mark.parametrize(("name", "taken"), [("a b", True), ("a%20b", False)])
+def test_a_reference_is_read_as_the_validator_reads_it(name, taken):
+    schema = {
+        **PAYMENT["schema"],
+        "$defs": {name: {"type": "string"}},
+        "properties": {**PAYMENT["schema"]["properties"], "note": {"$ref": "#/$defs/a%20b"}},
+    }
+    document = changed(schema=schema, title="Pay {/note}")
+
+    if taken:
+        assert read(json.dumps(document))["title"] == "Pay {/note}"
+    else:
+        assert "nothing at this place" in places(document)["/schema/properties/note/$ref"]
+
+
+def many_ways(depth):
+    """Return definitions each of which asks the next one twice."""
+    found = {
+        f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
+        for n in range(depth)
+    }
+    return {**found, f"d{depth}": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    "defs",
+    [
+        {"d0": {"$ref": "#/$defs/d0"}},
+        {"d0": {"not": {"$ref": "#/$defs/d0"}}},
+        {"d0": {"$ref": "#/$defs/d1"}, "d1": {"dependentSchemas": {"a": {"$ref": "#/$defs/d0"}}}},
+        many_ways(30),
+    ],
+    ids=["itself", "by a not", "by another", "too often"],
+)
+def test_what_would_be_asked_for_ever_is_said_though_no_example_comes_there(defs):
+    """Nobody who types it sees it: the first agent whose payload comes there would."""
+    schema = {
+        **PAYMENT["schema"],
+        "$defs": defs,
+        "properties": {**PAYMENT["schema"]["properties"], "note": {"$ref": "#/$defs/d0"}},
+    }
+
+    found = places(changed(schema=schema))
+
+    assert list(found) == ["/schema/properties/note/$ref"]
+    assert "leads back to itself" in found["/schema/properties/note/$ref"]
+
+
+def test_a_list_of_lists_may_lead_back_to_itself():
+    tree = {
+        "type": "object",
+        "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/tree"}}},
+    }
+    schema = {
+        **PAYMENT["schema"],
+        "$defs": {"tree": tree},
+        "properties": {**PAYMENT["schema"]["properties"], "note": {"$ref": "#/$defs/tree"}},
+    }
+
+    assert read(json.dumps(changed(schema=schema)))["schema"] == schema
+
+
 def test_a_schema_that_leads_back_to_itself_is_said_and_is_no_failure():
     found = places(changed(schema={**PAYMENT["schema"], "allOf": [{"$ref": "#"}]}))
 
-    assert "leads back to itself" in found[""]
+    assert "leads back to itself" in found["/schema/allOf/0/$ref"]
+
+
+@pytest.mark.parametrize(
+    "part", [{"properties": ["vendor"]}, {"required": 5}, {"properties": {"vendor": {"$ref": 5}}}]
+)
+def test_a_schema_that_is_none_is_said_before_anything_is_looked_up_in_it(part):
+    found = places(changed(schema={**PAYMENT["schema"], **part}))
+
+    assert all(each.startswith("/schema/") for each in found), found
+
+
+@pytest.mark.parametrize("index", ["²", "٣", "9" * 190, "01", "-"])
+def test_only_a_number_counts_the_lines(index):
+    lines = {"type": "array", "items": {"type": "string"}}
+    schema = {
+        **PAYMENT["schema"],
+        "properties": {**PAYMENT["schema"]["properties"], "lines": lines},
+    }
+
+    found = places(changed(schema=schema, title=f"{{/lines/{index}}}"))
+
+    assert "names nothing" in found["/title"]
+
+
+def test_a_pointer_has_an_end():
+    facts = [{"label": "A", "pointer": "/lines/" + "9" * 5000}]
+
+    assert "At most 200" in places(changed(shown_facts=facts))["/shown_facts/0/pointer"]
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9007199254740992", "1" + "0" * 400])
+def test_a_number_that_two_readers_read_as_two_is_not_taken(number):
+    """Nor has it a canonical form, by which a drill names what it rehearsed."""
+    text = text_of(changed(shown_facts=[]))
+    note = f'"properties": {{"note": {{"type": "number", "maximum": {number}}},'
+
+    found = places(text.replace('"properties": {', note, 1))
+
+    assert "A number has at most the size" in found["/schema/properties/note/maximum"]
+
+
+def test_a_whole_number_is_one_however_it_is_written():
+    found = read(json.dumps(changed(records_touched=2.0, sla_seconds=60.0)))
+
+    assert repr(found["records_touched"]) == "2"
 
 
 @pytest.mark.parametrize(
@@ -188,3 +331,18 @@ def test_a_list_that_was_empty_is_told_by_what_is_in_it_now():
 
     assert found.fields == (("/0", "", "demo:ap-balance"),)
     assert gone.fields == (("/0", "demo:ap-balance", ""),)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place"),
+    [
+        ({"a": 1}, {"a": True}, "/a"),
+        ({"a": 0}, {"a": False}, "/a"),
+        ({"a": {"b": "good"}}, {"a": {"b": "evil"}, "a/b": "good"}, "/a/b"),
+        ({"a": {"b": 1}}, {"a/b": 1}, "/a~1b"),
+    ],
+)
+def test_no_change_hides_behind_another_that_looks_like_it(before, after, place):
+    (found,) = differences(changed(connector_config=before), changed(connector_config=after))
+
+    assert place in [where for where, *_ in found.fields]
