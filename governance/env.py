@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
+from posixpath import normpath
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -61,6 +63,7 @@ def local_secret(path: Path) -> str:
     return path.read_text()
 
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 # What may be told of a target besides its address: all in the environment, nothing in the database.
 PLAIN = ("USER", "CLIENT_ID", "CERTIFICATE_ID")
 SECRET = ("TOKEN", "PASSWORD", "PRIVATE_KEY")  # or the path of a file that holds it: `_FILE`
@@ -83,17 +86,36 @@ def sandboxes(keys: Iterable[str]) -> dict[str, dict[str, str]]:
     target itself, so the two addresses differ.
     """
     found = {key: _target(key, "SANDBOX") for key in keys}
+    # Of any target: what is one's sandbox may be another's production.
+    names = [target_variable(key, "url") for key in found]
+    real = {_place(name): name for name in names if env.str(name, default="")}
     for key, sandbox in found.items():
-        name = target_variable(key, "url")
-        if sandbox["url"] and _place(sandbox["url"]) == _place(env.str(name, default="")):
-            raise ImproperlyConfigured(f"{target_variable(key, 'sandbox_url')} is {name} itself.")
+        name = target_variable(key, "sandbox_url")
+        if sandbox["url"] and _place(name) in real:
+            raise ImproperlyConfigured(f"{name} is {real[_place(name)]} itself.")
     return {key: sandbox for key, sandbox in found.items() if sandbox["url"]}
 
 
-def _place(url: str) -> tuple[str, str]:
-    """Return what two spellings of one address share."""
-    parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[2].lower(), parts.path.rstrip("/")
+def _place(name: str) -> tuple[str, int | None, str]:
+    """Return what all spellings share of the address that a variable holds: host, port, path. With or without TLS."""
+    try:
+        parts = urlsplit(env.str(name))
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError as problem:
+        raise ImproperlyConfigured(f"{name} is no address: {problem}.") from problem
+    if host == "localhost" or host.endswith(".localhost") or _is_loopback(host):
+        host = "localhost"
+    path = normpath(f"/{unquote(parts.path).strip('/')}")
+    return host, None if port == DEFAULT_PORTS.get(parts.scheme) else port, path
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        found = ip_address(host)
+    except ValueError:  # a name
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return found.is_loopback or found.is_unspecified
 
 
 def target_variable(key: str, what: str = "") -> str:

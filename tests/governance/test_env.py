@@ -82,7 +82,17 @@ def test_a_sandbox_is_read_as_its_target_is_and_left_out_where_there_is_none(mon
 
 @pytest.mark.parametrize(
     "sandbox",
-    ["https://sap.example.com/api", "http://SAP.example.com/api/", "https://u@sap.example.com/api"],
+    [
+        "https://sap.example.com/api",
+        "http://SAP.example.com/api/",
+        "https://u@sap.example.com/api",
+        "https://sap.example.com:443/api",
+        "http://sap.example.com:80/api",
+        "https://sap.example.com./api",
+        "https://sap.example.com//api/",
+        "https://sap.example.com/x/../%61pi",
+        "https://sap.example.com/api?client=100",
+    ],
 )
 def test_a_target_is_never_its_own_sandbox(monkeypatch, sandbox):
     monkeypatch.setenv("TARGET_SAP_URL", "https://sap.example.com/api")
@@ -92,3 +102,41 @@ def test_a_target_is_never_its_own_sandbox(monkeypatch, sandbox):
         ImproperlyConfigured, match="TARGET_SAP_SANDBOX_URL is TARGET_SAP_URL itself"
     ):
         sandboxes(["sap"])
+
+
+@pytest.mark.parametrize(
+    "sandbox", ["localhost", "127.0.0.2", "[::1]", "LOCALHOST.", "[::ffff:7f00:1]"]
+)
+def test_this_machine_is_one_whatever_it_is_called(monkeypatch, sandbox):
+    monkeypatch.setenv("TARGET_SAP_URL", "http://127.0.0.1:8001")
+    monkeypatch.setenv("TARGET_SAP_SANDBOX_URL", f"http://{sandbox}:8001/")
+
+    with pytest.raises(ImproperlyConfigured, match="itself"):
+        sandboxes(["sap"])
+
+
+def test_nor_is_it_anothers(monkeypatch):
+    monkeypatch.setenv("TARGET_SAP_URL", "https://sap.example.com")
+    monkeypatch.setenv("TARGET_ERP_URL", "https://erp.example.com")
+    monkeypatch.setenv("TARGET_SAP_SANDBOX_URL", "https://erp.example.com")
+
+    with pytest.raises(
+        ImproperlyConfigured, match="TARGET_SAP_SANDBOX_URL is TARGET_ERP_URL itself"
+    ):
+        sandboxes(["sap", "erp"])
+
+
+@pytest.mark.parametrize("url", ["https://sap.example.com:port", "https://[sap.example.com"])
+def test_a_sandbox_whose_place_cannot_be_told_stops_the_start(monkeypatch, url):
+    monkeypatch.setenv("TARGET_SAP_URL", "https://sap.example.com")
+    monkeypatch.setenv("TARGET_SAP_SANDBOX_URL", url)
+
+    with pytest.raises(ImproperlyConfigured, match="TARGET_SAP_SANDBOX_URL is no address"):
+        sandboxes(["sap"])
+
+
+def test_two_on_one_machine_are_two(monkeypatch):
+    monkeypatch.setenv("TARGET_SAP_URL", "http://127.0.0.1:8001")
+    monkeypatch.setenv("TARGET_SAP_SANDBOX_URL", "http://127.0.0.1:8002")
+
+    assert sandboxes(["sap"]).keys() == {"sap"}
