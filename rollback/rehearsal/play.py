@@ -93,8 +93,8 @@ class Play:
             self._take_back(ref)
             after = self._read(list(before))
         except CallFailed as problem:
-            outcome = NOT_UNDONE if self._failed else NOT_RUN
-            return self._evidence(ref, outcome, document, said=self._said or problem.said)
+            # What cannot be read cannot be compared: nothing is known of the undo.
+            return self._evidence(ref, NOT_RUN, document, said=self._said or problem.said)
         request = ActionRequest.objects.get(ref=ref)
         before = self._as_in_the_snapshot(request, before)
         if not self._failed:
