@@ -17,6 +17,7 @@ from rollback import evidence
 from rollback.connectors import registry
 from rollback.connectors.base import CallFailed, NotDone
 from rollback.models import Direction, Drill, Recovery, Run, Unit
+from rollback.services.drill import REFUTED
 
 SHOWN = 100
 AT_ONCE = 50  # units of one action type whose effects are asked of their target in one round
@@ -88,10 +89,14 @@ def drill_due_at_differs(now: datetime) -> Iterator[Found]:
     """An action type that counts as rehearsed for longer than its drills say."""
     drilled = Exists(Drill.objects.filter(action_type=OuterRef("pk"), ended_at__isnull=False))
     counts = ActionType.objects.filter(drilled, drill_due_at__gt=now)
-    last = Drill.objects.filter(action_type=OuterRef("pk"), passed=True).order_by("-ended_at")
-    passed = counts.annotate(passed_at=Subquery(last.values("ended_at")[:1]))
-    for kind in passed.order_by("pk")[:SHOWN]:
-        until = kind.passed_at and kind.passed_at + DRILL_COUNTS_FOR
+    # The last one that says anything: after one that showed the undo not to work, none counts.
+    telling = Q(passed=True) | Q(outcome__in=REFUTED)
+    last = Drill.objects.filter(telling, action_type=OuterRef("pk")).order_by("-ended_at", "-pk")
+    told = counts.annotate(
+        passed=Subquery(last.values("passed")[:1]), told_at=Subquery(last.values("ended_at")[:1])
+    )
+    for kind in told.order_by("pk")[:SHOWN]:
+        until = kind.told_at + DRILL_COUNTS_FOR if kind.passed else None
         if until is None or kind.drill_due_at > until:
             said = f"{kind} counts as rehearsed, and its drills say otherwise."
             yield Found(f"action type {kind.pk}", said)

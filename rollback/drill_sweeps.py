@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import islice
 
 from django.conf import settings
 from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet
 
 from approvals.models import Alert
-from approvals.services.alerts import raise_alert
+from approvals.services.alerts import close_alert, raise_alert
 from governance import calls, clock, wording
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
@@ -32,14 +33,15 @@ def keep_drills(*, now: datetime) -> int:
 
     Returns how many of these there were.
     """
-    due, overdue, late, free = together(
-        read_due, read_overdue, read_late, read_free,
+    due, overdue, late, free, settled = together(
+        read_due, read_overdue, read_late, read_free, read_settled,
         now=now, soon=now + AHEAD, lately=now - AGAIN_AFTER,
     )  # fmt: skip
     moved = sum(drills.give_up(pk, now) for (pk,) in late)
     asked = _ask([pk for (pk,) in due], now) if due and settings.SANDBOXES else 0
     moved += asked
     moved += sum(_say(pk, now) for (pk,) in overdue)
+    moved += sum(close_alert(kind=kind, key=key, now=now) for kind, key in settled)
     if free or asked:
         moved += calls.call(TASK, mark=MARK, now=now)
     return moved
@@ -56,7 +58,7 @@ def _due() -> QuerySet[ActionType, tuple[int]]:
         Q(ended_at__isnull=True) | Q(started_at__gt=Given("lately", DateTimeField()))
     )
     soon = Q(drill_due_at__isnull=True) | Q(drill_due_at__lte=Given("soon", DateTimeField()))
-    return _live().filter(soon, ~Exists(tried)).order_by("pk").values_list("pk")[:BATCH]
+    return _live().filter(soon, ~Exists(tried)).order_by("pk").values_list("pk")
 
 
 def _overdue() -> QuerySet[ActionType, tuple[int]]:
@@ -75,13 +77,17 @@ read_late = Read(
         .values_list("pk")[:BATCH]
     )
 )
+read_settled = Read(lambda: drills.settled(NOW)[:BATCH])
 read_free = Read(lambda: drills.waiting(NOW).values_list("pk")[:1])
 
 
 def _ask(pks: list[int], now: datetime) -> int:
-    """Ask for those that can be drilled. What cannot is said on its page, and here once it is overdue."""
+    """Ask for those that can be drilled. What cannot is said on its page, and here once it is overdue.
+
+    It is no fewer the next time: all of them are looked at, or they would take the turn of the others.
+    """
     found = ActionType.objects.filter(pk__in=pks).order_by("pk")
-    able = [kind for kind in found if not drills.why_not(kind)]
+    able = list(islice((kind for kind in found if not drills.why_not(kind)), BATCH))
     for kind in able:
         drills.ask(action_type=kind.pk, now=now, technical=clock.technical)
     return len(able)
@@ -89,9 +95,13 @@ def _ask(pks: list[int], now: datetime) -> int:
 
 def _say(pk: int, now: datetime) -> int:
     kind = ActionType.objects.get(pk=pk)
-    last = Drill.objects.filter(action_type=kind, passed__isnull=False).order_by("-pk").first()
-    since = f"for {DRILL_COUNTS_FOR.days} days" if last is not None else "yet"
-    text = f"No drill of {kind} has passed {since}, so each request for it takes somebody present."
+    ended = Drill.objects.filter(action_type=kind, passed__isnull=False).order_by("-pk")
+    last, passed = ended.first(), ended.filter(passed=True).first()
+    since = f"for {DRILL_COUNTS_FOR.days} days" if passed is not None else "yet"
+    said = f"No drill of {kind} has passed {since}"
+    if passed is not None and passed.ended_at and passed.ended_at > now - DRILL_COUNTS_FOR:
+        said = f"A drill of {kind} showed that its undo does not work"
+    text = f"{said}, so each request for it takes somebody present."
     missing = drills.why_not(kind)
     if missing:
         text += f" {missing}"

@@ -14,13 +14,14 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
+from approvals.models import Alert
 from approvals.services.alerts import close_alert, raise_alert
 from governance import actors, canonical, wording
 from governance.claims import claim
 from governance.env import target_variable
-from governance.errors import NotFound, NotNow, NotYours
+from governance.errors import NotFound, NotNow, NotYours, Unprocessable
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.ledger import Act
 from governance.models import ActionType, Person
@@ -88,6 +89,10 @@ def why_not(action_type: ActionType) -> str:
         _units_of(action_type)
     except (ValueError, KeyError, TypeError) as problem:
         return f"Its example cannot be turned into units: {problem}"
+    try:
+        canonical.digest(definition_of(action_type))
+    except Unprocessable as problem:
+        return f"The evidence could not name its definition: {problem.detail}"
     return ""
 
 
@@ -144,6 +149,28 @@ def waiting(now: datetime | Given) -> QuerySet[Drill]:
     free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     rows: QuerySet[Drill] = Drill.objects.filter(free, ended_at__isnull=True, due_at__gt=now)
     return rows.order_by("started_at", "pk")
+
+
+def settled(now: datetime | Given) -> QuerySet[Alert, tuple[str, str]]:
+    """Return kind and key of each alert of a drill that stands for nothing any more.
+
+    Its key is an action type's, of which several versions may live: one that passed
+    ends nothing that holds for the one in production, and one that was retired
+    needs nobody.
+    """
+    living = ActionType.objects.filter(key=OuterRef("key"), state__in=TESTABLE)
+    over = Q(drill_due_at__isnull=True) | Q(drill_due_at__lte=now)
+    overdue = living.filter(over, state=ActionType.State.PRODUCTION, is_financial=True).exclude(
+        reversal=ActionType.Reversal.NONE
+    )
+    ended = Drill.objects.filter(action_type=OuterRef("pk"), ended_at__isnull=False)
+    last = ended.order_by("-ended_at", "-pk").values("passed")[:1]
+    failing = living.annotate(last=Subquery(last)).filter(last=False)
+    moot = (Q(kind=OVERDUE) & ~Exists(overdue)) | (Q(kind=FAILED) & ~Exists(failing))
+    rows: QuerySet[Alert, tuple[str, str]] = (
+        Alert.objects.filter(moot, closed_at__isnull=True).order_by("pk").values_list("kind", "key")
+    )
+    return rows
 
 
 @transaction.atomic
@@ -246,8 +273,8 @@ def _end(drill: Drill, outcome: Drill.Outcome, said: str, *, now: datetime) -> N
     kind, rows = drill.action_type, ActionType.objects.filter(pk=drill.action_type_id)
     if drill.passed:
         rows.update(drill_due_at=now + DRILL_COUNTS_FOR)
-        for alert in (FAILED, OVERDUE):
-            close_alert(kind=alert, key=kind.key, now=now)
+        for alert, key in settled(now).filter(key=kind.key):
+            close_alert(kind=alert, key=key, now=now)
         return
     if outcome in REFUTED:
         rows.filter(drill_due_at__gt=now).update(drill_due_at=now)

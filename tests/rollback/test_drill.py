@@ -20,7 +20,7 @@ from rollback.rehearsal.play import DIFFERS, NOT_RUN, NOT_UNDONE
 from rollback.rehearsal.points import points_of
 from rollback.services import drill as drills
 from tests.factories import PersonFactory, RoleFactory
-from tests.rollback.rehearsing import PlayHouse, asked, entry, in_production, real, taken
+from tests.rollback.rehearsing import KINDS, PlayHouse, asked, entry, in_production, real, taken
 
 pytestmark = pytest.mark.django_db
 
@@ -366,7 +366,89 @@ def test_the_worker_is_called_for_what_waits_and_not_for_what_is_in_hand(kind, t
     assert calls() == 1
 
 
+def under_another_key(key, **over):
+    """A payment of the demo, in production under a key of its own."""
+    kind = in_production(**over)
+    ActionType.objects.filter(pk=kind.pk).update(key=key)
+    kind.refresh_from_db()
+    return kind
+
+
+def test_what_cannot_be_drilled_takes_no_turn_of_what_can(timeline):
+    for n in range(30):
+        config = {**KINDS["vendor_payment"]["connector_config"], "target": "sap"}
+        under_another_key(f"sap_payment_{n}", connector_config=config)
+    able = in_production()
+
+    timeline.sweep()
+
+    assert [each.action_type for each in Drill.objects.all()] == [able]
+
+
+def test_what_evidence_could_not_name_is_not_drilled_and_keeps_none_from_it(timeline):
+    """A script may store what the page does not take: a number that RFC 8785 has no form for."""
+    schema = {**KINDS["vendor_payment"]["schema"], "maxProperties": 2**53}
+    strange = under_another_key("strange", schema=schema)
+    able = in_production()
+
+    timeline.sweep()
+
+    assert [each.action_type for each in Drill.objects.all()] == [able]
+    assert "The evidence could not name its definition" in drills.why_not(strange)
+
+
 # --- Overdue ---
+
+
+def retire(kind):
+    ActionType.objects.filter(pk=kind.pk).update(state="retired")
+
+
+def test_what_was_refuted_is_not_said_to_be_late(kind, timeline):
+    through(kind, timeline)
+    timeline.now += timedelta(days=1)
+    through(kind, timeline, PlayHouse(end_1=NOT_UNDONE))
+
+    timeline.sweep()
+
+    text = Alert.objects.get(kind="drill.overdue").text
+    assert text.startswith(
+        "A drill of vendor_payment v1 showed that its undo does not work, so each"
+    )
+
+
+def test_what_only_ever_failed_has_not_passed_yet(kind, timeline):
+    through(kind, timeline, PlayHouse(end_1=NOT_RUN))
+
+    timeline.sweep()
+
+    assert "has passed yet" in Alert.objects.get(kind="drill.overdue").text
+
+
+def test_the_next_version_ends_no_alert_about_the_one_in_production(kind, timeline):
+    through(kind, timeline, PlayHouse(end_1=NOT_UNDONE))
+    timeline.sweep()
+    following = ActionType(**KINDS["vendor_payment"], version=2, created_at=timeline.now)
+    following.pass_tests()
+    following.save()
+
+    through(following, timeline)
+
+    assert sorted(each.kind for each in alerts()) == ["drill.failed", "drill.overdue"]
+
+
+@pytest.mark.parametrize("passes", [True, False], ids=["replaced", "withdrawn"])
+def test_alerts_end_with_the_version_they_are_about(kind, timeline, passes):
+    through(kind, timeline, PlayHouse(end_1=NOT_UNDONE))
+    timeline.sweep()
+    assert alerts().count() == 2, "control"
+
+    retire(kind)
+    if passes:
+        in_production(version=2, drill_due_at=timeline.now + timedelta(days=80))
+    timeline.sweep()
+
+    assert not alerts().exists()
 
 
 def test_overdue_is_an_alert_from_the_instant_on(kind, timeline):
@@ -480,3 +562,24 @@ def test_so_is_one_whose_drills_all_failed(kind, timeline):
     ActionType.objects.update(drill_due_at=timeline.now + TICK)
 
     assert len(list(audits.drill_due_at_differs(timeline.now))) == 1
+
+
+def test_so_is_one_that_was_refuted_after_it_had_passed(kind, timeline):
+    through(kind, timeline)
+    due_at = due_of(kind)
+    timeline.now += timedelta(days=1)
+    through(kind, timeline, PlayHouse(end_1=NOT_UNDONE))
+    assert list(audits.drill_due_at_differs(timeline.now)) == []
+
+    ActionType.objects.update(drill_due_at=due_at)
+
+    assert len(list(audits.drill_due_at_differs(timeline.now))) == 1
+
+
+def test_one_that_could_not_be_run_ends_no_word_of_the_last_that_passed(kind, timeline):
+    through(kind, timeline)
+    timeline.now += timedelta(days=1)
+    through(kind, timeline, PlayHouse(end_1=NOT_RUN))
+
+    assert due_of(kind) > timeline.now
+    assert list(audits.drill_due_at_differs(timeline.now)) == []
