@@ -28,12 +28,14 @@ governance = (
     [path(f"{name}/", page, name=name) for name in ("people", "absences", "policy")],
     "governance",
 )
+rollback = ([path("actions/", page, name="actions")], "rollback")
 urlpatterns = [
     path("", lambda request: HttpResponse(), name="account_logout"),
     path("password/", lambda request: HttpResponse(), name="account_change_password"),
     path("2fa/", lambda request: HttpResponse(), name="mfa_index"),
     path("", include(approvals)),
     path("", include(governance)),
+    path("", include(rollback)),
 ]
 asked: list[Person] = []
 
