@@ -15,10 +15,14 @@ def address(target: str) -> str:
     A name and a password in the address are left out.
     """
     url = settings.TARGETS.get(target, {}).get("url", "")
-    if not url:
-        return variable(target, "url")
+    return bare(url) if url else variable(target, "url")
+
+
+def bare(url: str) -> str:
+    """Return an address without a slash at its end, and without what may open it: name, password and query."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+    netloc = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, netloc, parts.path, "", "")).rstrip("/")
 
 
 def variable(target: str, what: str) -> str:

@@ -28,7 +28,7 @@ from governance.models import ActionType, Person
 from governance.reads import Given
 from governance.vocabulary import Chain, Duty
 from rollback import evidence
-from rollback.connectors import registry
+from rollback.connectors import references, registry
 from rollback.models import Drill
 from rollback.rehearsal.play import DIFFERS, NOT_RUN, NOT_UNDONE, PASSED
 from rollback.rehearsal.points import Point, points_of
@@ -132,7 +132,7 @@ def ask(
     drill: Drill = Drill.objects.create(
         action_type=kind,
         target=target,
-        sandbox=settings.SANDBOXES[target]["url"][:300],
+        sandbox=references.bare(settings.SANDBOXES[target]["url"])[:300],
         asked_by=actor,
         started_at=now,
         due_at=now + technical(WITHIN_S),

@@ -76,6 +76,14 @@ def test_an_operator_asks_and_the_record_says_so(kind, timeline):
     assert AuditEvent.objects.get(kind="drill.started").actor == "person:op"
 
 
+def test_what_opens_a_sandbox_is_in_no_drill(kind, timeline, settings):
+    settings.SANDBOXES = {"demo": {"url": "https://user:opens@sandbox.example/api/?key=opens"}}
+
+    drill = asked(kind, timeline)
+
+    assert drill.sandbox == "https://sandbox.example/api"
+
+
 @pytest.mark.parametrize("role", ["auditor", "policy_admin", "controller", "compliance", ""])
 def test_nobody_else_does(kind, timeline, role):
     person = PersonFactory(roles=[RoleFactory(key=role)] if role else [])
