@@ -7,6 +7,7 @@ production where it is not.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Iterable
@@ -21,7 +22,17 @@ from django.core.exceptions import ImproperlyConfigured
 
 ROOT = Path(__file__).resolve().parent.parent
 env: Any = environ.Env()
-environ.Env.read_env(ROOT / ".env")
+# Set by us alone, for a process of ours that is given all that it may see.
+ALONE = "RECOURSE_ALONE"
+
+
+def read_file(path: Path) -> None:
+    """Take from a file what the environment does not say; in a process that stands alone, nothing."""
+    if ALONE not in os.environ:
+        environ.Env.read_env(path)
+
+
+read_file(ROOT / ".env")
 
 Profile = Literal["demo", "production"]
 

@@ -24,6 +24,7 @@ from typing import Self
 
 from django.conf import settings
 
+from governance.env import ALONE
 from rollback.connectors.base import CannotRun, Json
 from rollback.rehearsal.points import Point
 
@@ -167,6 +168,7 @@ def environment(var: Path) -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in HANDED_ON if name in os.environ},
         "DJANGO_SETTINGS_MODULE": "governance.settings",
+        ALONE: "yes",  # what stands in `.env` is ours and the target's
         # The profile that needs no secrets. It serves nobody.
         "RECOURSE_PROFILE": "demo",
         "RECOURSE_VAR": str(var),

@@ -12,6 +12,7 @@ from django.conf import settings as ours
 from django.core.management import CommandError, call_command
 
 from approvals.models import ActionRequest, Alert
+from governance.env import ALONE
 from governance.models import ActionType
 from rollback import evidence
 from rollback.connectors.base import CannotRun
@@ -157,6 +158,23 @@ def test_it_sees_the_sandbox_and_nothing_of_the_target_or_of_us(monkeypatch, tmp
     assert not [name for name, value in found.items() if "secret" in value]
     assert found["DATABASE_URL"] == "sqlite://:memory:"
     assert found["RECOURSE_TARGETS"] == ""
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["control", "alone"])
+def test_nor_does_it_read_the_file_in_which_all_of_that_may_stand(tmp_path, alone):
+    file = tmp_path / ".env"
+    file.write_text("TARGET_DEMO_TOKEN=secret\n")
+    given = environment(tmp_path)
+    if not alone:
+        del given[ALONE]
+    code = f"import os; from pathlib import Path; from governance import env; env.read_file(Path({str(file)!r}))"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(os.environ.get('TARGET_DEMO_TOKEN'))"],
+        cwd=ours.BASE_DIR, env=given, capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+
+    assert ended.stdout.decode().strip() == ("None" if alone else "secret")
 
 
 def test_it_plays_in_no_database_but_its_own(tmp_path):
