@@ -9,6 +9,7 @@ from governance.definitions.shape import FIELDS, WORDS
 from governance.drafting.shown import Difference
 
 LENGTH = 400  # of a value that is shown
+BEFORE = 40  # of what two values that are too long begin with alike
 _MISSING = object()
 
 
@@ -31,7 +32,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> tuple[Differen
                 WORDS[name],
                 "",
                 tuple(
-                    (place, _said(leaves_before, place), _said(leaves_after, place))
+                    (place, *_cut(_said(leaves_before, place), _said(leaves_after, place)))
                     for place in places
                 ),
             )
@@ -67,5 +68,19 @@ def _said(leaves: dict[str, Any], place: str) -> str:
         return ""
     value = leaves[place]
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = text or "“”"
-    return text if len(text) <= LENGTH else f"{text[: LENGTH - 1]}…"
+    return text or "“”"
+
+
+def _cut(was: str, now: str) -> tuple[str, str]:
+    """Cut both to what can be shown, from a little before the place where they part."""
+    if max(len(was), len(now)) <= LENGTH:
+        return was, now
+    pairs = enumerate(zip(was, now, strict=False))
+    parts_at = next((n for n, (a, b) in pairs if a != b), min(len(was), len(now)))
+    start = max(parts_at - BEFORE, 0)
+    return _part(was, start), _part(now, start)
+
+
+def _part(text: str, start: int) -> str:
+    found = text[start : start + LENGTH]
+    return f"{'…' if start and text else ''}{found}{'…' if len(text) > start + LENGTH else ''}"

@@ -346,3 +346,22 @@ def test_no_change_hides_behind_another_that_looks_like_it(before, after, place)
     (found,) = differences(changed(connector_config=before), changed(connector_config=after))
 
     assert place in [where for where, *_ in found.fields]
+
+
+@pytest.mark.parametrize("ending", ["evil", ""], ids=["another end", "no end"])
+def test_nor_behind_what_is_too_long_to_be_shown(ending):
+    long = "x" * 1000
+    before, after = changed(reversal_words=f"{long}good"), changed(reversal_words=f"{long}{ending}")
+
+    ((found,),) = [each.fields for each in differences(before, after)]
+
+    alike = f"…{'x' * 40}"
+    assert found == ("", f"{alike}good", f"{alike}{ending}")
+
+
+def test_what_is_new_and_too_long_is_cut_at_its_end():
+    ((found,),) = [
+        each.fields for each in differences(changed(title=""), changed(title="x" * 1000))
+    ]
+
+    assert found == ("", "“”", f"{'x' * 400}…")
