@@ -19,7 +19,7 @@ class Between:
 
     calls: the methods that came in, logging in left out.
     lose_answer: the call, counted from 1 or by its method, that the ERP does and whose answer is lost.
-    lose_call: the call that never reaches it.
+    lose_call: likewise, the call that never reaches it.
     answer: a call and the status that is said in its place, after the ERP has done it.
     meanwhile: a call, and what happens in the ERP just before it.
     """
@@ -69,7 +69,8 @@ def _handler(between):
                 n = len(between.calls)
             if n in between.meanwhile:
                 between.meanwhile[n]()
-            if n and n == between.lose_call:
+            if n and between.lose_call in (n, method):
+                between.lose_call = None
                 return self._hang_up()
             told = {
                 name: self.headers[name]

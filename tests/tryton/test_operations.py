@@ -9,7 +9,7 @@ import pytest
 from approvals.checks import basis_of
 from governance.models import ActionType
 from rollback.connectors import registry
-from rollback.connectors.base import Rejected
+from rollback.connectors.base import OutcomeUnknown, Rejected
 from rollback.services.reading import basis_digest, read_all
 from tests.tryton.carrying import ENTRIES, Deed, fresh, owed_invoice, payment_of
 
@@ -162,6 +162,32 @@ def test_a_draft_that_was_never_posted_is_cancelled_by_itself(target, rpc, books
         "account.invoice", [("id", "=", deed.receipts[1]["data"]["invoice"])], ["state", "move"]
     )
     assert (invoice["state"], invoice["move"]) == ("cancelled", None)
+
+
+def test_an_invoice_that_somebody_validated_is_not_posted_yet(target, rpc, books, between):
+    """Validated, it has an entry already: one that is not in the books."""
+    deed = Deed("supplier_invoice", vendor="Halden Machines", invoice=fresh("SI")).carry_out(upto=1)
+    rpc("model.account.invoice.validate_invoice", [deed.receipts[1]["data"]["invoice"]])
+    owed = books.payables()
+    between.begin(lose_call="model.account.invoice.post")
+
+    with pytest.raises(OutcomeUnknown):
+        deed.send(2)
+
+    assert deed.probe(2) is None
+    deed.send(2)
+    assert deed.probe(2) is not None
+    assert books.payables() == owed + Decimal("4380.00")
+
+
+def test_a_credit_note_that_somebody_cancelled_since_is_not_made_again(target, rpc, books):
+    deed = Deed("vendor_payment", **payment_of(owed_invoice(rpc, target.facts))).carry_out()
+    note = deed.undo(1)
+    rpc("model.account.invoice.cancel", [note.data["invoice"]])
+    owed = books.payables()
+
+    assert deed.probe(1, undo=True) == note == deed.undo(1)
+    assert books.payables() == owed
 
 
 def test_the_same_suppliers_number_twice_is_not_posted(target, books):

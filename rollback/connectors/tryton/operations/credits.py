@@ -13,23 +13,21 @@ from rollback.connectors.tryton import keys, wire
 from rollback.connectors.tryton.asking import Ask, Asks, only_if
 from rollback.connectors.tryton.operations import lookups
 from rollback.connectors.tryton.operations.base import Operation, done
-from rollback.connectors.tryton.operations.invoices import MODEL, POSTED
+from rollback.connectors.tryton.operations.invoices import MODEL, POSTED, is_booked
 from rollback.connectors.tryton.operations.lookups import Row
 
 LINE = "account.invoice.line"
 HEADER = ("party", "company", "invoice_address", "currency", "journal", "account", "payment_term")
-NOTE = ("state", "number", "total_amount", "invoice_date", "_timestamp")
+NOTE = ("state", "number", "total_amount", "invoice_date", "move.state", "_timestamp")
 # Of a line, what its credit has in common with it. Header lines and notes are left out.
 SAME = ("account", "product", "unit", "description", "sequence")
 LINE_FIELDS = (*SAME, "quantity", "unit_price", "taxes")
 
 
 def find_credited(key: str) -> Asks[Receipt | None]:
-    """Return the credit note that was posted under this key."""
+    """Return the credit note that was posted under this key, whatever became of it since."""
     note = yield from _note(key)
-    if note is None or note["state"] not in POSTED:
-        return None
-    return _receipt(note)
+    return _receipt(note) if note is not None and is_booked(note) else None
 
 
 def _note(key: str, *, well: Row | None = None) -> Asks[Row | None]:
@@ -38,7 +36,8 @@ def _note(key: str, *, well: Row | None = None) -> Asks[Row | None]:
         [
             ["type", "=", "in"],
             ["description", "=", keys.mark(keys.CREDIT, key)],
-            ["state", "!=", "cancelled"],
+            # Of the cancelled, those that were in the books. A draft that somebody cancelled is none.
+            ["OR", ["state", "!=", "cancelled"], ["move", "!=", None]],
         ],
         NOTE,
         about="Ask for the credit note by its key" if well is None else "Read the credit note",
@@ -60,13 +59,14 @@ def credit(body: Json, key: str, version: str) -> Asks[Receipt]:
         "number": None,
         "total_amount": -amount,
         "invoice_date": "2026-01-31",
+        "move.": None,
         "_timestamp": "{its version}",
     }
     note = yield from _note(key)
     if note is None:
         yield from _enter(body, key, amount)
         note = yield from _note(key, well=draft)
-    if note is not None and note["state"] not in POSTED:
+    if note is not None and not is_booked(note):
         if note["total_amount"] != -amount:
             raise Rejected(
                 f"The credit note comes to {note['total_amount']} and not to {-amount}, so it stays a draft."
@@ -78,9 +78,15 @@ def credit(body: Json, key: str, version: str) -> Asks[Receipt]:
             context=only_if(MODEL, note),
             effect=True,
         )
-        note = yield from _note(key, well={**draft, "state": "posted", "number": "{its number}"})
+        posted = {
+            **draft,
+            "state": "posted",
+            "number": "{its number}",
+            "move.": {"state": "posted"},
+        }
+        note = yield from _note(key, well=posted)
     return done(
-        _receipt(note) if note is not None and note["state"] in POSTED else None,
+        _receipt(note) if note is not None and is_booked(note) else None,
         "Tryton said yes",
     )
 

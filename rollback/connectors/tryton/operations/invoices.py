@@ -18,16 +18,26 @@ from rollback.connectors.tryton.operations.lookups import Row
 
 MODEL = "account.invoice"
 POSTED = ("posted", "paid")
-FIELDS = ("state", "number", "comment", "move", "_timestamp")
+FIELDS = ("state", "number", "comment", "move.state", "_timestamp")
 A_DRAFT: Row = {
     "id": "{id of the invoice}",
     "state": "draft",
     "number": None,
     "comment": None,
-    "move": None,
+    "move.": None,
     "_timestamp": "{its version}",
 }
-A_POSTED: Row = {**A_DRAFT, "state": "posted", "number": "{its number}", "move": "{id of its move}"}
+A_POSTED: Row = {
+    **A_DRAFT,
+    "state": "posted",
+    "number": "{its number}",
+    "move.": {"state": "posted"},
+}
+
+
+def is_booked(row: Row) -> bool:
+    """Whether its entry is in the books, read as `move.state`. One that is only validated has a draft of it."""
+    return (row.get("move.") or {}).get("state") == "posted"
 
 
 def called(row: Row, where: str) -> Receipt:
@@ -154,8 +164,8 @@ def _find_marked(marked: str, is_done: Callable[[Row], bool]) -> Asks[Receipt | 
 
 
 def find_posted(key: str) -> Asks[Receipt | None]:
-    """Return the invoice that was posted under this key. Its move stays, whatever became of it since."""
-    found = yield from _find_marked(keys.mark(keys.POST, key), lambda row: row["move"] is not None)
+    """Return the invoice that was posted under this key. Its entry stays, whatever became of it since."""
+    found = yield from _find_marked(keys.mark(keys.POST, key), is_booked)
     return found
 
 
