@@ -39,7 +39,7 @@ SENTENCES = {
     "R2": ("R", "A 429 says in Retry-After how long to wait."),
     "R3": ("R", "Two records of a type do not have one external id: the second is refused."),
     "R4": ("R", "A record is read at eid:<external id>, and at its id."),
-    "R5": ("R", "What is not there is answered 404, in the form of every error."),
+    "R5": ("R", "A record that is not there is answered 404 NONEXISTENT_ID, in the form of every error."),
     "R6": ("R", "Amounts are numbers."),
     "R7": ("R", "A credit made from a bill is applied to what is owed of it; the rest stands open."),
     "R8": ("R", "A job that could not do it ends with the progress `failed`."),

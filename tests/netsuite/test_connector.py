@@ -305,9 +305,17 @@ def test_what_it_echoes_of_what_opens_it_is_struck_out(netsuite, payment, vendor
 
 
 @cites("R5")
-def test_a_no_of_a_gateway_is_not_taken_for_a_no_of_netsuite(netsuite, payment, bill):
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<h1>Not Found</h1>",
+        # As of a type of record that our role does not see any more.
+        b'{"status": 404, "o:errorDetails": [{"detail": "Not found.", "o:errorCode": "NOT_FOUND"}]}',
+    ],
+)
+def test_a_404_that_does_not_speak_of_the_record_is_no_no(netsuite, payment, bill, body):
     payment.send()
-    netsuite.fail("answer", method="GET", status=404, body=b"<h1>Not Found</h1>", times=2)
+    netsuite.fail("answer", method="GET", status=404, body=body, times=2)
 
     problems = [
         failure_of(lambda: payment.connector.probe(KEY)),

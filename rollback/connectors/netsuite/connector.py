@@ -312,10 +312,10 @@ class NetSuiteConnector:
     def _get(self, path: str, until: float) -> Json | None:
         answered = self._call("GET", path, until)
         if answered.response.status_code == NOT_THERE:
-            if refusals.is_its_own(answered.response):
+            if refusals.says_it_is_not_there(answered.response):
                 return None
             raise OutcomeUnknown(
-                "404 Not Found, and not in NetSuite's words: it may be a gateway's."
+                "404 Not Found, and not in NetSuite's words for a record that does not exist."
             )
         try:
             found = self._judge(answered)
