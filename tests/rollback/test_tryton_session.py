@@ -32,6 +32,8 @@ class Rpc:
         self.calls, self.log_ins = [], 0
         self.answers, self.log_in = [], (200, [7, TOKEN, None])
         self.preferences = PREFERENCES
+        self.came_in, self.let_go = threading.Event(), threading.Event()
+        self.let_go.set()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -44,6 +46,8 @@ class Rpc:
     def _answer(self, call, authorization):
         if call["method"] == session.LOG_IN:
             self.log_ins += 1
+            self.came_in.set()
+            self.let_go.wait(timeout=10)
             status, result = self.log_in
             return status, json.dumps({"id": call["id"], "result": result}).encode()
         if call["method"] == session.PREFERENCES:
@@ -345,3 +349,19 @@ def test_what_it_echoes_of_our_secrets_is_struck_out(rpc, talk, secret):
     assert secret not in said
     if secret == SESSION:
         assert talk().run(ask()) == {"echo": "…"}
+
+
+def test_nobody_waits_for_somebody_elses_log_in_longer_than_for_their_own_call(rpc, talk):
+    rpc.let_go.clear()
+    first = threading.Thread(target=lambda: talk(within_s=5.0).run(ask()))
+    first.start()
+    assert rpc.came_in.wait(timeout=5)
+    began = time.monotonic()
+
+    problem = failure_of(talk(within_s=0.2), ask(effect=True))
+
+    took = time.monotonic() - began
+    rpc.let_go.set()
+    first.join(timeout=10)
+    assert type(problem) is NotDone
+    assert took < 2

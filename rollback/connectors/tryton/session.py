@@ -128,16 +128,20 @@ class Talk:
         found = _sessions.get(self._key)
         if found is not None:
             return found
-        with _guard:
+        guard = _guard
+        if not guard.acquire(timeout=max(self._until - time.monotonic(), 0.0)):
+            raise NotDone(f"somebody else is still logging in to {self._target}")
+        try:
             found = _sessions.get(self._key)
             if found is None:
                 found = _sessions[self._key] = self._log_in()
-        return found
+            return found
+        finally:
+            guard.release()
 
     def _let_go(self, session: Session) -> None:
-        with _guard:
-            if _sessions.get(self._key) is session:
-                del _sessions[self._key]
+        if _sessions.get(self._key) is session:
+            _sessions.pop(self._key, None)
 
     def _log_in(self) -> Session:
         """Log in. Whatever fails here, nothing of what was to be done is begun: NotDone."""
