@@ -14,7 +14,8 @@ from rollback.connectors import registry
 from rollback.connectors.base import NotDone, OutcomeUnknown, Rejected
 from rollback.connectors.tryton import keys, wire
 from rollback.connectors.tryton.asking import dry
-from rollback.connectors.tryton.operations import OPERATIONS
+from rollback.connectors.tryton.operations import OPERATIONS, lookups
+from rollback.connectors.tryton.records import KINDS
 
 ENTRIES = {entry["key"]: entry for entry in CATALOGUE_ON_TRYTON}
 OURS = [*ON_TRYTON, SUPPLIER_INVOICE["key"]]
@@ -165,6 +166,7 @@ def one_unit(request, name="x"):
         (one_unit({"operation": {"$eval": "'pay_supplier_' + 'invoice'"}}), "must name the operation"),
         (one_unit({"operation": "cancel_payment", "move": 1}), "'invoice' is a required property"),
         (one_unit({"operation": "cancel_payment", "move": 1, "invoice": 1}, name=None), "an object with a name"),
+        (one_unit({"operation": "cancel_payment", "move": 1, "invoice": 1}), "“x” takes several writes"),
         ({"units": []}, "no units"),
         ({"unit": []}, "'unit' was unexpected"),
         ({"language": "fr"}, "'language' was unexpected"),
@@ -209,12 +211,15 @@ def test_a_record_of_no_known_kind_is_refused(record):
         {"operation": "pay_supplier_invoice"},
         {"operation": "credit_supplier_invoice", "invoice": 1, "amount": {"value": "-1", "currency": "USD"}},
         {"operation": "cancel_payment", "move": 1, "invoice": 1, "more": 1},
+        {"operation": "update_party", "party": {"code": "C"}, "part": "contact", "values": {"mail": "a@example.com"}},
+        {"operation": "update_party", "party": {"code": "C"}, "part": "billing-address", "values": {"city": "Bremen"}},
     ],
 )  # fmt: skip
 def test_a_body_that_is_none_of_ours_is_not_sent(body):
-    connector, _ = prepared()
+    named = body["operation"] if body and body["operation"] == "update_party" else ""
+    connector, _ = prepared("customer_update" if named else "vendor_payment")
 
-    with pytest.raises(ValueError, match=r"operation|is wrong"):
+    with pytest.raises(ValueError, match=r"operation|is wrong|and all of them"):
         connector.send(body, key=KEY)
 
 
@@ -352,6 +357,42 @@ def test_a_mark_is_found_to_the_letter():
     assert ask.args[0] == [["note", "like", f"%Enter {KEY}%"]]
 
 
+def test_a_mark_is_found_behind_any_number_of_rows_that_only_look_like_it():
+    mark = keys.mark(keys.ENTER, KEY)
+    alike = mark.replace("%20", " any 20")
+    others = [
+        {"id": n, "note": alike, "sale": 1, "_timestamp": "1"} for n in range(1, lookups.PAGE + 1)
+    ]
+    ours = {"id": 9000, "note": mark, "sale": 2, "_timestamp": "1"}
+
+    receipt, asked = told(OPERATIONS["enter_sale_line"].find(KEY), others, [ours])
+
+    assert receipt.data == {"sale": 2, "line": 9000}
+    assert asked[1].args[0] == [asked[0].args[0], ["id", ">", lookups.PAGE]]
+
+
+def customer(*answers):
+    entry = {"prefix": "tryton:customer:", "kind": "customer", "by": "name"}
+    return told(KINDS["customer"].read(entry, ["Harbour Foods"]), *answers)
+
+
+HARBOUR = {"id": 7, "name": "Harbour Foods", "code": "C-1", "receivable": Decimal(0), "_timestamp": "1"}  # fmt: skip
+
+
+def test_what_a_customer_has_ordered_is_all_of_it():
+    sale = {"untaxed_amount": Decimal("10.00"), "currency.": {"code": "USD"}}
+    sales = [{"id": n, **sale} for n in range(1, lookups.PAGE + 2)]
+
+    reading, _ = customer([HARBOUR], 0, sales[:-1], sales[-1:])
+
+    assert reading.state["open_orders"] == {"USD": f"{10 * len(sales)}.00"}
+
+
+def test_of_two_customers_of_one_name_neither_is_taken():
+    with pytest.raises(Rejected, match="several rows are Harbour Foods"):
+        customer([HARBOUR, {**HARBOUR, "id": 8}])
+
+
 def test_how_a_part_was_left_is_known_from_what_was_written_with_it():
     left = {"part": "terms", "left": {"payment_terms": "Net 45"}, "version": "terms@3"}
 
@@ -377,7 +418,15 @@ def test_keys_of_one_request_are_siblings():
 
 @pytest.mark.parametrize(
     ("text", "holds"),
-    [(None, False), ("k", True), ("k\nl", True), ("l\nk", True), ("kk", False), ("l k", False)],
+    [
+        (None, False),
+        ("k", True),
+        ("k\nl", True),
+        ("l\nk", True),
+        ("kk", False),
+        ("l k", False),
+        ("k\r\nl", True),
+    ],
 )
 def test_a_text_holds_a_mark_as_one_of_its_lines(text, holds):
     assert keys.holds(text, "k") is holds

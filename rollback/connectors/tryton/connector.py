@@ -182,6 +182,10 @@ class TrytonConnector:
 
     def _try(self, reversal: str, example: Action, records: Sequence[str]) -> None:
         for plan in self.units(example):
+            if OPERATIONS[plan.body["operation"]].goes_back_only:
+                raise ValueError(
+                    f"“{plan.name}” takes several writes, so it can take back and be no unit."
+                )
             if plan.record and plan.record not in records:
                 raise ValueError(f"A unit writes {plan.record}, which no snapshot is taken of.")
             self.calls(plan.body, key=A_KEY)

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 ENTER, POST, CANCEL, PAY, CREDIT, UPDATE = "Enter", "Post", "Cancel", "Pay", "Credit", "Update"
-MOST = 50  # rows that a search for a mark may come to: ours, and people's copies
 
 
 def mark(word: str, key: str) -> str:
@@ -37,8 +36,8 @@ def anywhere(marked: str) -> str:
 
 
 def holds(text: str | None, marked: str) -> bool:
-    """Whether one line of a text is this mark, to the letter."""
-    return marked in (text or "").split("\n")
+    """Whether one line of a text is this mark, to the letter. People's clients may end lines with CR LF."""
+    return any(line.rstrip("\r") == marked for line in (text or "").split("\n"))
 
 
 def added(text: str | None, marked: str) -> str:

@@ -50,12 +50,11 @@ def read_supplier(entry: Json, segments: Sequence[str]) -> Asks[Reading | None]:
     party = yield from _party(entry, vendor, ["name", "payable", "_timestamp"])
     if party is None:
         return None
-    found = yield from lookups.rows(
+    found = yield from lookups.every(
         invoices.MODEL,
         [["party", "=", party["id"]], ["type", "=", "in"], ["state", "=", "posted"]],
         ["reference", "number", "amount_to_pay", "currency.code"],
         about=f"Read the open invoices of {vendor}",
-        most=1000,
     )
     return Reading(
         {
@@ -123,12 +122,11 @@ def read_sale(entry: Json, segments: Sequence[str]) -> Asks[Reading | None]:
         return None
     sale = found[0]
     code = sale["currency."]["code"]
-    lines = yield from lookups.rows(
+    lines = yield from lookups.every(
         "sale.line",
         [["sale", "=", sale["id"]], ["type", "=", "line"], ["quantity", "!=", 0]],
         ["product.code", "description", "quantity", "amount"],
         about="Read its lines",
-        most=1000,
     )
     return Reading(
         {
@@ -161,12 +159,11 @@ def read_customer(entry: Json, segments: Sequence[str]) -> Asks[Reading | None]:
     if party is None:
         return None
     limit = yield from _credit_limit(party)
-    sales = yield from lookups.rows(
+    sales = yield from lookups.every(
         "sale.sale",
         [["party", "=", party["id"]], ["state", "in", ["draft", *COMMITTED]]],
         ["untaxed_amount", "currency.code"],
         about=f"Read the open orders of {customer}",
-        most=1000,
     )
     orders: dict[str, Decimal] = {}
     for sale in sales:
@@ -206,21 +203,19 @@ def _credit_limit(party: Row) -> Asks[str | None]:
 
 
 def _party(entry: Json, name: str, fields: Sequence[str]) -> Asks[Row | None]:
-    found = yield from lookups.rows(
+    found = yield from lookups.one(
         parties.PARTY,
         lookups.by({_by(entry): name}),
         fields,
-        about=f"Look up {name}",
-        well=[
-            {
-                **dict.fromkeys(fields, ""),
-                "id": f"{{id of {name}}}",
-                "payable": Decimal(0),
-                "receivable": Decimal(0),
-            }
-        ],
+        what=name,
+        well={
+            **dict.fromkeys(fields, ""),
+            "id": f"{{id of {name}}}",
+            "payable": Decimal(0),
+            "receivable": Decimal(0),
+        },
     )
-    return found[0] if found else None
+    return found
 
 
 def _by(entry: Mapping[str, str]) -> str:

@@ -22,12 +22,15 @@ class Operation:
             change nothing and end with the same receipt; begun, they go on.
         find: key -> what was done under it; None unless all of it was.
         check: of a body that its schema takes; raises ValueError where it cannot be done.
+        goes_back_only: it takes several writes, so that begun and not finished it is neither
+            done nor nothing: a reversal is gone on with, a unit forward would be taken for not done.
     """
 
     schema: Json
     run: Steps
     find: Find
     check: Callable[[Json], object] = lambda body: None
+    goes_back_only: bool = False
 
 
 def done(receipt: Receipt | None, why: str) -> Receipt:

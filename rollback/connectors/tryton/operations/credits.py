@@ -112,7 +112,7 @@ def _enter(body: Json, key: str, amount: Decimal) -> Asks[None]:
         raise Rejected(f"The invoice is in {invoice['currency.']['code']}.")
     if amount > invoice["total_amount"]:
         raise Rejected(f"The invoice comes to {invoice['total_amount']}, which is less.")
-    lines = yield from lookups.rows(
+    lines = yield from lookups.every(
         LINE,
         [["invoice", "=", invoice["id"]], ["type", "=", "line"]],
         LINE_FIELDS,
@@ -126,7 +126,6 @@ def _enter(body: Json, key: str, amount: Decimal) -> Asks[None]:
                 "taxes": [],
             }
         ],
-        most=1000,
     )
     day = yield from lookups.today()
     whole = amount == invoice["total_amount"]
@@ -182,5 +181,8 @@ def _part(lines: list[Row], invoice: Row, amount: Decimal) -> Json:
 
 
 CREDIT_INVOICE = Operation(
-    lookups.schema({"invoice": lookups.ID, "amount": lookups.MONEY}), credit, find_credited
+    lookups.schema({"invoice": lookups.ID, "amount": lookups.MONEY}),
+    credit,
+    find_credited,
+    goes_back_only=True,
 )

@@ -152,14 +152,14 @@ def _usual_payable() -> Asks[object]:
 
 
 def _find_marked(marked: str, is_done: Callable[[Row], bool]) -> Asks[Receipt | None]:
-    found = yield from lookups.rows(
+    row = yield from lookups.marked(
         MODEL,
-        [["type", "=", "in"], ["comment", "like", keys.anywhere(marked)]],
+        "comment",
+        marked,
+        [["type", "=", "in"]],
         FIELDS,
         about="Ask for the invoice by its key",
-        most=keys.MOST,
     )
-    row = keys.first(found, "comment", marked)
     return called(row, "invoice") if row is not None and is_done(row) else None
 
 

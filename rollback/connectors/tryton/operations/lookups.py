@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 from rollback.connectors.base import Json, OutcomeUnknown, Rejected
-from rollback.connectors.tryton import wire
+from rollback.connectors.tryton import keys, wire
 from rollback.connectors.tryton.asking import Ask, Asks
 
 Row = Mapping[str, Any]
+PAGE = 500  # rows of one answer, where there may be any number
 NAMED: Json = {  # a row, by what people call it
     "type": "object",
     "minProperties": 1,
@@ -70,6 +71,62 @@ def rows(
     return found
 
 
+def every(
+    model: str,
+    domain: Sequence[Any],
+    fields: Sequence[str],
+    *,
+    about: str,
+    well: Sequence[Row] = (),
+) -> Asks[list[Row]]:
+    """Return all rows that fit, however many, the oldest first. Raises OutcomeUnknown as `rows`."""
+    page = yield from rows(model, domain, fields, about=about, well=well, most=PAGE)
+    found = list(page)
+    while len(page) == PAGE:
+        after = [list(domain), ["id", ">", page[-1]["id"]]]
+        page = yield from rows(model, after, fields, about=about, most=PAGE)
+        found += page
+    return found
+
+
+def marked(
+    model: str,
+    field: str,
+    mark: str,
+    domain: Sequence[Any],
+    fields: Sequence[str],
+    *,
+    about: str,
+    well: Sequence[Row] = (),
+) -> Asks[Row | None]:
+    """Return the oldest row with our mark in a text of it; None if no row has it."""
+    found = yield from every(
+        model, [*domain, [field, "like", keys.anywhere(mark)]], fields, about=about, well=well
+    )
+    return keys.first(found, field, mark)
+
+
+def one(
+    model: str,
+    domain: Sequence[Any],
+    fields: Sequence[str],
+    *,
+    what: str,
+    well: Row,
+) -> Asks[Row | None]:
+    """Return the one row that fits, None if there is none.
+
+    Args:
+        what: for people, with what it is looked up by: "the vendor Northwind Paper".
+
+    Raises Rejected if there are several.
+    """
+    found = yield from rows(model, domain, fields, about=f"Look up {what}", well=[well])
+    if len(found) > 1:
+        raise Rejected(f"In Tryton several rows are {what}.")
+    return found[0] if found else None
+
+
 def only(
     model: str,
     domain: Sequence[Any],
@@ -78,18 +135,11 @@ def only(
     what: str,
     well: Row,
 ) -> Asks[Row]:
-    """Return the one row that fits.
-
-    Args:
-        what: for people, with what it is looked up by: "the vendor Northwind Paper".
-
-    Raises Rejected if there is none, or several.
-    """
-    found = yield from rows(model, domain, fields, about=f"Look up {what}", well=[well])
-    if len(found) != 1:
-        how = "several rows are" if found else "nothing is"
-        raise Rejected(f"In Tryton {how} {what}.")
-    return found[0]
+    """Return the one row that fits, as `one`. Raises Rejected if there is none, or several."""
+    found = yield from one(model, domain, fields, what=what, well=well)
+    if found is None:
+        raise Rejected(f"In Tryton nothing is {what}.")
+    return found
 
 
 def by(named: Mapping[str, str], place: str = "") -> list[Any]:

@@ -206,25 +206,20 @@ def look(named: Mapping[str, str], name: str, *, as_of: str = "") -> Asks[Found 
     part = PARTS[name]
     customer = lookups.words(named)
     row, _, stamp = (as_of or "{its id}@{its version}").partition("@")
-    parties = yield from lookups.rows(
+    party = yield from lookups.one(
         PARTY,
         lookups.by(named),
         ["customer_payment_term", "customer_payment_term.name", "_timestamp"],
-        about=f"Look up the customer {customer}",
-        well=[
-            {
-                "id": f"{{id of {customer}}}",
-                "customer_payment_term": stamp,
-                "customer_payment_term.": {"name": "{its terms}"},
-                "_timestamp": "{its version}",
-            }
-        ],
+        what=f"the customer {customer}",
+        well={
+            "id": f"{{id of {customer}}}",
+            "customer_payment_term": stamp,
+            "customer_payment_term.": {"name": "{its terms}"},
+            "_timestamp": "{its version}",
+        },
     )
-    if len(parties) > 1:
-        raise Rejected(f"In Tryton several rows are the customer {customer}.")
-    if not parties:
+    if party is None:
         return None
-    (party,) = parties
     if not part.model:
         terms = party["customer_payment_term."] or {}
         # Its own version: the party's changes with every part of it.
@@ -266,6 +261,13 @@ def _version(row: Row) -> str:
     return f"{row['id']}@{row['_timestamp']}"
 
 
+def fits(body: Json) -> None:
+    """Raise ValueError for values that are not the part's own: what is left out would be emptied."""
+    wanted, told = set(PARTS[body["part"]].fields), set(body["values"])
+    if told and told != wanted:
+        raise ValueError(f"A {body['part']} has {', '.join(sorted(wanted))}, and all of them.")
+
+
 UPDATE = Operation(
     lookups.schema({
         "party": lookups.NAMED,
@@ -274,4 +276,5 @@ UPDATE = Operation(
     }),
     update,
     find_updated,
+    fits,
 )  # fmt: skip

@@ -181,7 +181,7 @@ def cancel(body: Json, key: str, version: str) -> Asks[Receipt]:
     known = yield from find_cancelled(key)
     if known is not None:
         return known
-    lines = yield from lookups.rows(
+    lines = yield from lookups.every(
         LINE,
         [["move", "=", body["move"]]],
         ["account", "reconciliation", "party"],
@@ -194,7 +194,6 @@ def cancel(body: Json, key: str, version: str) -> Asks[Receipt]:
                 "party": "{id of the vendor}",
             }
         ],
-        most=keys.MOST,
     )
     if not lines:
         raise Rejected("The payment is not in Tryton any more.")
@@ -293,5 +292,8 @@ PAY_INVOICE = Operation(
     find_paid,
 )  # fmt: skip
 CANCEL_PAYMENT = Operation(
-    lookups.schema({"move": lookups.ID, "invoice": lookups.ID}), cancel, find_cancelled
+    lookups.schema({"move": lookups.ID, "invoice": lookups.ID}),
+    cancel,
+    find_cancelled,
+    goes_back_only=True,
 )

@@ -29,15 +29,8 @@ CENT = Decimal("0.01")
 
 def _line(marked: str, *, about: str, well: Sequence[Row] = ()) -> Asks[Row | None]:
     """Return the line with this mark."""
-    found = yield from lookups.rows(
-        LINE,
-        [["note", "like", keys.anywhere(marked)]],
-        LINE_FIELDS,
-        about=about,
-        well=well,
-        most=keys.MOST,
-    )
-    return keys.first(found, "note", marked)
+    found = yield from lookups.marked(LINE, "note", marked, [], LINE_FIELDS, about=about, well=well)
+    return found
 
 
 def _receipt(line: Row) -> Receipt:
@@ -144,13 +137,12 @@ def _open(body: Json, key: str, line: Json, customer: str) -> Asks[None]:
         what=f"the customer {customer}",
         well={"id": f"{{id of {customer}}}", "customer_payment_term": "{id of its terms}"},
     )
-    addresses = yield from lookups.rows(
+    addresses = yield from lookups.every(
         "party.address",
         [["party", "=", party["id"]]],
         ["invoice", "delivery"],
         about=f"Look up the addresses of {customer}",
         well=[{"id": "{id of its address}", "invoice": True, "delivery": True}],
-        most=keys.MOST,
     )
     currency = yield from lookups.currency(body["amount"]["currency"])
     yield Ask(
@@ -269,5 +261,8 @@ ENTER_LINE = Operation(
     price_of,
 )  # fmt: skip
 TAKE_LINE_AWAY = Operation(
-    lookups.schema({"sale": lookups.ID, "line": lookups.ID}), take_away, find_taken_away
+    lookups.schema({"sale": lookups.ID, "line": lookups.ID}),
+    take_away,
+    find_taken_away,
+    goes_back_only=True,
 )
