@@ -340,7 +340,7 @@ def test_a_write_whose_answer_comes_too_late_is_unknown(rpc, talk):
     assert problem.said == "No answer from tryton: it did not answer in time"
 
 
-@pytest.mark.parametrize("secret", [PASSWORD, SESSION])
+@pytest.mark.parametrize("secret", [PASSWORD, SESSION, TOKEN])
 def test_what_it_echoes_of_our_secrets_is_struck_out(rpc, talk, secret):
     rpc.say(error("UserError", [f"Odd header {secret}", secret, None]), {"echo": secret})
 

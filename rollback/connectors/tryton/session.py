@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
@@ -34,7 +34,7 @@ LEAST_S = 0.05  # a call that has less time than this is not begun
 class Session:
     """Logged in. `authorization` is a secret, and lives in this process alone."""
 
-    authorization: str
+    authorization: str = field(repr=False)
     context: Mapping[str, Any]
 
 
@@ -241,7 +241,8 @@ class Talk:
         return self._authorization.removeprefix("Session ")
 
     def _without(self, said: str) -> str:
-        for secret in (self._secret, self._password):
+        token = base64.b64decode(self._secret).decode().rpartition(":")[2]
+        for secret in (self._secret, token, self._password):
             said = answers.without(said, secret)
         return said
 
