@@ -328,6 +328,15 @@ def test_a_part_is_not_credited_where_it_is_not_plain_what_to_book_it_on(lines):
         run_of("credit_supplier_invoice", body, [], [invoice], lines)
 
 
+def test_an_invoice_that_cannot_be_cancelled_is_not_marked_as_if_we_would():
+    paid = {"id": 4, "state": "paid", "number": "4", "comment": None, "_timestamp": "1"}
+    steps = OPERATIONS["cancel_supplier_invoice"].run({"invoice": 4}, KEY, "")
+    next(steps)
+
+    with pytest.raises(Rejected, match="was paid since"):
+        steps.send([paid])
+
+
 def test_a_payment_that_the_bank_has_seen_is_taken_back_by_a_person():
     lines = [{"id": 6, "account": 35, "reconciliation": 2, "party": None}]
 

@@ -209,9 +209,9 @@ def cancel(body: Json, key: str, version: str) -> Asks[Receipt]:
     invoice = yield from lookups.only(
         MODEL, [["id", "=", body["invoice"]]], FIELDS, what="the invoice", well=A_POSTED
     )
-    invoice = yield from _mark(invoice, keys.mark(keys.CANCEL, key))
     if invoice["state"] == "paid":
         raise Rejected("The invoice was paid since, so it cannot be cancelled.")
+    invoice = yield from _mark(invoice, keys.mark(keys.CANCEL, key))
     if invoice["state"] != "cancelled":
         yield Ask(
             f"model.{MODEL}.cancel",
