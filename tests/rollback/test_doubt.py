@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.utils.module_loading import import_string
 
 from approvals.models import ActionRequest, Alert, Order, Step
 from approvals.order_sweeps import lapse_orders
@@ -13,6 +14,7 @@ from approvals.sweeps import climb_underway, trouble_overdue_runs
 from governance.errors import NotNow
 from governance.models import ActionType
 from governance.vocabulary import Path
+from rollback.connectors import registry
 from rollback.connectors.base import NotDone, OutcomeUnknown, Receipt, Rejected
 from rollback.models import Direction, Recovery, Run, Snapshot, Unit
 from rollback.runner import run_all, run_next
@@ -57,6 +59,11 @@ def order(request, company, timeline):
 
 
 # --- Late calls ---
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_no_connector_takes_longer_for_a_call_than_a_lease_allows_for(kind):
+    assert 0 < import_string(registry.KINDS[kind]).timeout_s <= CALL_S
 
 
 def test_an_undo_waits_until_no_call_can_be_under_way_and_takes_back_what_came_late(
