@@ -9,7 +9,7 @@ import pytest
 from approvals.checks import basis_of
 from governance.models import ActionType
 from rollback.connectors import registry
-from rollback.connectors.base import OutcomeUnknown, Rejected
+from rollback.connectors.base import NotDone, OutcomeUnknown, Rejected
 from rollback.services.reading import basis_digest, read_all
 from tests.tryton.carrying import ENTRIES, Deed, fresh, owed_invoice, payment_of
 
@@ -368,10 +368,32 @@ def test_what_was_written_in_the_call_itself_is_refused_too(erp, target, between
             write: lambda: other("model.party.address.write", [address], {"city": "Elsewhere"})
         }
     )
+    with pytest.raises(NotDone):
+        deed.send(1, version=seen.version)
     with pytest.raises(Rejected, match="Somebody else has changed it since"):
         deed.send(1, version=seen.version)
 
     assert deed.connector.read(deed.plans[0].record).state["city"] == "Elsewhere"
+
+
+def test_whoever_writes_another_part_in_the_call_itself_only_makes_us_look_again(
+    erp, target, between
+):
+    deed = Deed("customer_update")
+    seen = deed.connector.read(deed.plans[0].record)
+    between.begin()
+    Deed("customer_update", change_ref="COUNT").send(1, version=seen.version)
+    write = between.calls.index("model.party.party.write") + 1
+    seen = deed.connector.read(deed.plans[0].record)
+    other, code = erp.rpc(), deed.action.payload["customer"]
+    (party,) = other.rows("party.party", [("code", "=", code)], [])
+    rename = ([party["id"]], {"name": "Renamed meanwhile"})
+
+    between.begin(meanwhile={write: lambda: other("model.party.party.write", *rename)})
+    with pytest.raises(NotDone):
+        deed.send(1, version=seen.version)
+
+    assert deed.send(1, version=seen.version).reference == deed.probe(1).reference
 
 
 @pytest.mark.parametrize("key", ["vendor_payment", "sales_order", "supplier_invoice"])

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rollback.connectors.base import Json, Reading, Receipt, Rejected
 from rollback.connectors.tryton import keys
-from rollback.connectors.tryton.asking import Ask, Asks, Stale
+from rollback.connectors.tryton.asking import Ask, Asks
 from rollback.connectors.tryton.operations import lookups
 from rollback.connectors.tryton.operations.base import Operation, done
 from rollback.connectors.tryton.operations.lookups import Row
@@ -109,18 +109,14 @@ def update(body: Json, key: str, version: str) -> Asks[Receipt]:
     unchanged = {f"{PARTY},{found.party['id']}": found.party["_timestamp"]}
     if part.model and found.row is not None:
         unchanged[f"{part.model},{found.row['id']}"] = found.row["_timestamp"]
-    try:
-        yield Ask(
-            f"model.{PARTY}.write",
-            ([found.party["id"]], {**write, "contact_mechanisms": contacts}),
-            about=f"Write the {body['part']}, and our key beside it",
-            context={"_timestamp": unchanged},
-            effect=True,
-        )
-    except Stale as problem:
-        if version:
-            raise Rejected("Somebody else has changed it since.") from problem
-        raise
+    # Stale, it may be another part that somebody wrote: whoever looks again knows.
+    yield Ask(
+        f"model.{PARTY}.write",
+        ([found.party["id"]], {**write, "contact_mechanisms": contacts}),
+        about=f"Write the {body['part']}, and our key beside it",
+        context={"_timestamp": unchanged},
+        effect=True,
+    )
     receipt = yield from _put_away(body, key, values)
     return receipt
 
