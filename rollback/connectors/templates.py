@@ -17,6 +17,18 @@ _BROKEN = (
 )  # fmt: skip
 
 
+LONGEST = (
+    10_000  # entries of a range: whoever typed one more zero would have every page wait for it
+)
+
+
+def _range(start: int, stop: int, step: int = 1) -> list[int]:
+    found = range(start, stop, step)
+    if len(found) > LONGEST:
+        raise ValueError(f"a range has at most {LONGEST:,} entries")
+    return list(found)
+
+
 class Configured(Protocol):
     """What a connector takes of an action type."""
 
@@ -42,7 +54,7 @@ def render(template: Any, context: Mapping[str, Any], *, what: str) -> Any:
     Raises ValueError with a sentence that names `what`.
     """
     try:
-        return jsone.render(template, {**context, "now": ""})
+        return jsone.render(template, {**context, "now": "", "range": _range})
     except _BROKEN as problem:
         raise ValueError(f"The template of {what} cannot be filled: {problem}") from problem
 

@@ -328,6 +328,24 @@ def test_a_list_of_anything_is_shown(one, items):
     assert "list" in text(one.get(f"{PAYMENT}/1/"))
 
 
+@pytest.mark.parametrize(
+    ("units", "says"),
+    [
+        (500, "Ready to be tested"),
+        (501, "Its example comes to 501 units"),
+        (1_000_000, "a range has at most 10,000 entries"),
+        (10**30, "The template of units cannot be filled"),
+    ],
+)
+def test_one_zero_too_many_makes_no_page_wait(one, units, says):
+    config = json.loads(json.dumps(ENTRIES["vendor_payment"]["connector_config"]))
+    each = {"name": "Pay", "request": {"method": "POST", "path": ["payments"], "json": {}}}
+    config["units"] = {"$map": {"$eval": f"range(0, {units})"}, "each(n)": each}
+    stored(connector_config=config, reversal="none", reversal_code="", state=T.DRAFT)
+
+    assert says in text(one.get(f"{PAYMENT}/1/"))
+
+
 def test_the_same_again_is_not_stored(one):
     action = stored()
 

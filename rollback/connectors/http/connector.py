@@ -56,6 +56,7 @@ from rollback.connectors.templates import Configured, Tried, amount_of, context_
 KEY_HEADER = "Idempotency-Key"
 RECEIPT = {"reference": {"$eval": "answer.reference"}, "data": {"$eval": "answer"}}
 NAME = 200  # characters
+MOST_UNITS = 500  # of an example, of which each is shown, and failed twice by a drill
 NOT_THERE = 404
 
 
@@ -195,6 +196,10 @@ class HttpConnector:
 
     def _try(self, reversal: str, example: Action, records: Sequence[str]) -> None:
         plans = self.units(example)
+        if len(plans) > MOST_UNITS:
+            raise ValueError(
+                f"Its example comes to {len(plans):,} units: {MOST_UNITS} at most are shown and rehearsed."
+            )
         for plan in plans:
             if plan.record and plan.record not in records:
                 raise ValueError(f"A unit writes {plan.record}, which no snapshot is taken of.")
