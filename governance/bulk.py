@@ -22,7 +22,7 @@ from uuid import UUID
 from django.db import connection, connections, transaction
 from django.db.models import BigIntegerField, Expression, Field, ForeignKey, Model
 
-from governance.prepared import Prepared
+from governance.prepared import PLACE, Prepared
 from governance.reads import Given, Statement
 
 Expecting = tuple[str, Any]
@@ -211,7 +211,7 @@ def _inserting_json(model: type[Model], names: tuple[str, ...]) -> tuple[Prepare
         f"INSERT INTO {table} ({columns})"
         f" SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s)"
     )
-    return Prepared.of(sql, [True]), tuple(str(field.column) for field in fields)
+    return Prepared.of(sql, [PLACE]), tuple(str(field.column) for field in fields)
 
 
 def _json(value: Any) -> str:

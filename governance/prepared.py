@@ -16,6 +16,8 @@ from weakref import WeakKeyDictionary
 from django.db import connection
 from django.db.backends.postgresql.psycopg_any import mogrify
 
+PLACE = object()  # among parameters: each run brings a value
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -31,11 +33,11 @@ class Prepared:
 
     @classmethod
     def of(cls, sql: str, parameters: Sequence[Any]) -> Prepared:
-        """Return it for SQL with a place for each parameter: True where each run brings a value."""
-        values = sum(each is True for each in parameters)
+        """Return it for SQL with a place for each parameter: PLACE, or what is the same each time."""
+        values = sum(each is PLACE for each in parameters)
         numbers = iter(range(1, values + 1))
         text = sql % tuple(
-            f"${next(numbers)}" if each is True else mogrify("%s", [each], connection)
+            f"${next(numbers)}" if each is PLACE else mogrify("%s", [each], connection)
             for each in parameters
         )
         name = f"recourse_{sha256(text.encode()).hexdigest()[:20]}"

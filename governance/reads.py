@@ -29,7 +29,7 @@ from django.db.models import (
 )
 from django.db.models.query import get_related_populators
 
-from governance.prepared import Prepared
+from governance.prepared import PLACE, Prepared
 
 M = TypeVar("M", bound=Model)
 R = TypeVar("R")
@@ -114,7 +114,9 @@ class _Compiled:
         if connection.vendor != "postgresql":
             return self
         places = tuple(p for p in self.parameters if isinstance(p, Given))
-        statement = Prepared.of(self.sql, [isinstance(p, Given) or p for p in self.parameters])
+        statement = Prepared.of(
+            self.sql, [PLACE if isinstance(p, Given) else p for p in self.parameters]
+        )
         return replace(self, sql=statement.execute, parameters=places, prepared=statement)
 
     def known(self) -> str:
