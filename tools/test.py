@@ -32,7 +32,7 @@ from tools.postgres import NotAvailable, Postgres
 from tools.processes import POLL_S, ROOT, Guard, end, marked
 
 NO_POSTGRESQL = "no PostgreSQL"  # the fixture's skip says the same
-SUITE_TIMEOUT_S = 1800
+SUITE_TIMEOUT_S = 2700
 HANG_S = 300  # a test that takes longer prints where it stands
 NOTHING_COLLECTED = 5  # pytest's exit code
 
