@@ -17,13 +17,13 @@ from rollback.rehearsal.verdict import leaves
 
 FIELDS_SHOWN = 80  # of one record
 VALUE_LENGTH = 200
-O = Drill.Outcome  # noqa: E741
+Outcome = Drill.Outcome
 PILLS = {
-    O.PASSED: ("good", "check"),
-    O.DIFFERS: ("bad", "git-compare"),
-    O.NOT_UNDONE: ("bad", "x"),
-    O.NOT_RUN: ("warn", "triangle-alert"),
-    O.GIVEN_UP: ("warn", "hourglass"),
+    Outcome.PASSED: ("good", "check"),
+    Outcome.DIFFERS: ("bad", "git-compare"),
+    Outcome.NOT_UNDONE: ("bad", "x"),
+    Outcome.NOT_RUN: ("warn", "triangle-alert"),
+    Outcome.GIVEN_UP: ("warn", "hourglass"),
 }
 # Forward and undo, in the words of the panel.
 STATES = {
@@ -76,7 +76,7 @@ def pill_of(drill: Drill) -> tuple[str, str, str]:
     if drill.is_open:
         begun = drill.lease_until is not None or drill.evidence
         return ("Under way", "open", "loader") if begun else ("Waits for a worker", "open", "clock")
-    return (str(drill.get_outcome_display()), *PILLS[O(drill.outcome)])
+    return (str(drill.get_outcome_display()), *PILLS[Outcome(drill.outcome)])
 
 
 def lead_of(drill: Drill, *, now: datetime) -> tuple[str, str, str]:
@@ -86,7 +86,7 @@ def lead_of(drill: Drill, *, now: datetime) -> tuple[str, str, str]:
         return "info", "Under way.", f"{done} rehearsed. If it does not end in time, it fails."
     if drill.passed:
         return "good", "It can be undone.", _counts(drill, now)
-    if drill.outcome in (O.DIFFERS, O.NOT_UNDONE):
+    if drill.outcome in (Outcome.DIFFERS, Outcome.NOT_UNDONE):
         rest = (
             "From then on each request takes somebody present."
             if drill.action_type.needs_drills
@@ -157,7 +157,7 @@ def _line(number: int, point: Point, units: int, entry: dict[str, Any] | None) -
     if entry is None:
         waits = ("Waits", "", "circle-dashed")
         return Line(number, words, waits, "", {}, [], [], [], "", is_open=False)
-    outcome = O(entry["outcome"])
+    outcome = Outcome(entry["outcome"])
     return Line(
         number,
         words,

@@ -39,11 +39,11 @@ WITHIN_S = 1800.0  # real seconds from being asked for; then it has failed
 LEASE_S = 60.0  # real seconds; a rehearsal ends before
 SCHEDULE = "drills"  # the actor, where nobody asked for it
 FAILED, OVERDUE = "drill.failed", "drill.overdue"  # alerts
-O = Drill.Outcome  # noqa: E741 - short, as S and U elsewhere
+Outcome = Drill.Outcome
 # By what was found at its points, the gravest first.
-GRAVEST = {NOT_UNDONE: O.NOT_UNDONE, DIFFERS: O.DIFFERS, NOT_RUN: O.NOT_RUN}
+GRAVEST = {NOT_UNDONE: Outcome.NOT_UNDONE, DIFFERS: Outcome.DIFFERS, NOT_RUN: Outcome.NOT_RUN}
 # What shows that the undo does not work. Of the others nothing is known, so the last drill goes on counting.
-REFUTED = (O.NOT_UNDONE, O.DIFFERS)
+REFUTED = (Outcome.NOT_UNDONE, Outcome.DIFFERS)
 TESTABLE = (ActionType.State.DRAFT, ActionType.State.TESTED, ActionType.State.PRODUCTION)
 
 
@@ -221,16 +221,16 @@ def finish(taken: Taken, *, now: datetime) -> Drill:
     """
     drill = _held(taken)
     if drill.definition != canonical.digest(definition_of(drill.action_type)):
-        _end(drill, O.NOT_RUN, "The action type was changed while it was rehearsed.", now=now)
+        _end(drill, Outcome.NOT_RUN, "The action type was changed while it was rehearsed.", now=now)
         return drill
     found = {entry["outcome"]: entry for entry in reversed(drill.evidence)}
     worst = next((found[each] for each in GRAVEST if each in found), None)
     if worst is not None:
         _end(drill, GRAVEST[worst["outcome"]], _why(worst), now=now)
     elif len(drill.evidence) == drill.points and set(found) == {PASSED}:
-        _end(drill, O.PASSED, "", now=now)
+        _end(drill, Outcome.PASSED, "", now=now)
     else:
-        _end(drill, O.NOT_RUN, "Not all of it was rehearsed.", now=now)
+        _end(drill, Outcome.NOT_RUN, "Not all of it was rehearsed.", now=now)
     return drill
 
 
@@ -241,7 +241,7 @@ def give_up(pk: int, now: datetime) -> int:
     if drill.ended_at is not None or drill.due_at is None or drill.due_at > now:
         return 0
     done = f"{len(drill.evidence)} of {drill.points}"
-    _end(drill, O.GIVEN_UP, f"It did not end in time: {done} points were rehearsed.", now=now)
+    _end(drill, Outcome.GIVEN_UP, f"It did not end in time: {done} points were rehearsed.", now=now)
     return 1
 
 
@@ -262,7 +262,7 @@ def _shown(value: Any) -> str:
 
 def _end(drill: Drill, outcome: Drill.Outcome, said: str, *, now: datetime) -> None:
     drill.outcome, drill.said = outcome, wording.plain(said, 500)
-    drill.passed, drill.ended_at = outcome == O.PASSED, now
+    drill.passed, drill.ended_at = outcome == Outcome.PASSED, now
     drill.token = drill.lease_until = drill.due_at = None
     evidence.sign(drill)
     drill.save()
@@ -278,7 +278,7 @@ def _end(drill: Drill, outcome: Drill.Outcome, said: str, *, now: datetime) -> N
         return
     if outcome in REFUTED:
         rows.filter(drill_due_at__gt=now).update(drill_due_at=now)
-    text = f"The drill of {kind} did not pass: {O(outcome).label.lower()}. {drill.said}"
+    text = f"The drill of {kind} did not pass: {Outcome(outcome).label.lower()}. {drill.said}"
     raise_alert(kind=FAILED, key=kind.key, text=text, now=now)
 
 

@@ -127,14 +127,14 @@ class Books:
             "amountRemaining": total,
         }
 
-    def _vendorPayment(self, fields):  # noqa: N802
+    def _vendorPayment(self, fields):  # noqa: N802 - likewise
         entity = self._entity(fields)
         total = self._apply(entity, fields.get("apply"))
         if not total:
             raise Error(400, "USER_ERROR", "A payment must apply to something that is owed.")
         return {"entity": entity, "memo": fields.get("memo", ""), "total": total}
 
-    def _vendorCredit(self, fields):  # noqa: N802
+    def _vendorCredit(self, fields):  # noqa: N802 - likewise
         entity = self._entity(fields)
         total = _sum(fields.get("expense"), "expense")
         if not total:

@@ -231,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
             with netsuite.lock:
                 netsuite.under_way -= 1
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the library's names
 
     def _one(self, netsuite, path, headers, body, crowded):
         if crowded:

@@ -73,7 +73,7 @@ class Echo:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = _serve  # noqa: N815
+            do_GET = do_POST = _serve  # noqa: N815 - the library's names
 
             def log_message(self, *args):
                 """Nothing."""

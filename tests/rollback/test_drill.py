@@ -25,7 +25,7 @@ from tests.rollback.rehearsing import KINDS, PlayHouse, asked, entry, in_product
 pytestmark = pytest.mark.django_db
 
 TICK = timedelta(microseconds=1)
-O = Drill.Outcome  # noqa: E741
+Outcome = Drill.Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +141,7 @@ def test_what_is_not_there_is_not_drilled(timeline):
 def test_one_that_passes_counts_for_ninety_days(kind, timeline):
     drill = through(kind, timeline)
 
-    assert (drill.passed, drill.outcome, drill.said) == (True, O.PASSED, "")
+    assert (drill.passed, drill.outcome, drill.said) == (True, Outcome.PASSED, "")
     assert [each["outcome"] for each in drill.evidence] == ["passed"] * 3
     assert due_of(kind) == timeline.now + DRILL_COUNTS_FOR
     assert [name for name, _ in events()] == ["drill.started", "drill.passed"]
@@ -169,7 +169,7 @@ def test_one_that_fails_is_told_and_counts_against_it_where_it_shows_something(
 def test_the_gravest_of_what_was_found_is_the_outcome_and_all_of_it_is_kept(kind, timeline):
     drill = through(kind, timeline, PlayHouse(before_send_1=DIFFERS, after_send_1=NOT_UNDONE))
 
-    assert drill.outcome == O.NOT_UNDONE
+    assert drill.outcome == Outcome.NOT_UNDONE
     assert [each["outcome"] for each in drill.evidence] == [DIFFERS, NOT_UNDONE, "passed"]
 
 
@@ -191,7 +191,7 @@ def test_a_rehearsal_that_does_not_come_to_its_failure_ends_the_drill(kind, time
 
     drill = through(kind, timeline, house)
 
-    assert (drill.outcome, drill.said) == (O.NOT_RUN, "The process that rehearses ended.")
+    assert (drill.outcome, drill.said) == (Outcome.NOT_RUN, "The process that rehearses ended.")
     assert len(house.played) == 1
 
 
@@ -211,7 +211,7 @@ def test_what_was_changed_meanwhile_is_not_what_was_rehearsed(kind, timeline):
 
     drill = through(kind, timeline, house)
 
-    assert (drill.outcome, due_of(kind)) == (O.NOT_RUN, None)
+    assert (drill.outcome, due_of(kind)) == (Outcome.NOT_RUN, None)
     assert "was changed while it was rehearsed" in drill.said
 
 
@@ -278,7 +278,7 @@ def test_one_that_never_ends_fails_at_its_time(kind, timeline):
     assert drills.give_up(slow.drill.pk, due_at) == 1
 
     drill = Drill.objects.get()
-    assert (drill.outcome, drill.ended_at) == (O.GIVEN_UP, due_at)
+    assert (drill.outcome, drill.ended_at) == (Outcome.GIVEN_UP, due_at)
     assert drill.said == "It did not end in time: 1 of 3 points were rehearsed."
     assert evidence.flaw_of(drill) == ""
     assert drills.give_up(slow.drill.pk, due_at + TICK) == 0
@@ -356,7 +356,7 @@ def test_the_sweep_ends_what_does_not_end(kind, timeline):
 
     timeline.go_to(Drill.objects.get().due_at)
 
-    assert Drill.objects.get(outcome=O.GIVEN_UP).passed is False
+    assert Drill.objects.get(outcome=Outcome.GIVEN_UP).passed is False
 
 
 def test_the_worker_is_called_for_what_waits_and_not_for_what_is_in_hand(kind, timeline):
