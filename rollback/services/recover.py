@@ -100,7 +100,7 @@ def _units(lease: Lease, hands: Hands) -> bool:
             continue
         try:
             renew(lease, now=hands.now(), technical=hands.technical)
-            back = _back(pattern, connector, action, unit, request)
+            back = _back(pattern, connector, action, unit, reversal, request)
         except NeedsAPerson as problem:
             stuck.append(str(problem))
             continue
@@ -132,6 +132,7 @@ def _back(
     connector: Connector,
     action: Action,
     unit: Unit,
+    reversal: Unit,
     request: ActionRequest,
 ) -> Back:
     if pattern == Recovery.Pattern.COMPENSATE:
@@ -149,8 +150,11 @@ def _back(
         left=snapshot.after,
         before=snapshot.before,
     )
-    if found.nothing_to_do or (found.drift and snapshot.before is not None):
-        return Back(nothing=found.nothing_to_do, drift=found.drift)
+    if found.drift and snapshot.before is not None:
+        return Back(drift=found.drift)
+    # As before, and it may be by our own hand: then the same key again says so, and changes nothing.
+    if found.nothing_to_do and reversal.state not in units.UNANSWERED:
+        return Back(nothing=True)
     if snapshot.before is None:
         raise NeedsAPerson(
             f"{unit.record} was not there before, and nothing here takes a record away again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -287,6 +288,23 @@ def test_a_record_that_is_as_before_needs_nothing(restoring, ordered, worker, bo
 
     assert now_(ordered).state == S.ROLLED_BACK
     assert not [key for key in books.sends if key.endswith("undo/2")]
+
+
+def test_a_lost_answer_is_asked_for_again_although_its_record_is_as_before(
+    restoring, ordered, worker, books, timeline
+):
+    books.gives = replace(books.gives, lookup=False)
+    books.lose_answer(4, OutcomeUnknown("the connection was reset"))
+    run_all(worker.hands)
+    assert states(ordered, Direction.UNDO)[3] == U.UNKNOWN
+
+    timeline.now = now_(ordered).next_attempt_at
+    run_all(worker.hands)
+
+    assert now_(ordered).state == S.ROLLED_BACK
+    assert states(ordered, Direction.UNDO) == [U.DONE] * 5
+    assert books.sends.count(f"{ordered.business_key}~0/undo/4") == 2
+    assert books.lines_done == []
 
 
 def test_somebody_faster_than_the_write_back_is_seen_at_the_next_attempt(
