@@ -48,6 +48,12 @@ ERROR_LENGTH = 300  # of Notice.last_error
 Technical = Callable[[float], timedelta]  # real seconds in, business span out: clock.technical
 Send = Callable[[], None]
 N = Notice.State
+ENDED = {
+    N.DELIVERED: "notice.delivered",
+    N.DROPPED: "notice.dropped",
+    N.REFUSED: "notice.refused",
+    N.FAILED: "notice.failed",
+}
 
 
 class _OutOfTries(NotTaken):
@@ -359,9 +365,9 @@ def _end(
     }  # fmt: skip
     told = {key: value for key, value in facts_of_it.items() if value is not None}
     if request is not None:
-        act.record(request, f"notice.{state.value}", **told)
+        act.record(request, ENDED[state], **told)
     else:
-        act.record_named(Chain.SYSTEM, f"notice.{state.value}", **told)
+        act.record_named(Chain.SYSTEM, ENDED[state], **told)
 
 
 def _sound_alarms(

@@ -20,7 +20,7 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Collate
 
-from governance import bulk, canonical
+from governance import bulk, canonical, events
 from governance.models import AuditEvent, ChainHead
 from governance.vocabulary import Chain
 
@@ -90,18 +90,23 @@ class Act:
         and `chain_hash` in the same transaction. After a rollback the holder
         must be read again.
 
-        Raises TypeError for a fact that `plain` cannot turn into JSON, and
+        Raises ValueError for a kind that `governance.events` does not know,
+        TypeError for a fact that `plain` cannot turn into JSON, and
         Unprocessable for text that PostgreSQL cannot hold.
         """
         entry = self._link(
-            holder.chain_name, holder.chain_length, holder.chain_hash, kind, plain(facts)
+            holder.chain_name,
+            holder.chain_length,
+            holder.chain_hash,
+            events.known(kind),
+            plain(facts),
         )
         holder.chain_length, holder.chain_hash = entry.seq, entry.hash
         self._linked.append(entry)
 
     def record_named(self, chain: Chain, kind: str, /, **facts: Any) -> None:
-        """Keep one event for a named chain; `write` links it, under that chain's lock."""
-        self._waiting.append((chain, kind, plain(facts)))
+        """Keep one event for a named chain; `write` links it, under that chain's lock. Raises as `record`."""
+        self._waiting.append((chain, events.known(kind), plain(facts)))
 
     def write(self) -> None:
         """Write what was recorded, in the caller's transaction. See `write`."""

@@ -16,7 +16,7 @@ class AuditEvent(models.Model):
 
     chain = models.CharField(max_length=40)  # a request's ref, or a name from vocabulary.Chain
     seq = models.PositiveIntegerField()  # 1, 2, 3 within the chain, without a gap
-    kind = models.CharField(max_length=60)  # subject.verb, past tense: step.expired
+    kind = models.CharField(max_length=60)  # one of governance.events: step.expired
     actor = models.CharField(
         max_length=120
     )  # "person:12 Finance Manager", "agent:ap-agent", "clock"

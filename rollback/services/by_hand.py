@@ -478,14 +478,14 @@ def _close(climb: Climb, claim: Claim) -> None:
         state__in=(Recovery.State.ORDERED, Recovery.State.PLANNED, Recovery.State.RUNNING),
     ):
         recovery.needed_a_person = True
-        if undoing_it and recovery.state == Recovery.State.RUNNING:
+        succeeded = undoing_it and recovery.state == Recovery.State.RUNNING
+        if succeeded:
             recovery.succeed(now=climb.now)
         else:
             recovery.fail(now=climb.now)
         recovery.save()
-        climb.act.record(
-            climb.request, f"recovery.{recovery.state}", pattern=recovery.pattern, by_hand=True
-        )
+        kind = "recovery.succeeded" if succeeded else "recovery.failed"
+        climb.act.record(climb.request, kind, pattern=recovery.pattern, by_hand=True)
     endings.by_hand(climb, nothing_left=nothing_left)
 
 

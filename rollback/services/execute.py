@@ -424,4 +424,5 @@ def _end_retry(climb: Climb, *, succeeded: bool) -> None:
         else:
             recovery.fail(now=climb.now)
         recovery.save()
-        climb.act.record(climb.request, f"recovery.{recovery.state}", pattern=recovery.pattern)
+        kind = "recovery.succeeded" if succeeded else "recovery.failed"
+        climb.act.record(climb.request, kind, pattern=recovery.pattern)

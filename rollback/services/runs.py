@@ -222,7 +222,8 @@ def finish(lease: Lease, held: Hold | Climb, *, error: str = "") -> None:
     else:
         run.finish(now=held.act.now)
     run.save()
-    held.act.record(held.request, f"run.{run.state}", direction=run.direction, attempt=run.attempt)
+    kind = "run.failed" if error else "run.finished"
+    held.act.record(held.request, kind, direction=run.direction, attempt=run.attempt)
 
 
 def renew(lease: Lease, *, now: datetime, technical: Technical) -> None:

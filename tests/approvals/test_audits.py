@@ -232,7 +232,7 @@ def test_a_chain_that_grows_while_it_is_audited_is_not_broken(company, waiting):
 
 def test_a_chain_without_a_head_is_broken(company, waiting):
     act = Act(now=MONDAY_9AM, actor="clock")
-    act.record_named(Chain.SYSTEM, "test.happened")
+    act.record_named(Chain.SYSTEM, "worker.restarted")
     act.write()
     ChainHead.objects.filter(name=Chain.SYSTEM).delete()
 

@@ -99,9 +99,9 @@ def test_what_fails_here_is_tried_again_a_time_later_only():
 
 class TestSealing:
     def test_the_worker_seals(self):
-        record("clock.woke")
+        record("worker.restarted")
         seals.seal_now(MONDAY_9AM)
-        record("clock.slept")
+        record("database.returned")
 
         assert seals.call_for_seal(now=MONDAY_9AM + MINUTE) == 1
 
@@ -109,14 +109,14 @@ class TestSealing:
         assert Seal.objects.count() == 1
 
     def test_without_a_worker_the_clock_seals(self):
-        record("clock.woke")
+        record("worker.restarted")
 
         assert seals.call_for_seal(now=MONDAY_9AM) == 1
 
         assert Seal.objects.get().size == 1
 
     def test_the_task_seals(self):
-        record("clock.woke")
+        record("worker.restarted")
 
         assert courier.seal() == 1
 
@@ -124,7 +124,7 @@ class TestSealing:
 
     def test_a_seal_that_fails_raises_the_alert_of_a_sweep(self, settings):
         settings.SEAL_KEY = "not a key"
-        record("clock.woke")
+        record("worker.restarted")
 
         assert courier.seal() == 0
 
@@ -132,7 +132,7 @@ class TestSealing:
         assert (alert.kind, alert.key) == ("sweep.failed", "governance.seals.seal_new_events")
 
     def test_the_alert_is_closed_when_a_seal_is_made(self):
-        record("clock.woke")
+        record("worker.restarted")
         with override_settings(SEAL_KEY="not a key"):
             courier.seal()
 

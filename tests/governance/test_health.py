@@ -200,7 +200,7 @@ def test_bounds_are_real_seconds_at_any_speed(well, ask, settings):
 
 def record(at):
     act = Act(now=at, actor="somebody")
-    act.record_named(Chain.SYSTEM, "thing.happened")
+    act.record_named(Chain.SYSTEM, "worker.restarted")
     act.write()
 
 

@@ -57,7 +57,7 @@ class TestRecord:
         one = act()
         one.record(Holder(), "step.expired")
         one.record(Holder(chain_name="another"), "step.opened")
-        one.record_named(Chain.SYSTEM, "clock.woke")
+        one.record_named(Chain.SYSTEM, "worker.restarted")
 
         one.write()
 
@@ -104,7 +104,7 @@ class TestRecord:
 
     def test_a_long_name_stops_nobody(self):
         one = act(actor=f"person:12 {'x' * 150}")
-        one.record(Holder(), "decision.made")
+        one.record(Holder(), "step.decided")
 
         one.write()
 
@@ -113,7 +113,7 @@ class TestRecord:
     def test_facts_may_be_called_what_the_arguments_are(self):
         one = act()
 
-        one.record(Holder(), "notice.sent", kind="mail", holder="x", self="y")
+        one.record(Holder(), "notice.delivered", kind="mail", holder="x", self="y")
         one.write()
 
         assert AuditEvent.objects.get().facts == {"kind": "mail", "holder": "x", "self": "y"}
@@ -141,7 +141,7 @@ class TestRecord:
         record(first, "step.expired")
 
         with pytest.raises(IntegrityError), transaction.atomic():
-            record(second, "step.answered")
+            record(second, "step.decided")
 
 
 class TestNamedChains:
@@ -158,20 +158,20 @@ class TestNamedChains:
 
     def test_named_events_come_after_the_requests_own(self):
         one = act()
-        one.record_named(Chain.SYSTEM, "alert.raised")
+        one.record_named(Chain.SYSTEM, "worker.restarted")
         one.record(Holder(), "step.expired")
 
         one.write()
 
         kinds = AuditEvent.objects.order_by("pk").values_list("kind", flat=True)
-        assert list(kinds) == ["step.expired", "alert.raised"]
+        assert list(kinds) == ["step.expired", "worker.restarted"]
 
     def test_several_acts_are_written_at_once(self, django_assert_max_num_queries):
         holders = [Holder(chain_name=f"request {n}") for n in range(50)]
         acts = [act() for _ in holders]
         for one, holder in zip(acts, holders, strict=True):
             one.record(holder, "step.expired")
-            one.record_named(Chain.SYSTEM, "alert.raised")
+            one.record_named(Chain.SYSTEM, "worker.restarted")
 
         # Look, make the head, lock, events (COPY is not counted), head; and two savepoints.
         with django_assert_max_num_queries(7):
@@ -216,7 +216,7 @@ class TestFacts:
     @pytest.mark.parametrize("note", ["a\0b", "\ud800"])
     def test_text_that_no_database_holds_is_refused(self, note):
         with pytest.raises(Unprocessable):
-            act().record(Holder(), "decision.made", note=note)
+            act().record(Holder(), "step.decided", note=note)
 
     def test_an_instant_without_a_zone_is_a_defect(self):
         with pytest.raises(ValueError, match="time zone"):
@@ -239,7 +239,7 @@ class TestTransactions:
         @transaction.atomic
         def fail_after_writing():
             one = act()
-            one.record_named(Chain.SYSTEM, "clock.woke")
+            one.record_named(Chain.SYSTEM, "worker.restarted")
             one.write()
             raise Trouble
 
@@ -254,8 +254,8 @@ class TestTransactions:
         @transaction.atomic
         def write():
             one = act()
-            one.record_named(Chain.PEOPLE, "person.invited")
-            one.record_named(Chain.ACTIONS, "action.drafted")
+            one.record_named(Chain.PEOPLE, "person.entered")
+            one.record_named(Chain.ACTIONS, "action_type.entered")
             one.write()
 
         assert race(*[write] * 4) == [None] * 4

@@ -70,7 +70,7 @@ class TestTree:
 @pytest.mark.django_db(transaction=True)
 class TestSealing:
     def test_a_seal_covers_every_event_once(self):
-        record("clock.woke", "clock.slept")
+        record("worker.restarted", "database.returned")
 
         assert seals.seal_new_events(MONDAY_9AM) == 2
 
@@ -80,9 +80,9 @@ class TestSealing:
         assert seal.prev_hash == ledger.genesis("seals")
 
     def test_seals_follow_each_other(self):
-        record("clock.woke")
+        record("worker.restarted")
         seals.seal_new_events(MONDAY_9AM)
-        record("clock.slept")
+        record("database.returned")
 
         seals.seal_new_events(MONDAY_9AM + MINUTE)
 
@@ -92,7 +92,7 @@ class TestSealing:
         assert (head.length, head.last_hash) == (2, second.hash)
 
     def test_nothing_is_sealed_twice(self):
-        record("clock.woke")
+        record("worker.restarted")
         seals.seal_new_events(MONDAY_9AM)
 
         assert seals.seal_new_events(MONDAY_9AM + MINUTE) == 0
@@ -103,29 +103,29 @@ class TestSealing:
         assert not Seal.objects.exists()
 
     def test_no_second_seal_a_moment_before_a_minute_is_over(self):
-        record("clock.woke")
+        record("worker.restarted")
         seals.seal_new_events(MONDAY_9AM)
-        record("clock.slept")
+        record("database.returned")
 
         assert seals.seal_new_events(MONDAY_9AM + MINUTE - MOMENT) == 0
         assert seals.seal_new_events(MONDAY_9AM + MINUTE) == 1
 
     def test_the_minute_may_be_any_span(self):
-        record("clock.woke")
+        record("worker.restarted")
         seals.seal_new_events(MONDAY_9AM)
-        record("clock.slept")
+        record("database.returned")
 
         assert seals.seal_new_events(MONDAY_9AM + MOMENT, apart=MOMENT) == 1
 
     def test_seal_now_waits_for_nothing(self):
-        record("clock.woke")
+        record("worker.restarted")
         seals.seal_now(MONDAY_9AM)
-        record("clock.slept")
+        record("database.returned")
 
         assert seals.seal_now(MONDAY_9AM) == 1
 
     def test_a_seal_is_signed_with_the_key_of_the_settings(self):
-        record("clock.woke")
+        record("worker.restarted")
 
         seals.seal_now(MONDAY_9AM)
 
@@ -140,7 +140,7 @@ class TestSealing:
         """What `_settled` leaves out must never be more than what was sealed."""
         for minutes in (0, 30, 60, 90, 120, 150, 180):
             at = MONDAY_9AM + timedelta(minutes=minutes)
-            record("clock.woke", at=at)
+            record("worker.restarted", at=at)
             seals.seal_new_events(at)
 
         floor = seals._settled(at, HOUR)
@@ -150,7 +150,7 @@ class TestSealing:
 
     def test_looking_in_vain_counts_as_looking(self, django_assert_num_queries):
         assert seals.seal_new_events(MONDAY_9AM) == 0
-        record("clock.woke")
+        record("worker.restarted")
 
         with django_assert_num_queries(1):
             assert seals.seal_new_events(MONDAY_9AM + MINUTE - MOMENT) == 0
@@ -160,9 +160,9 @@ class TestSealing:
 @pytest.mark.django_db(transaction=True)
 class TestExport:
     def test_each_seal_is_a_line_of_the_file(self):
-        record("clock.woke")
+        record("worker.restarted")
         seals.seal_now(MONDAY_9AM)
-        record("clock.slept")
+        record("database.returned")
         seals.seal_now(MONDAY_9AM)
 
         first, second = exported()
@@ -176,7 +176,7 @@ class TestExport:
     def test_nothing_is_exported_that_is_rolled_back(self):
         @transaction.atomic
         def seal_and_fail():
-            record("clock.woke")
+            record("worker.restarted")
             seals.seal_now(MONDAY_9AM)
             raise ZeroDivisionError
 
@@ -187,7 +187,7 @@ class TestExport:
 
     def test_a_file_that_cannot_be_written_is_no_secret_and_is_caught_up_with(self, tmp_path):
         good, settings.SEAL_EXPORT = settings.SEAL_EXPORT, tmp_path
-        record("clock.woke")
+        record("worker.restarted")
         with pytest.raises(IsADirectoryError):
             seals.seal_new_events(MONDAY_9AM)
         settings.SEAL_EXPORT = good
@@ -198,7 +198,7 @@ class TestExport:
 
     def test_a_line_cut_short_by_a_crash_is_written_anew(self):
         for _ in range(2):
-            record("clock.woke")
+            record("worker.restarted")
             seals.seal_now(MONDAY_9AM)
         whole = settings.SEAL_EXPORT.read_bytes()
         settings.SEAL_EXPORT.write_bytes(whole[:-40])
@@ -208,11 +208,11 @@ class TestExport:
         assert settings.SEAL_EXPORT.read_bytes() == whole
 
     def test_a_file_of_another_database_is_refused(self):
-        record("clock.woke")
+        record("worker.restarted")
         seals.seal_now(MONDAY_9AM)
         line = exported()[0] | {"hash": "0" * 64}
         settings.SEAL_EXPORT.write_text(json.dumps(line) + "\n")
-        record("clock.slept")
+        record("database.returned")
 
         with pytest.raises(seals.ExportFailed, match="move the file away"):
             seals.seal_new_events(MONDAY_9AM + MINUTE)
@@ -220,7 +220,7 @@ class TestExport:
         assert Seal.objects.count() == 2
 
     def test_exporting_again_adds_nothing(self):
-        record("clock.woke")
+        record("worker.restarted")
         seals.seal_now(MONDAY_9AM)
 
         seals.export()
@@ -274,7 +274,7 @@ def uncommitted(kind):
 class TestAtOnce:
     @pytest.mark.parametrize("_round", range(10))
     def test_of_two_sealers_one_seals_and_one_finds_it_done(self, race, _round):
-        record("clock.woke", "clock.slept")
+        record("worker.restarted", "database.returned")
 
         outcomes = race(*[lambda: seals.seal_new_events(MONDAY_9AM)] * 2)
 
@@ -284,7 +284,7 @@ class TestAtOnce:
     @pytest.mark.parametrize("_round", range(5))
     def test_sealers_at_once_share_the_events(self, race, _round):
         def write_and_seal():
-            record("clock.woke")
+            record("worker.restarted")
             return seals.seal_now(MONDAY_9AM)
 
         outcomes = race(*[write_and_seal] * 3)
@@ -294,11 +294,11 @@ class TestAtOnce:
 
     @pytest.mark.postgresql
     def test_a_sealer_who_had_to_wait_for_another_looks_at_the_clock_again(self):
-        record("clock.woke")
+        record("worker.restarted")
         with ThreadPoolExecutor(1) as pool:
             with transaction.atomic():
                 first = seals.seal_new_events(MONDAY_9AM)
-                record("clock.slept")
+                record("database.returned")
                 second = pool.submit(closing_connection, seals.seal_new_events, MONDAY_9AM)
                 until_somebody_waits_for_us()
 
@@ -308,24 +308,24 @@ class TestAtOnce:
     def test_an_event_that_commits_after_a_seal_is_left_for_the_next(self):
         """Its id is lower than those in the seal, and the seal must stay good."""
         with uncommitted("policy.activated"):
-            record("clock.woke")
+            record("worker.restarted")
             early = seals.seal_new_events(MONDAY_9AM)
 
         late = seals.seal_new_events(MONDAY_9AM + MINUTE)
 
         assert (early, late) == (1, 1)
         by_id = AuditEvent.objects.order_by("pk").values_list("kind", "sealed__seal")
-        assert list(by_id) == [("policy.activated", 2), ("clock.woke", 1)]
+        assert list(by_id) == [("policy.activated", 2), ("worker.restarted", 1)]
         assert list(findings(LATER)) == []
 
     @pytest.mark.postgresql
     def test_an_event_an_hour_late_is_found_however_many_seals_were_made_meanwhile(self):
         for minutes in range(0, 120, 20):
-            record("clock.woke")
+            record("worker.restarted")
             seals.seal_new_events(MONDAY_9AM - 2 * HOUR + timedelta(minutes=minutes))
         with uncommitted("policy.activated"):
             for minutes in range(0, 60, 10):
-                record("clock.woke")
+                record("worker.restarted")
                 seals.seal_new_events(MONDAY_9AM + timedelta(minutes=minutes))
 
         late = seals.seal_new_events(MONDAY_9AM + 10 * HOUR)

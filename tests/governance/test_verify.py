@@ -59,7 +59,7 @@ def request_row(heads):
     """A request with three events, all sealed."""
     holder = Holder(REF)
     heads.append(holder)
-    record(holder, "request.submitted", "step.opened", "step.answered")
+    record(holder, "request.submitted", "step.opened", "step.decided")
     seals.seal_now(MONDAY_9AM)
     return holder
 
@@ -146,7 +146,7 @@ class TestClean:
         next(findings(LATER + HOUR), None)
 
         with transaction.atomic():
-            record_named(Chain.SYSTEM, "clock.woke")
+            record_named(Chain.SYSTEM, "worker.restarted")
 
     def test_chains_are_read_in_one_order_on_every_database(self, heads):
         for name in ("b-1", "B", "a", "a_b", "A9", "é"):
@@ -244,7 +244,7 @@ class TestEvents:
 
     def test_an_event_slipped_in_at_the_end_shows(self, policy, request_row):
         forger = Holder(REF, request_row.chain_length, request_row.chain_hash)
-        record(forger, "decision.made")
+        record(forger, "step.decided")
 
         assert found()[0] == Finding(REF, 4, "the chain's head knows only 3 events")
 
@@ -289,7 +289,7 @@ def heads_backwards():
 
 class TestUnsealed:
     def test_an_event_may_wait_an_hour_for_its_seal_and_no_longer(self, heads):
-        record_named(Chain.SYSTEM, "clock.woke")
+        record_named(Chain.SYSTEM, "worker.restarted")
 
         assert list(findings(MONDAY_9AM + HOUR)) == []
         assert list(findings(MONDAY_9AM + HOUR + timedelta(microseconds=1))) == [

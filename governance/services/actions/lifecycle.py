@@ -16,6 +16,7 @@ from django_fsm import can_proceed
 
 from governance import actors, signs, stepup, wording
 from governance.errors import AlreadyDecided, NotFound, NotNow, NotYours, TooLate, Unprocessable
+from governance.events import Event
 from governance.ledger import Act
 from governance.models import ActionChange, ActionType, Person
 from governance.services.actions.standing import administrators, is_administrator, require_admin
@@ -28,7 +29,11 @@ T = ActionType.State
 CONFIRM_WITHIN = timedelta(hours=72)  # as for changes of people: a weekend loses nothing
 REASON_LENGTH = 300
 NOTHING = "Nothing was changed."
-DONE = {T.TESTED: "tested", T.PRODUCTION: "promoted", T.RETIRED: "retired"}
+DONE = {
+    T.TESTED: "action_type.tested",
+    T.PRODUCTION: "action_type.promoted",
+    T.RETIRED: "action_type.retired",
+}
 
 # (version, what it becomes) -> of each gate that is not met, the sentence that says what is missing
 Gates = Callable[[ActionType, str], Sequence[str]]
@@ -143,7 +148,7 @@ def refuse_change(*, change: int, actor: Person, note: str, now: datetime) -> Ac
     if not note:
         raise Unprocessable("Say why not. Whoever asked for it reads this.", field="note")
     found.refuse()
-    return _ended_alone(found, "refused", actor=actor, note=note, now=now)
+    return _ended_alone(found, "action_change.refused", actor=actor, note=note, now=now)
 
 
 @transaction.atomic
@@ -153,7 +158,7 @@ def withdraw_change(*, change: int, actor: Person, now: datetime) -> ActionChang
     if found.asked_by_id != actor.pk:
         raise NotYours("Whoever asked for it takes it back. Others refuse it.")
     found.withdraw()
-    return _ended_alone(found, "withdrawn", actor=actor, now=now)
+    return _ended_alone(found, "action_change.withdrawn", actor=actor, now=now)
 
 
 @transaction.atomic
@@ -167,7 +172,7 @@ def lapse_change(change: ActionChange, *, now: datetime) -> None:
     text = f"Nobody confirmed in time that {_words(change)}, so it lapsed."
     signs.alarm(kind="actions.lapsed", key=f"change {change.pk}", text=text, now=now)
     change.lapse()
-    _ended_alone(change, "lapsed", actor=None, now=now)
+    _ended_alone(change, "action_change.lapsed", actor=None, now=now)
 
 
 @transaction.atomic
@@ -222,7 +227,7 @@ def _confirm(pk: int, actor: Person, gates: Gates, now: datetime) -> ActionChang
     if not is_administrator(found.asked_by):
         found.go_stale()
         note = "Whoever asked for this is no policy administrator any more."
-        return _ended(found, "outdated", act, actor=actor, note=note)
+        return _ended(found, "action_change.outdated", act, actor=actor, note=note)
     version = versions[found.action_type.version]
     _require_possible(version, found.becomes)
     _require_ready(version, found.becomes, gates)
@@ -235,7 +240,7 @@ def _confirm(pk: int, actor: Person, gates: Gates, now: datetime) -> ActionChang
     found.confirm()
     act.record_named(
         Chain.ACTIONS,
-        f"action_type.{DONE[T(found.becomes)]}",
+        DONE[T(found.becomes)],
         action=version.key,
         version=version.version,
         was=was,
@@ -244,7 +249,7 @@ def _confirm(pk: int, actor: Person, gates: Gates, now: datetime) -> ActionChang
         instead_of=None if before is None else before.version,
     )
     found.action_type = version
-    return _ended(found, "confirmed", act, actor=actor)
+    return _ended(found, "action_change.confirmed", act, actor=actor)
 
 
 def _move(version: ActionType, becomes: str) -> None:
@@ -330,25 +335,25 @@ def _second_or_refuse(change: ActionChange, actor: Person) -> None:
 
 
 def _ended_alone(
-    change: ActionChange, verb: str, *, actor: Person | None, now: datetime, note: str = ""
+    change: ActionChange, kind: str, *, actor: Person | None, now: datetime, note: str = ""
 ) -> ActionChange:
     act = Act(now=now, actor=actors.person(actor) if actor is not None else actors.CLOCK)
-    return _ended(change, verb, act, actor=actor, note=note)
+    return _ended(change, kind, act, actor=actor, note=note)
 
 
 def _ended(
-    change: ActionChange, verb: str, act: Act, *, actor: Person | None, note: str = ""
+    change: ActionChange, kind: str, act: Act, *, actor: Person | None, note: str = ""
 ) -> ActionChange:
     """Store the end of a change, record it after what else the act did, and tell whoever asked for it."""
     _store_end(change, actor=actor, note=note, now=act.now)
     facts = {"note": note} if note else {}
     act.record_named(
-        Chain.ACTIONS, f"action_change.{verb}", asked_by=actors.person(change.asked_by),
+        Chain.ACTIONS, kind, asked_by=actors.person(change.asked_by),
         **_facts(change), **facts,
     )  # fmt: skip
     if actor is None or change.asked_by_id != actor.pk:
         by = f" by {actor}" if actor is not None else ""
-        text = f"{verb.capitalize()}{by}: that {_words(change)}. {note}".strip()
+        text = f"{Event(kind).verb.capitalize()}{by}: that {_words(change)}. {note}".strip()
         signs.tell([change.asked_by_id], text=text, page=page_of(change.action_type), now=act.now)
     act.write()
     return change
