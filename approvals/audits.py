@@ -358,6 +358,8 @@ def _bring_up_to_date(audit: str, found: list[Found], now: datetime, *, whole: b
         )
     }
     keys = {each.key for each in found}
+    about = {each.request for each in found if each.request and each.key not in standing}
+    refs = dict(ActionRequest.objects.filter(pk__in=about).values_list("pk", "ref"))
     act = Act(now=now, actor="audit")
     for each in found:
         if each.key in standing:
@@ -373,8 +375,9 @@ def _bring_up_to_date(audit: str, found: list[Found], now: datetime, *, whole: b
         )
         Finding.objects.bulk_create([finding], ignore_conflicts=True)  # another round may be first
         act.record_named(
-            Chain.SYSTEM, "finding.opened", audit=audit, key=each.key, text=each.text[:300]
-        )
+            Chain.SYSTEM, "finding.opened", audit=audit, key=each.key, text=each.text[:300],
+            request=refs.get(each.request or 0, ""),
+        )  # fmt: skip
     for key, finding in standing.items():
         if whole and key not in keys:
             finding.cleared_at = now

@@ -22,10 +22,11 @@ from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import actors, bulk, ladder
 from governance.claims import Claim, claim
+from governance.ledger import Act
 from governance.models import Absence, ContactChannel, Person
 from governance.reads import NOW, GivenKeys, Read
 from governance.routing import GIVES_LEAVE, Passed, Why, hindrance
-from governance.vocabulary import Duty, Path
+from governance.vocabulary import Chain, Duty, Path
 
 BATCH = 500
 LOOKED_AT = 10 * BATCH  # open asks of people who cannot answer, some of them of parked requests
@@ -429,6 +430,7 @@ def _report_late(late: Sequence[Climb], *, sweep: str, now: datetime) -> None:
     if not late:
         return
     worst = max(climb.late for climb in late)
+    act = Act(now=now, actor=actors.CLOCK)
     text = f"The clock was up to {int(worst.total_seconds())} s late. Rungs began anew instead of in the past."
     alert = alerts.raise_alert(kind="clock.late", key=sweep, text=text, now=now)
     bulk.insert([
@@ -444,6 +446,13 @@ def _report_late(late: Sequence[Climb], *, sweep: str, now: datetime) -> None:
         )
         for climb in late
     ])  # fmt: skip
+    for climb in late:
+        act.record_named(
+            Chain.SYSTEM, "finding.opened", audit="clock.late", request=climb.request.ref,
+            key=f"{climb.request.ref} {now.isoformat()}",
+            text=f"A rung of {climb.request.ref} began {int(climb.late.total_seconds())} s late.",
+        )  # fmt: skip
+    act.write()
 
 
 def _replace_gone(climb: Climb) -> bool:

@@ -232,7 +232,7 @@ def _close(pk: int, now: datetime) -> int:
         recovery.needed_a_person |= stranded
         recovery.fail(now=now)
         recovery.save()
-        _write(request, now, "recovery.failed", pattern=recovery.pattern)
+        _write(request, now, "recovery.failed", **recovery.told())
     return 1
 
 
@@ -272,7 +272,7 @@ def _end_retry(request: ActionRequest, now: datetime) -> None:
     for retry in Recovery.objects.filter(request=request, state=R.RUNNING):
         retry.fail(now=now)
         retry.save()
-        _write(request, now, "recovery.failed", pattern=retry.pattern)
+        _write(request, now, "recovery.failed", **retry.told())
 
 
 def _write(request: ActionRequest, now: datetime, kind: str, **facts: object) -> None:

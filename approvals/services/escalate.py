@@ -382,6 +382,8 @@ class Climb:
         self.act.record(
             self.request, "step.opened", path=path, level=level, opened_at=since,
             due_at=step.due_at, needed=found.needed, passed_over=passed,
+            in_case=self.case is not None,
+            unreachable=[self.username(each.person) for each in found.asked if not each.reachable],
             asked=[self.username(each.person) for each in found.asked],
             **({} if window == full else {"window": window, "cut_from": full}),
         )  # fmt: skip
@@ -436,7 +438,7 @@ class Climb:
             request, "case.opened", exception=exception, severity=severity,
             impact=request.impact, response=answer.response, source=answer.source,
             original_approvers=[self.username(pk) for pk in self.first_asked],
-            reason=self.case.reason,
+            reason=self.case.reason, opened_at=since, absent=absent,
         )  # fmt: skip
         return level
 
@@ -448,7 +450,8 @@ class Climb:
         self._case_changed()
         self.act.record(
             self.request, "case.resolved", exception=self.case.exception, outcome=outcome,
-            highest_level=self.case.highest_level,
+            highest_level=self.case.highest_level, opened_at=self.case.opened_at,
+            absent=self.case.absent,
         )  # fmt: skip
 
     def go_back_to_case(self) -> None:

@@ -70,6 +70,10 @@ class Recovery(Stateful, models.Model):
     def __str__(self) -> str:
         return f"{self.pattern or 'recovery'} of {self.request_id} ({self.state})"
 
+    def told(self) -> dict[str, object]:
+        """Return what the record says of its end, beside how it ended."""
+        return {"pattern": self.pattern, "needed_a_person": self.needed_a_person}
+
     @transition(state, source=State.ORDERED, target=State.PLANNED)
     def plan_it(self, *, pattern: str) -> None:
         """The pattern is chosen and what it will do is written down."""

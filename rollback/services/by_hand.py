@@ -485,7 +485,7 @@ def _close(climb: Climb, claim: Claim) -> None:
             recovery.fail(now=climb.now)
         recovery.save()
         kind = "recovery.succeeded" if succeeded else "recovery.failed"
-        climb.act.record(climb.request, kind, pattern=recovery.pattern, by_hand=True)
+        climb.act.record(climb.request, kind, by_hand=True, **recovery.told())
     endings.by_hand(climb, nothing_left=nothing_left)
 
 

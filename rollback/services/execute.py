@@ -425,4 +425,4 @@ def _end_retry(climb: Climb, *, succeeded: bool) -> None:
             recovery.fail(now=climb.now)
         recovery.save()
         kind = "recovery.succeeded" if succeeded else "recovery.failed"
-        climb.act.record(climb.request, kind, pattern=recovery.pattern)
+        climb.act.record(climb.request, kind, **recovery.told())

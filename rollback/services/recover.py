@@ -182,7 +182,7 @@ def _recovery(lease: Lease, *, now: datetime) -> Recovery:
         ):
             retry.fail(now=now)
             retry.save()
-            hold.act.record(request, "recovery.failed", pattern=retry.pattern)
+            hold.act.record(request, "recovery.failed", **retry.told())
         standing: Recovery | None = Recovery.objects.filter(
             request=request,
             state__in=[Recovery.State.ORDERED, Recovery.State.PLANNED, Recovery.State.RUNNING],
@@ -336,8 +336,8 @@ def _end(lease: Lease, hands: Hands) -> None:
                 recovery.succeed(now=now)
                 recovery.save()
                 climb.act.record(
-                    climb.request, "recovery.succeeded", pattern=recovery.pattern,
-                    attempts=recovery.attempts,
+                    climb.request, "recovery.succeeded", attempts=recovery.attempts,
+                    **recovery.told(),
                 )  # fmt: skip
             units.note_effects(climb.request)
             if climb.request.has_effects:
