@@ -86,6 +86,7 @@ look_at(
     models.Heartbeat,
     models.MatrixDelegate,
     models.MatrixRow,
+    models.Measure,
     models.PathWindow,
     models.PeopleChange,
     models.Person,
@@ -97,4 +98,5 @@ look_at(
     models.Role,
     models.RosterShift,
     models.Seal,
+    models.WeeklyRollup,
 )

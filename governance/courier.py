@@ -20,6 +20,7 @@ from django_q.models import Schedule
 from django_q.signals import pre_execute
 
 from governance import clock, seals, signs, ticking
+from governance.metrics import keeping
 from governance.models import Heartbeat, TaskAttempt
 
 P = ParamSpec("P")
@@ -30,6 +31,7 @@ SCHEDULE = "Every sweep, each minute"  # its name in the queue's own table
 SWEEP_FOR_S = 40.0  # real seconds; well below the task's time-out, which would kill the worker
 SHOW_LIFE_EVERY_S = 1.0
 SEALING = "governance.seals.seal_new_events"  # key of the alert when it fails
+COUNTING = "governance.metrics.keeping.count_sealed"  # likewise
 
 _delivery: dict[str, Any] = {}  # the task this worker process was handed, until its function begins
 _shown_at = float("-inf")
@@ -165,6 +167,13 @@ def seal() -> int:
     """Seal what is due to be sealed, and return how many events. A failure is reported like a sweep's."""
     hands = ticking.Hands("worker", now=clock.now, sweeps={})
     return hands.attempt(SEALING, seals.seal_new_events) or 0
+
+
+@guarded
+def count() -> int:
+    """Count what was sealed towards the metrics, and return how many events that were. Likewise."""
+    hands = ticking.Hands("worker", now=clock.now, sweeps={})
+    return hands.attempt(COUNTING, keeping.count_sealed) or 0
 
 
 @transaction.atomic

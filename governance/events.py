@@ -197,6 +197,7 @@ class Event(TextChoices):
     ALERT_ACKNOWLEDGED = "alert.acknowledged", "An operator looks after an alert."
     TASK_GIVEN_UP = "task.given_up", "A task failed too often, and is not tried again."
     TASK_DROPPED = "task.dropped", "A task killed every worker that took it, and was dropped."
+    METRICS_REBUILT = "metrics.rebuilt", "The weekly figures were made anew from the record."
     WORKER_RESTARTED = "worker.restarted", "The worker gave no sign of life, and was restarted."
     DATABASE_RETURNED = "database.returned", "The database was gone for a while, and is back."
 

@@ -267,6 +267,7 @@ RECOURSE_SWEEPS = [
     "approvals.sweeps.tell_of_alerts",
     "approvals.courier.call_the_courier",
     "governance.seals.call_for_seal",
+    "governance.metrics.keeping.call_for_metrics",
     "approvals.audits.call_for_audit",
     "governance.policy_watch.call_for_policy_check",
 ]

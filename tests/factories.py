@@ -35,6 +35,7 @@ from approvals.models import (
 from approvals.models.request import WITH_KEY
 from governance import decision_tree
 from governance.ladder import DEFAULT_WINDOWS
+from governance.metrics.weeks import week_of
 from governance.models import (
     Absence,
     ActionChange,
@@ -51,6 +52,9 @@ from governance.models import (
     Heartbeat,
     MatrixDelegate,
     MatrixRow,
+    Measure,
+    Metric,
+    MetricsMark,
     PathWindow,
     PeopleChange,
     Person,
@@ -64,6 +68,7 @@ from governance.models import (
     Seal,
     SealedEvent,
     TaskAttempt,
+    WeeklyRollup,
 )
 from governance.vocabulary import (
     ExceptionType,
@@ -430,6 +435,39 @@ class SealedEventFactory(DjangoModelFactory):
     event = factory.SubFactory(AuditEventFactory)
     seal = factory.SubFactory(SealFactory)
     position = factory.Sequence(lambda n: n)
+
+
+class MeasureFactory(DjangoModelFactory):
+    class Meta:
+        model = Measure
+
+    chain = factory.Sequence(lambda n: f"R-{n}")
+    seq = 2
+    at = MONDAY_9AM
+    week = factory.LazyAttribute(lambda measure: week_of(measure.at))
+    metric = Metric.ESCALATION
+    outcome = Measure.Outcome.MISS
+    request = factory.SelfAttribute("chain")
+    department = "accounts-payable"
+    action = "vendor_payment"
+    path = "approval"
+
+
+class WeeklyRollupFactory(DjangoModelFactory):
+    class Meta:
+        model = WeeklyRollup
+
+    week = factory.Sequence(lambda n: week_of(MONDAY_9AM) - timedelta(weeks=n))
+    metric = Metric.ESCALATION
+    by = WeeklyRollup.By.ALL
+
+
+class MetricsMarkFactory(DjangoModelFactory):
+    class Meta:
+        model = MetricsMark
+        django_get_or_create = ("id",)
+
+    id = 1
 
 
 # --- Waiting and deciding ---------------------------------------------------------------------

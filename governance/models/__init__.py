@@ -6,6 +6,7 @@ from governance.models.action_change import ActionChange
 from governance.models.action_type import ActionType
 from governance.models.clock import DemoClock, Heartbeat, TaskAttempt
 from governance.models.ledger import AuditEvent, ChainHead, Seal, SealedEvent
+from governance.models.metrics import Measure, Metric, MetricsMark, WeeklyRollup
 from governance.models.people import (
     Absence,
     Agent,
@@ -46,6 +47,9 @@ __all__ = [
     "Heartbeat",
     "MatrixDelegate",
     "MatrixRow",
+    "Measure",
+    "Metric",
+    "MetricsMark",
     "PathWindow",
     "PeopleChange",
     "Person",
@@ -59,4 +63,5 @@ __all__ = [
     "Seal",
     "SealedEvent",
     "TaskAttempt",
+    "WeeklyRollup",
 ]

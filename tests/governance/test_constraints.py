@@ -11,7 +11,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from governance import decision_tree
-from governance.models import Appointment, DecisionCell, PolicyVersion
+from governance.models import Appointment, DecisionCell, MetricsMark, PolicyVersion
 from tests.constraints import broken, constraints_of, update
 from tests.factories import (
     MONDAY_9AM,
@@ -28,6 +28,7 @@ from tests.factories import (
     DepartmentFactory,
     MatrixDelegateFactory,
     MatrixRowFactory,
+    MeasureFactory,
     PathWindowFactory,
     PeopleChangeFactory,
     PersonalTokenFactory,
@@ -40,6 +41,7 @@ from tests.factories import (
     RosterShiftFactory,
     SealedEventFactory,
     SealFactory,
+    WeeklyRollupFactory,
 )
 
 pytestmark = pytest.mark.django_db
@@ -550,3 +552,38 @@ def test_a_finding_stands_once_in_a_version():
         PolicyFindingFactory(key=first.key)
     update(first, gone_at=LATER)
     PolicyFindingFactory(key=first.key)
+
+
+def test_nothing_counts_twice_towards_one_metric():
+    first = MeasureFactory()
+
+    with broken("measure_once"):
+        MeasureFactory(chain=first.chain, seq=first.seq)
+    MeasureFactory(chain=first.chain, seq=first.seq, metric="bypass")
+
+
+def test_a_measure_is_of_a_metric_we_know():
+    with broken("measure_known_metric"):
+        MeasureFactory(metric="speed")
+
+
+def test_a_case_has_its_time_and_nothing_else_has_one():
+    with broken("measure_of_a_case_has_its_time"):
+        MeasureFactory(metric="resolution", seconds=None)
+    with broken("measure_of_a_case_has_its_time"):
+        MeasureFactory(metric="bypass", seconds=60)
+
+
+def test_a_rollup_stands_once_and_that_of_all_has_no_value():
+    first = WeeklyRollupFactory()
+
+    with broken("rollup_once"):
+        WeeklyRollupFactory(week=first.week)
+    with broken("rollup_of_all_has_no_value"):
+        WeeklyRollupFactory(value="vendor_payment")
+    WeeklyRollupFactory(by="action", value="vendor_payment")
+
+
+def test_there_is_one_mark_of_what_is_counted():
+    with broken("metrics_mark_is_one"):
+        MetricsMark.objects.create(id=2)

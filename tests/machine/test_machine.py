@@ -44,6 +44,7 @@ CALLS_TO_THE_WORKER = {
     "rollback.sweeps.call_the_worker",
     "approvals.courier.call_the_courier",
     "governance.seals.call_for_seal",
+    "governance.metrics.keeping.call_for_metrics",
     "approvals.audits.call_for_audit",
 }
 PICK = st.integers(0, 11)
