@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from approvals.models import ActionRequest
 from approvals.services.alerts import raise_alert
+from governance import logs
 from governance.ledger import Act
 from governance.vocabulary import Chain
 
@@ -58,7 +59,8 @@ def park(pk: int, problem: Exception, *, sweep: str, now: datetime) -> None:
     # The first line only: after it PostgreSQL quotes the whole row, payload and all.
     said = str(problem).partition("\n")[0]
     text = f"{sweep} failed on {request.ref}: {type(problem).__name__}: {said}"
-    logger.error("%s", text)
+    with logs.about(ref=request.ref):
+        logger.error("%s", text)
     raise_alert(
         kind="sweep.failed", key=f"{sweep} {request.ref}", text=text, now=now, request=request
     )

@@ -26,7 +26,7 @@ from approvals.channels.words import words_for
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Ask, Notice
 from approvals.services.alerts import close_alert, raise_alert
-from governance import actors, bulk, wording
+from governance import actors, bulk, logs, wording
 from governance.claims import claim
 from governance.ledger import Act
 from governance.models import ContactChannel
@@ -214,7 +214,8 @@ def _deliver(
         if waiting.pop(answer.of.pk, None) is None:
             continue  # it was given up a moment ago
         try:
-            _mark(answer, now=now, technical=technical)
+            with logs.about(**({"ref": answer.of.ref} if answer.of.ref else {})):
+                _mark(answer, now=now, technical=technical)
         except Exception as problem:  # noqa: BLE001 - raised below, once its neighbours are marked
             unmarked = problem
     if unmarked is not None:

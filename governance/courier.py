@@ -19,7 +19,7 @@ from django.db.models import F
 from django_q.models import Schedule
 from django_q.signals import pre_execute
 
-from governance import clock, seals, signs, ticking
+from governance import clock, logs, seals, signs, ticking
 from governance.metrics import keeping
 from governance.models import Heartbeat, TaskAttempt
 
@@ -62,18 +62,19 @@ def guarded(work: Callable[P, T]) -> Callable[P, T | None]:
         task = _delivery.pop("id", None)
         if task is None:
             return work(*args, **kwargs)
-        attempts = _begin(task, name)
-        if attempts > MOST_ATTEMPTS:
-            _drop(task, name)
-            return None
-        try:
-            answer = work(*args, **kwargs)
-        except BaseException as problem:  # the queue's time-out is a SystemExit
-            _failed(task, name, attempts, problem)
-            raise
-        TaskAttempt.objects.filter(pk=task).delete()
-        _show_life()
-        return answer
+        with logs.about(task=task):
+            attempts = _begin(task, name)
+            if attempts > MOST_ATTEMPTS:
+                _drop(task, name)
+                return None
+            try:
+                answer = work(*args, **kwargs)
+            except BaseException as problem:  # the queue's time-out is a SystemExit
+                _failed(task, name, attempts, problem)
+                raise
+            TaskAttempt.objects.filter(pk=task).delete()
+            _show_life()
+            return answer
 
     return run
 

@@ -47,6 +47,17 @@ def profile() -> Profile:
     raise ImproperlyConfigured(f"RECOURSE_PROFILE is {value!r}; say demo or production.")
 
 
+def log_format() -> Literal["text", "json"]:
+    """How lines of the log look: for people, or one JSON object each, which is production's default."""
+    usual = "text" if profile() == "demo" else "json"
+    value: str = env.str("LOG_FORMAT", default=usual)
+    if value == "text":
+        return "text"
+    if value == "json":
+        return "json"
+    raise ImproperlyConfigured(f"LOG_FORMAT is {value!r}; say text or json.")
+
+
 def required(name: str, *, why: str) -> str:
     """Return a variable that production cannot start without."""
     value: str = env.str(name, default="")

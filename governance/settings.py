@@ -10,7 +10,16 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 
-from governance.env import ROOT, env, local_secret, profile, required, sandboxes, targets
+from governance.env import (
+    ROOT,
+    env,
+    local_secret,
+    log_format,
+    profile,
+    required,
+    sandboxes,
+    targets,
+)
 
 BASE_DIR = ROOT
 DEMO = profile() == "demo"
@@ -89,6 +98,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "governance.middleware.Told",
     "governance.middleware.kept_by_nobody",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
@@ -355,12 +365,7 @@ HEARTBEAT_URL = env.str("HEARTBEAT_URL", default="")  # told after every clean a
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {
-            "()": "governance.logs.OneLine",
-            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-        }
-    },
+    "formatters": {"line": {"()": "governance.logs.formatter", "form": log_format()}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="WARNING")},
     "loggers": {

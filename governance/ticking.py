@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.utils.module_loading import import_string
 
-from governance import clock, signs
+from governance import clock, logs, signs
 from governance.daemons import DatabaseGone, Life, connected, outlive
 from governance.wake import CHANNEL, LONGEST_SLEEP_S
 
@@ -95,7 +95,7 @@ class Hands:
         Raises DatabaseGone.
         """
         try:
-            with connected():
+            with connected(), logs.about(sweep=name):
                 answer = call(now=self._now())
                 if name not in self._works:
                     self._show_it_works(name)

@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError
 from approvals.batches import park
 from approvals.models import ActionRequest
 from approvals.services.alerts import raise_alert
+from governance import logs
 from rollback import selectors
 from rollback.models import Direction
 from rollback.services import by_hand, execute, recover
@@ -63,7 +64,9 @@ def run_next(hands: Hands) -> bool:
             park(pk, problem, sweep="take", now=hands.now())
             continue
         if lease is not None:
-            _run(lease, hands)
+            with logs.about(ref=lease.ref):
+                log.info("%s run taken up, attempt %s", lease.direction, lease.attempt)
+                _run(lease, hands)
             return True
     return False
 
@@ -73,7 +76,8 @@ def _tell_of_defect(pk: int, problem: Exception, hands: Hands) -> None:
     request = ActionRequest.objects.get(pk=pk)
     said = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
     where = "".join(traceback.format_tb(problem.__traceback__))
-    log.error("reading for %s failed: %s\n%s", request.ref, said, where)
+    with logs.about(ref=request.ref):
+        log.error("reading for %s failed: %s\n%s", request.ref, said, where)
     raise_alert(
         kind="run.defect", key=f"read {request.ref}", now=hands.now(), request=request,
         text=f"Reading the target for {request.ref} failed by a defect: {said}",

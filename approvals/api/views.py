@@ -32,7 +32,7 @@ from approvals.services.submission import Malformed
 from approvals.services.submit import NotAllowed, record_refusal, submit
 from approvals.services.violations import Became, report
 from approvals.views.edge import read_number
-from governance import actors, clock, wording
+from governance import actors, clock, logs, wording
 from governance.errors import NotFound, NotYours, Refused
 from governance.models import ActionType, Person
 from governance.stepup import Presence, presence_of
@@ -166,6 +166,7 @@ class RequestList(Api):
             body=request.data,
             now=clock.now(),
         )
+        logs.now_about(taken.ref)
         code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
         url = request.build_absolute_uri(reverse("approvals-api:request-detail", args=[taken.ref]))
         return Response(shapes.accepted(taken, url), status=code, headers={"Location": url})
