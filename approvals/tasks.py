@@ -6,7 +6,7 @@ import time
 
 from approvals import audits
 from approvals.notifications import AT_ONCE, PATIENCE_S, deliver_due
-from governance import clock
+from governance import clock, stopping
 from governance.courier import guarded
 
 DRAIN_FOR_S = 45.0  # real seconds; below the task's time-out, which would kill the worker
@@ -37,6 +37,6 @@ def drain(*, for_s: float) -> int:
         now=clock.now(), limit=AT_ONCE, technical=clock.technical, signed_at=clock.real_now()
     ):
         total += taken
-        if time.monotonic() > last_start:
+        if stopping.asked() or time.monotonic() > last_start:
             break
     return total

@@ -19,7 +19,7 @@ from django.db.models import F
 from django_q.models import Schedule
 from django_q.signals import pre_execute
 
-from governance import clock, logs, seals, signs, ticking
+from governance import addressed, clock, logs, seals, signs, stopping, ticking
 from governance.metrics import keeping
 from governance.models import Heartbeat, TaskAttempt
 
@@ -119,20 +119,21 @@ def _drop(task: str, name: str) -> None:
 
 
 def beat(sent: int) -> None:
-    """Answer the watchdog: a worker took this task, which was sent as number `sent`.
+    """Answer the watchdog: its cluster took this task, which was sent as number `sent`.
 
     A beat that was overtaken, and comes back later, changes nothing.
     """
     _delivery.clear()
     with transaction.atomic():
-        last = Heartbeat.objects.select_for_update().filter(name="worker").first()
+        name = signs.of_worker(addressed.own())
+        last = Heartbeat.objects.select_for_update().filter(name=name).first()
         if last is None or last.facts.get("answered", 0) < sent:
-            _write_beat(sent)
+            _write_beat(name, sent)
 
 
-def _write_beat(answered: int) -> None:
+def _write_beat(name: str, answered: int) -> None:
     global _shown_at
-    signs.beat("worker", now=clock.now(), answered=answered, pid=os.getpid())
+    signs.beat(name, now=clock.now(), answered=answered, pid=os.getpid())
     _shown_at = time.monotonic()
 
 
@@ -140,7 +141,8 @@ def _show_life() -> None:
     """Long work ended well: that is life too, while a beat may wait behind it in the queue."""
     global _shown_at
     if time.monotonic() - _shown_at > SHOW_LIFE_EVERY_S:
-        Heartbeat.objects.filter(name="worker").update(beat_at=clock.now())
+        name = signs.of_worker(addressed.own())
+        Heartbeat.objects.filter(name=name).update(beat_at=clock.now())
         _shown_at = time.monotonic()
 
 
@@ -157,7 +159,11 @@ def run_sweeps() -> int:
     deadline = time.monotonic() + SWEEP_FOR_S
     hands = ticking.Hands("schedule", now=clock.now, sweeps=ticking.sweeps())
     total = 0
-    while moved := sum(hands.round(enough=lambda: time.monotonic() > deadline).values()):
+
+    def enough() -> bool:
+        return stopping.asked() or time.monotonic() > deadline
+
+    while moved := sum(hands.round(enough=enough).values()):
         total += moved
     signs.beat("schedule", now=clock.now(), failing=sorted(hands.failing))
     return total

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from governance import clock
+from governance import clock, signs
 from governance.models import (
     AuditEvent,
     Heartbeat,
@@ -107,15 +107,24 @@ def _clock(beat: Heartbeat | None, now: datetime) -> dict[str, Any]:
 
 
 def _worker(beats: dict[str, Heartbeat], now: datetime) -> dict[str, Any]:
-    """Judge the worker by its beat, and by the sweeps its schedule owes, once it has run for long enough."""
-    beat, schedule, watchdog = beats.get("worker"), beats.get("schedule"), beats.get("watchdog")
-    since = datetime.fromisoformat(watchdog.facts["since"]) if watchdog else None
-    young = since is not None and now - since < clock.technical(SCHEDULE_S)
+    """Judge by the workers that beat, and by the sweeps their schedule owes once the first has run for long enough."""
+    own = {name: beat for name, beat in beats.items() if name.split()[0] == signs.WORKER}
+    last = max(own.values(), key=lambda beat: beat.beat_at, default=None)
+    alive = [name for name, beat in own.items() if _fresh(beat, WORKER_S, now)]
+    watchdogs = [
+        beats[name]
+        for name in (each.replace(signs.WORKER, signs.WATCHDOG, 1) for each in alive)
+        if name in beats
+    ]
+    schedule = beats.get("schedule")
+    since = [datetime.fromisoformat(each.facts["since"]) for each in watchdogs]
+    young = bool(since) and now - min(since) < clock.technical(SCHEDULE_S)
     return {
-        "ok": _fresh(beat, WORKER_S, now) and (young or _fresh(schedule, SCHEDULE_S, now)),
-        "age_s": _age(beat, now),
+        "ok": bool(alive) and (young or _fresh(schedule, SCHEDULE_S, now)),
+        "running": len(alive),
+        "age_s": _age(last, now),
         "schedule_age_s": _age(schedule, now),
-        "restarts": watchdog.facts["restarts"] if watchdog else 0,
+        "restarts": sum(each.facts["restarts"] for each in watchdogs),
     }
 
 

@@ -9,7 +9,7 @@ from gunicorn.glogging import Logger
 from governance import env, logs
 
 
-class OurLines(Logger):  # type: ignore[misc] - gunicorn has no types
+class OurLines(Logger):  # type: ignore[misc] # gunicorn is not typed
     """Its `--logger-class`. gunicorn starts before Django does, so this reads the environment itself."""
 
     def setup(self, cfg: Any) -> None:

@@ -314,6 +314,7 @@ RECOURSE_SEEDS = [
 Q_CLUSTER = {
     "name": "recourse",
     "orm": "default",
+    "broker_class": "governance.addressed.Addressed",
     "workers": env.int("WORKER_PROCESSES", default=3),
     "timeout": 60,
     "retry": 120,

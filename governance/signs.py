@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from governance.ledger import Act
 from governance.models import Heartbeat
+from governance.reads import Read
 from governance.vocabulary import Chain
 
 
@@ -23,6 +24,33 @@ def beat(name: str, *, now: datetime, **facts: Any) -> None:
         unique_fields=["name"],
         update_fields=["beat_at", "facts"],
     )
+
+
+# Of each worker, as its watchdog has named it, one of both.
+WORKER, WATCHDOG = "worker", "watchdog"
+
+
+def of_worker(worker: str, sign: str = WORKER) -> str:
+    """Return under what name a worker shows that it works, or what its watchdog says of it."""
+    return f"{sign} {worker}".rstrip()
+
+
+def workers(now: datetime, *, within: timedelta) -> int:
+    """Return how many workers have shown themselves in that span."""
+    return sum(at > now - within for (at,) in _read_workers())
+
+
+def forget_the_gone(*, before: datetime) -> None:
+    """Delete the signs of workers that did not show themselves since."""
+    gone = Heartbeat.objects.filter(name__startswith=f"{WORKER} ", beat_at__lt=before)
+    workers = [name.removeprefix(f"{WORKER} ") for name in gone.values_list("name", flat=True)]
+    names = [of_worker(worker, sign) for worker in workers for sign in (WORKER, WATCHDOG)]
+    Heartbeat.objects.filter(name__in=names).delete()
+
+
+_read_workers = Read(
+    lambda: Heartbeat.objects.filter(name__startswith=WORKER).values_list("beat_at")
+)
 
 
 def alarm(*, kind: str, key: str, text: str, now: datetime) -> None:

@@ -4,8 +4,8 @@ django-q2 can stop working without ending: a worker killed while it waits for
 work takes the queue's lock with it, and no other gets a task again. Only a task
 that comes back shows that tasks are carried.
 
-One watchdog for each database: clusters share one queue, so the cluster of
-another would answer for a hanging one.
+Any number of watchdogs may share a database, each with a cluster. Beats are
+addressed to the own one: another would answer for one that hangs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -27,7 +30,7 @@ from django.db import close_old_connections, connection
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from governance import clock, courier, signs
+from governance import addressed, clock, courier, signs, stopping
 from governance.daemons import DatabaseGone, Life, outlive
 from governance.models import Heartbeat
 from governance.ticking import Hands
@@ -44,20 +47,28 @@ PR_SET_PDEATHSIG = 1
 Spawn = Callable[[], subprocess.Popen[bytes]]
 
 
-def start_cluster() -> subprocess.Popen[bytes]:
+def start_cluster(worker: str) -> subprocess.Popen[bytes]:
     """Start `manage.py qcluster`, with all it will start, in a session of its own."""
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
     return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
         command,
         stdin=subprocess.DEVNULL,
+        env={**os.environ, addressed.WORKER: worker},
         start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=_before_it_begins,
     )
 
 
-def _end_with_parent() -> None:
-    """Ask the kernel for TERM when the watchdog is gone, kill -9 included: no cluster goes unwatched."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def _before_it_begins() -> None:
+    stopping.be_deaf()
+    if sys.platform == "linux":
+        # TERM from the kernel when the watchdog is gone, kill -9 included: no cluster goes unwatched.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def new_name() -> str:
+    """Return what to call a worker: where it runs, and which of all that ever ran there."""
+    return f"{socket.gethostname()[:20]}-{secrets.token_hex(3)}"
 
 
 class Watchdog:
@@ -72,7 +83,8 @@ class Watchdog:
         every: float,
         grace: float,
         settle: float = SETTLE_S,
-        spawn: Spawn = start_cluster,
+        worker: str = "",
+        spawn: Spawn | None = None,
     ) -> None:
         """Nothing starts yet.
 
@@ -83,6 +95,8 @@ class Watchdog:
             every: real seconds from one beat that came back to the next.
             grace: real seconds that a clean stop leaves to tasks under way.
             settle: real seconds more than the patience until a new cluster's first sign of life.
+            worker: its name, from `new_name`. "": the only one there is.
+            spawn: starts a cluster; of that name, by default.
         """
         self._life = life
         self._now = now
@@ -90,7 +104,8 @@ class Watchdog:
         self._every = every
         self._grace = grace
         self._settle = settle
-        self._spawn = spawn
+        self._worker = worker
+        self._spawn = spawn or partial(start_cluster, worker)
         self._hands = Hands("worker", now=now, sweeps={})  # reports what fails here, and goes on
         self._cluster: subprocess.Popen[bytes] | None = None
         self._started = self._alive_at = self._send_at = 0.0  # monotonic seconds
@@ -122,6 +137,8 @@ class Watchdog:
     def _look(self, *, now: datetime) -> bool:
         if self._since is None:
             courier.keep_schedule(clock.real_now())
+            addressed.forget_the_gone()
+            signs.forget_the_gone(before=now - clock.technical(24 * 60 * 60))
             self._since = now
             self._note()
         close_old_connections()
@@ -141,7 +158,7 @@ class Watchdog:
     def _listen(self) -> None:
         """Note signs of life, and send the next beat when the last came back."""
         at = time.monotonic()
-        found = Heartbeat.objects.filter(name="worker").first()
+        found = self._shown()
         if found is not None and found.beat_at != self._seen:
             self._alive_at, self._seen = at, found.beat_at
         answered = 0 if found is None else found.facts.get("answered", 0)
@@ -150,9 +167,13 @@ class Watchdog:
         if at >= self._send_at:
             # Milliseconds of the wall clock: a number that grows, from one watchdog to the next.
             self._sent = int(clock.real_now().timestamp() * 1000)
-            async_task("governance.courier.beat", self._sent, save=False)
+            own = addressed.to(self._worker)
+            async_task("governance.courier.beat", self._sent, save=False, broker=own)
             # A worker may die with the beat in its hands. That alone is no hang: ask once more.
             self._send_at = at + self._patience / 2
+
+    def _shown(self) -> Heartbeat | None:
+        return Heartbeat.objects.filter(name=signs.of_worker(self._worker)).first()
 
     def _start(self) -> None:
         """Start a cluster. Called without one; if it fails, the next look calls it again."""
@@ -161,7 +182,7 @@ class Watchdog:
             taken = OrmQ.objects.filter(lock__gt=clock.real_now())
             taken.update(lock=clock.real_now())
             self._restarting = False
-        before = Heartbeat.objects.filter(name="worker").first()
+        before = self._shown()
         self._seen = before.beat_at if before else None
         self._cluster = self._spawn()
         self._started = time.monotonic()
@@ -201,8 +222,9 @@ class Watchdog:
     def _note(self, **facts: str) -> None:
         since = self._since or self._now()
         signs.beat(
-            "watchdog", now=self._now(), since=since.isoformat(), restarts=self._restarts, **facts
-        )
+            signs.of_worker(self._worker, signs.WATCHDOG), now=self._now(),
+            since=since.isoformat(), restarts=self._restarts, **facts,
+        )  # fmt: skip
 
     def _end(self, *, wait: float) -> None:
         """Ask the cluster to stop, wait, and kill whatever of its session is left."""
@@ -215,6 +237,7 @@ class Watchdog:
         if cluster.poll() is None:
             # Only its parent: it lets tasks finish, where a signal to all would end them.
             cluster.terminate()
+            stopping.ask(cluster.pid)
         while cluster.poll() is None and time.monotonic() < deadline:
             if self._life.asked > asked:
                 break  # asked again: no more patience

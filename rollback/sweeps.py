@@ -23,7 +23,7 @@ from approvals.services import endings
 from approvals.services.alerts import raise_alert
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
-from governance import actors, calls, ladder
+from governance import actors, calls, clock, ladder, signs
 from governance.ledger import Act
 from governance.reads import NOW, GivenKeys, Read, together
 from rollback import selectors
@@ -31,21 +31,24 @@ from rollback.models import Recovery, Run
 
 TASK = "rollback.tasks.run_due"
 BATCH = 100
+WORKER_S = 30.0  # real seconds in which a worker that works shows itself several times
 S = ActionRequest.State
 R = Recovery.State
 OPEN = (R.ORDERED, R.PLANNED, R.RUNNING)
 
 
 def call_the_worker(*, now: datetime) -> int:
-    """Queue a task for each worker process that has something to take up. Returns how many were queued.
+    """Queue a task for each process of a worker that has something to take up. Returns how many were queued.
 
     A process that is at it already is passed by.
 
-    All but one: a target that is slow to answer must not hold up notices and audits.
+    All but one of each worker: a target that is slow to answer must not hold up notices and audits.
     """
     hands = max(settings.Q_CLUSTER["workers"] - 1, 1)
-    wanted = len(selectors.runnable(now, limit=hands))
-    wanted += len(selectors.readable(now, limit=hands - wanted)) if wanted < hands else 0
+    wanted = _wanted(now, hands)
+    if wanted == hands:  # there may be more than one worker can do at a time
+        hands *= max(signs.workers(now, within=clock.technical(WORKER_S)), 1)
+        wanted = _wanted(now, hands)
     queued = waiting = 0
     for mark in (f"runner-{n}" for n in range(hands)):
         if queued + waiting == wanted:
@@ -54,6 +57,11 @@ def call_the_worker(*, now: datetime) -> int:
         queued += called
         waiting += not called and calls.waits(mark)
     return queued
+
+
+def _wanted(now: datetime, most: int) -> int:
+    found = len(selectors.runnable(now, limit=most))
+    return found + (len(selectors.readable(now, limit=most - found)) if found < most else 0)
 
 
 def take_up_orders(*, now: datetime, limit: int = BATCH) -> int:

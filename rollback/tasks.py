@@ -6,7 +6,7 @@ import os
 import socket
 import time
 
-from governance import clock
+from governance import clock, stopping
 from governance.courier import guarded
 from rollback.driller import drill_all
 from rollback.rehearsal.house import House
@@ -24,7 +24,8 @@ NEW_POINTS_FOR_S = 15.0
 def run_due() -> int:
     """Carry out and undo what is due until nothing is, or for 25 s. Returns how many requests were taken up.
 
-    What is left is still due, and the next task finds it.
+    What is left is still due, and the next task finds it. Asked to end, it hands back
+    what it has after the unit it is at.
     """
     end = time.monotonic() + NEW_UNITS_FOR_S
     return run_all(
@@ -32,7 +33,7 @@ def run_due() -> int:
             worker=f"{socket.gethostname()}:{os.getpid()}"[:100],
             now=clock.now,
             technical=clock.technical,
-            enough=lambda: time.monotonic() > end,
+            enough=lambda: stopping.asked() or time.monotonic() > end,
         )
     )
 
@@ -46,5 +47,5 @@ def run_drills() -> int:
             house,
             now=clock.now,
             technical=clock.technical,
-            enough=lambda: time.monotonic() > end,
+            enough=lambda: stopping.asked() or time.monotonic() > end,
         )

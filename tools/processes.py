@@ -27,7 +27,7 @@ from typing import IO, NamedTuple, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 PROC = Path("/proc")
-GRACE_S = 15.0  # longer than what web and worker give to work under way, 10 s each
+GRACE_S = 25.0  # longer than what web and worker give to work under way, 10 and 20 s
 ORPHANS_GRACE_S = 5.0
 POLL_S = 0.1
 MARK_PREFIX = "RECOURSE_RUN_"

@@ -126,7 +126,7 @@ def test_all_is_well(well, ask):
     assert ask() == {
         "ok": True,
         "clock": {"ok": True, "age_s": 0, "failing": 0},
-        "worker": {"ok": True, "age_s": 0, "schedule_age_s": 0, "restarts": 0},
+        "worker": {"ok": True, "running": 1, "age_s": 0, "schedule_age_s": 0, "restarts": 0},
         "policy": {"ok": True, "version": 7, "holes": 0, "checked_age_s": None},
         "silent_failures": {"ok": True, "open": 0},
         "seals": {"ok": True, "age_s": None, "waiting_s": 0},
@@ -171,6 +171,20 @@ def test_a_worker_that_has_just_started_owes_no_schedule_yet(well, ask):
 
     assert facts["ok"]
     assert facts["worker"]["restarts"] == 2
+
+
+def test_of_two_workers_one_is_enough_and_what_is_told_is_of_those_that_live(ask, well):
+    Heartbeat.objects.filter(name__in=("worker", "watchdog")).delete()
+    since = (MONDAY_9AM - timedelta(hours=1)).isoformat()
+    for name, beat_at in (("a", MONDAY_9AM), ("b", MONDAY_9AM - 91 * SECOND)):
+        HeartbeatFactory(name=f"worker {name}", beat_at=beat_at)
+        HeartbeatFactory(name=f"watchdog {name}", facts={"since": since, "restarts": 3})
+
+    facts = ask()["worker"]
+
+    assert (facts["ok"], facts["running"], facts["restarts"]) == (True, 1, 3)
+    Heartbeat.objects.filter(name="worker a").delete()
+    assert not ask()["worker"]["ok"]
 
 
 def test_an_open_finding_is_a_silent_failure(well, ask):

@@ -123,7 +123,7 @@ def test_a_cluster_that_cannot_start_is_tried_at_widening_intervals():
 
 
 def test_a_cluster_that_is_deaf_is_killed_with_all_it_started():
-    clusters = Clusters("trap '' TERM; sleep 60 & sleep 60 & wait; wait; wait")
+    clusters = Clusters("trap '' TERM USR1; sleep 60 & sleep 60 & wait; wait; wait")
 
     watch(clusters, seconds=1, patience=60)
 

@@ -20,6 +20,7 @@ from django.db import connections
 from django_q.humanhash import uuid
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
+from honcho.environ import parse_procfile
 from psycopg import sql
 
 from governance import clock
@@ -98,11 +99,21 @@ class House:
         return done.stdout
 
     def start(self, *words):
-        log = self.directory / f"{words[0]}-{len(self._started)}.log"
+        return self._start(words[0], [sys.executable, "manage.py", *words])
+
+    def serve(self, port):
+        """Start the `web` of the Procfile."""
+        command = parse_procfile((ROOT / "Procfile").read_text()).processes["web"]
+        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        own = {"PORT": str(port), "PATH": programs}
+        return self._start("web", ["/bin/sh", "-c", f"exec {command}"], **own)
+
+    def _start(self, name, command, **own):
+        log = self.directory / f"{name}-{len(self._started)}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "manage.py", *words],
-                cwd=ROOT, env=self._guard.environment(self.environment, words[0]),
+                command,
+                cwd=ROOT, env=self._guard.environment({**self.environment, **own}, name),
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError
@@ -25,7 +26,7 @@ THROUGH_S = 60  # patience 4, three to end it, one start
 
 
 def beating(house):
-    return house.objects(Heartbeat).filter(name="worker").exists()
+    return house.objects(Heartbeat).filter(name__startswith="worker").exists()
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_task_is_run_within_a_bounded_time_after_each_of_ten_idle_workers_was_
     )
     alerts = house.objects(Alert).filter(kind="worker.restarted", closed_at=None).count()
     assert alerts == min(restarts, 1)
-    watchdog = house.objects(Heartbeat).get(name="watchdog")
+    watchdog = house.objects(Heartbeat).get(name__startswith="watchdog")
     assert watchdog.facts["restarts"] == restarts
 
 
@@ -78,7 +79,7 @@ def test_a_cluster_that_stands_still_is_replaced_and_each_restart_is_a_row(house
     assert "took no task for" in event.facts["reason"]
     assert house.objects(Alert).filter(kind="worker.restarted").count() == 1
     until(
-        lambda: house.objects(Heartbeat).get(name="watchdog").facts["restarts"] == 1,
+        lambda: house.objects(Heartbeat).get(name__startswith="watchdog").facts["restarts"] == 1,
         seconds=START_S,
     )
 
@@ -94,6 +95,28 @@ def test_a_cluster_that_ends_by_itself_is_started_again(house, worker):
         lambda: house.objects(AuditEvent).filter(kind="worker.restarted").first(), seconds=START_S
     )
     assert event.facts["reason"] == "the cluster ended by itself, exit code -9"
+
+
+def test_one_that_hangs_beside_one_that_works_is_replaced_all_the_same(house, worker):
+    """Both take from one queue: what the other answers must not pass for a sign of this one's life."""
+    other = house.start("worker", "--patience", "4", "--every", "0.5", "--grace", "5")
+    until(lambda: house.objects(Heartbeat).filter(name__startswith="worker ").count() == 2,
+          seconds=START_S)  # fmt: skip
+    cluster = session_of(worker, house, but=[other])
+
+    os.killpg(cluster, signal.SIGSTOP)
+
+    event = until(
+        lambda: house.objects(AuditEvent).filter(kind="worker.restarted").first(),
+        seconds=THROUGH_S,
+    )
+    assert "took no task for" in event.facts["reason"]
+    assert not session_is_alive(cluster)
+    assert "restarting" in worker.log
+    assert "restarting" not in other.log
+    notes = house.directory / "notes"
+    house.queue("tests.processes.chores.note", str(notes), "through")
+    until(lambda: lines(notes) == ["through"], seconds=THROUGH_S)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -150,15 +173,24 @@ def can_queue(house, *task):
         return None
 
 
+def parent_of(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[1])
+
+
 def queued(house, task):
     return sum(row.task_id() == task for row in house.objects(OrmQ).all())
 
 
-def session_of(worker, house):
+def session_of(worker, house, but=()):
     """The session of the cluster that runs now: the first process of `qcluster`."""
+    others = [worker.pid, *(each.pid for each in but)]
     for pid in house.everyone():
         try:
-            if pid != worker.pid and os.getsid(pid) == pid:
+            if pid not in others and os.getsid(pid) == pid and parent_of(pid) in (worker.pid, 1):
                 return pid
         except ProcessLookupError:
             continue

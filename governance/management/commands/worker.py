@@ -9,13 +9,14 @@ from django.core.management.base import BaseCommand
 
 from governance import clock
 from governance.daemons import Life
-from governance.watchdog import Watchdog
+from governance.watchdog import Watchdog, new_name
 
 
 class Command(BaseCommand):
     help = (
         "Run qcluster, and restart it when its beat does not come back. "
-        "SIGTERM and Ctrl-C let tasks finish for a while, then end it with all it started."
+        "Any number of these may run. SIGTERM and Ctrl-C have each request handed back after the "
+        "unit it is at, let tasks finish for a while, then end it with all it started."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -27,8 +28,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--grace",
             type=float,
-            default=10,
-            help="seconds a clean stop leaves to tasks under way (10)",
+            default=20,
+            help="seconds a clean stop leaves to tasks under way; more than a call may take (20)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,4 +40,5 @@ class Command(BaseCommand):
                 patience=options["patience"],
                 every=options["every"],
                 grace=options["grace"],
+                worker=new_name(),
             ).run()
