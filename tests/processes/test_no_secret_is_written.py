@@ -43,8 +43,9 @@ SECRETS = {
     name: f"zq{hashlib.sha256(name.encode()).hexdigest()}"
     for name in (
         "SECRET_KEY", "SECRET_KEY_FALLBACKS", "WEBHOOK_KEY", "TARGET_DEMO_TOKEN",
-        "TARGET_DEMO_PASSWORD", "TARGET_ECHO_TOKEN", "TARGET_NETSUITE_TOKEN",
-        "TARGET_NETSUITE_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "the heartbeat",
+        "TARGET_DEMO_PASSWORD", "TARGET_DEMO_SANDBOX_TOKEN", "TARGET_ECHO_TOKEN",
+        "TARGET_NETSUITE_TOKEN", "TARGET_NETSUITE_PASSWORD", "DJANGO_SUPERUSER_PASSWORD",
+        "the heartbeat",
     )
 }  # fmt: skip
 
