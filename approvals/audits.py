@@ -1,21 +1,12 @@
-"""Counts what should not exist. Each finding is a row, an alert, and a silent failure.
-
-An audit is a function of `now` that yields what it found; `run` keeps the rows
-in step with it. A finding stands until its audit no longer finds it.
-"""
+"""Counts what should not exist among requests, their steps, messages and reviews. See `governance.audits`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
 
-import httpx2
-from django.conf import settings
-from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Prefetch, Q
 from django.db.models.functions import Coalesce
-from django.utils.module_loading import import_string
 from django_q.models import Failure
 
 from approvals.batches import PARKED_FOR
@@ -28,48 +19,26 @@ from approvals.models import (
     Case,
     ConflictParty,
     Decision,
-    Finding,
     Notice,
     Review,
     Step,
 )
-from approvals.services.alerts import close_alert, raise_alert
-from governance import calls, clock
+from governance import clock, courier
+from governance.audits import OVERDUE_AFTER_S, SHOWN, Found, Look, audit
 from governance.ladder import AUTOMATIC, BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
-from governance.ledger import Act
-from governance.models import (
-    ActionChange,
-    AuditEvent,
-    ChainHead,
-    PeopleChange,
-    PolicyVersion,
-    SealedEvent,
-)
-from governance.signs import beat
-from governance.vocabulary import Chain, ExceptionType
+from governance.models import TaskAttempt
+from governance.vocabulary import ExceptionType
 
 S = ActionRequest.State
-EVERY_S = 60.0  # real seconds between two rounds
-OVERDUE_AFTER_S = 60.0  # real seconds a clock may be late before that is a finding
-UNSEALED_AFTER_S = 600.0
 PARKED_TOO_OFTEN = 3  # times, before a request that is due counts as stuck
-SHOWN = 100  # findings of one audit in one round; a hundred and a million say the same
-CHAINS_CHECKED = 200
 UNDERWAY = (S.BLOCKED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
 UNDERWAY_CHECKED = 1000
+PAST = "Somebody wrote rows past the services: find who, in the database's log."
+# What the queue brings again, or gives up, comes back or leaves an alert well within this time.
+LOST_AFTER_S = 240.0  # real seconds: its retry, its time-out, and as much again as that
 
 
-class Found(NamedTuple):
-    """One thing that should not exist."""
-
-    key: str
-    text: str
-    request: int | None = None  # primary key
-
-
-Audit = Callable[[datetime], Iterable[Found]]
-
-
+@audit("Are clock and worker running? manage.py clock --once shows whether a sweep fails.")
 def clock_overdue(now: datetime) -> Iterator[Found]:
     """An open request whose instant has passed, and nothing moved it."""
     due = ActionRequest.objects.filter(due_at__lt=now - clock.technical(OVERDUE_AFTER_S))
@@ -80,6 +49,7 @@ def clock_overdue(now: datetime) -> Iterator[Found]:
         yield Found(ref, f"{ref} was due at {due_at:%d %b %H:%M:%S} UTC and nothing moved it.", pk)
 
 
+@audit(f"{PAST} The request's page still has the step's own times.")
 def due_at_differs(now: datetime) -> Iterator[Found]:
     """A clock on a request that is not the clock of its source."""
     waiting = Step.objects.filter(
@@ -131,6 +101,7 @@ def _due_of_held(request: ActionRequest) -> datetime | None:
         return None
 
 
+@audit(f"{PAST} When its clock runs out it is parked, with the alert sweep.failed.")
 def held_by_nothing(now: datetime) -> Iterator[Found]:
     """A request that is held, and no conflict holds it."""
     party = ConflictParty.objects.filter(request=OuterRef("pk"), was_held=True, left_at=None)
@@ -139,6 +110,7 @@ def held_by_nothing(now: datetime) -> Iterator[Found]:
         yield Found(ref, f"{ref} is held, and no conflict holds it.", pk)
 
 
+@audit(PAST)
 def failures_without_a_case(now: datetime) -> Iterator[Found]:
     """Something failed, and no case says so."""
     told = Case.objects.filter(
@@ -149,6 +121,7 @@ def failures_without_a_case(now: datetime) -> Iterator[Found]:
         yield Found(ref, f"{ref} has failed, and no case says so.", pk)
 
 
+@audit(PAST)
 def asks_out_of_step(now: datetime) -> Iterator[Found]:
     """Somebody asked by a step that does not wait, or a step that waits on nobody."""
     astray = Ask.objects.filter(due_at__isnull=False).exclude(
@@ -171,6 +144,7 @@ def asks_out_of_step(now: datetime) -> Iterator[Found]:
         yield Found(f"step {pk}", f"A step of {ref} waits on nobody.", request)
 
 
+@audit(PAST)
 def ended_with_open_parts(now: datetime) -> Iterator[Found]:
     """A request that has ended while a step still waits, or a case is still open."""
     waiting = Step.objects.filter(state__in=[Step.State.WAITING, Step.State.SUSPENDED]).order_by(
@@ -185,6 +159,7 @@ def ended_with_open_parts(now: datetime) -> Iterator[Found]:
         yield Found(f"case of {ref}", f"{ref} has ended, and a case of it is open.", request)
 
 
+@audit("Tell the person, or send the message again from the dead letters.")
 def notices_out_of_tries(now: datetime) -> Iterator[Found]:
     """A message that will never be delivered, and no alert says so."""
     said = Alert.objects.filter(
@@ -195,51 +170,40 @@ def notices_out_of_tries(now: datetime) -> Iterator[Found]:
         yield Found(f"notice {pk}", f"Message {pk} is out of tries, and no alert says so.", request)
 
 
+@audit("Read its error among the dead letters, and run it again or put it aside.")
 def failed_tasks(now: datetime) -> Iterator[Found]:
-    """A task in the queue's failed table. It stands until somebody has acknowledged its alert."""
-    acknowledged = Alert.objects.filter(kind="audit.failed_tasks", acknowledged_at__isnull=False)
-    known = set(acknowledged.order_by("-pk").values_list("key", flat=True)[: SHOWN * 10])
-    for pk, func in Failure.objects.order_by("-stopped").values_list("id", "func")[:SHOWN]:
-        if f"task {pk}" not in known:
-            yield Found(f"task {pk}", f"A task of the worker failed: {func}.")
+    """A task in the queue's table of failures, and no alert says so."""
+    rows = Failure.objects.order_by("-stopped").values_list("id", "func")[:SHOWN]
+    yield from _untold({pk: f"A task of the worker failed: {func}." for pk, func in rows})
 
 
-def chains_broken(now: datetime) -> Iterator[Found]:
-    """A chain whose head is not its last event, among those that moved last. `verify_ledger` looks at all."""
-    recent = AuditEvent.objects.order_by("-pk").values_list("chain", flat=True)[:CHAINS_CHECKED]
-    chains = set(recent)
-    # Head and end in one statement each, so that both are of one instant: they move together.
-    requests = ActionRequest.objects.filter(ref__in=chains).annotate(end=_end_of("ref"))
-    named = ChainHead.objects.filter(name__in=chains).annotate(end=_end_of("name"))
-    heads = [
-        *requests.values_list("ref", "chain_length", "end"),
-        *named.values_list("name", "length", "end"),
-    ]
-    for chain, length, end in heads:
-        if length != end:
-            yield Found(
-                f"chain {chain}", f"Chain {chain} has {end} events, and its head says {length}."
-            )
-    for chain in sorted(chains - {chain for chain, *_ in heads}):
-        yield Found(f"chain {chain}", f"Chain {chain} has events, and no head.")
+@audit("Is the worker running? If the queue has lost it, the next sweep finds its work again.")
+def tasks_lost(now: datetime) -> Iterator[Found]:
+    """A task that was begun and did not come to its end, and no alert says so."""
+    since = now - clock.technical(LOST_AFTER_S)
+    rows = TaskAttempt.objects.filter(last_at__lt=since).order_by("-last_at")
+    found = {
+        pk: f"{name} was begun and never ended."
+        for pk, name in rows.values_list("pk", "name")[:SHOWN]
+    }
+    yield from _untold(found)
 
 
-def _end_of(name: str) -> Subquery:
-    last = AuditEvent.objects.filter(chain=OuterRef(name)).order_by("-seq")
-    return Subquery(last.values("seq")[:1])
+def _untold(found: dict[str, str]) -> Iterator[Found]:
+    """Yield those, by task, that no alert was ever raised of, or whose finding nobody acknowledged."""
+    told = Alert.objects.filter(kind__in=courier.ALERTS, key__in=found)
+    seen = Alert.objects.filter(
+        kind__in=("audit.failed_tasks", "audit.tasks_lost"),
+        key__in=[f"task {pk}" for pk in found],
+        acknowledged_at__isnull=False,
+    )
+    known = {*told.values_list("key", flat=True), *seen.values_list("key", flat=True)}
+    for pk, text in found.items():
+        if not known & {pk, f"task {pk}"}:
+            yield Found(f"task {pk}", text)
 
 
-def unsealed(now: datetime) -> Iterator[Found]:
-    """An event that no seal covers although several should have."""
-    old = now - clock.technical(UNSEALED_AFTER_S)
-    # The newest events only: what is older was looked at before, and `verify_ledger` looks at all.
-    newest = AuditEvent.objects.order_by("-pk").values("pk")[: SHOWN * 10]
-    covered = SealedEvent.objects.filter(event=OuterRef("pk"))
-    count = AuditEvent.objects.filter(~Exists(covered), pk__in=newest, at__lt=old).count()
-    if count:
-        yield Found("unsealed", f"{count} events of the record are not sealed.")
-
-
+@audit("Are clock and worker running? If nobody is asked, name another reviewer in the policy.")
 def reviews_out_of_step(now: datetime) -> Iterator[Found]:
     """An open review whose clock ran out and nothing moved it, or that nobody is asked to do."""
     late = now - clock.technical(OVERDUE_AFTER_S)
@@ -255,6 +219,7 @@ def reviews_out_of_step(now: datetime) -> Iterator[Found]:
         yield Found(f"review {pk}", f"A review of {ref} is open, and nobody is asked.", request)
 
 
+@audit(PAST)
 def bypasses_without_a_factor(now: datetime) -> Iterator[Found]:
     """A bypass that was decided without a second factor, or without its review."""
     bare = Decision.objects.filter(
@@ -266,31 +231,7 @@ def bypasses_without_a_factor(now: datetime) -> Iterator[Found]:
         yield Found(f"bypass {pk}", f"{ref} was bypassed without a second factor.", request)
 
 
-def changes_overdue(now: datetime) -> Iterator[Found]:
-    """A change of people whose time for a second person is over, and nothing ended it."""
-    late = now - clock.technical(OVERDUE_AFTER_S)
-    open_ = PeopleChange.objects.filter(state=PeopleChange.State.OPEN, due_at__lt=late)
-    for pk, due_at in open_.order_by("due_at").values_list("pk", "due_at")[:SHOWN]:
-        text = f"Change {pk} of people ran out at {due_at:%d %b %H:%M:%S} UTC and nothing ended it."
-        yield Found(f"change {pk}", text)
-
-
-def action_changes_overdue(now: datetime) -> Iterator[Found]:
-    """A change of an action type whose time for a second person is over, and nothing ended it."""
-    late = now - clock.technical(OVERDUE_AFTER_S)
-    open_ = ActionChange.objects.filter(state=ActionChange.State.OPEN, due_at__lt=late)
-    for pk, due_at in open_.order_by("due_at").values_list("pk", "due_at")[:SHOWN]:
-        text = f"Change {pk} of an action type ran out at {due_at:%d %b %H:%M:%S} UTC and nothing ended it."
-        yield Found(f"change {pk}", text)
-
-
-def no_policy(now: datetime) -> Iterator[Found]:
-    """No policy is active, so that every submission is refused."""
-    if not PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE).exists():
-        yield Found("policy", "No policy version is active. Nobody is named to decide anything.")
-
-
-AUDITS: dict[str, Audit] = {
+AUDITS: dict[str, Look] = {
     "clock_overdue": clock_overdue,
     "due_at_differs": due_at_differs,
     "held_by_nothing": held_by_nothing,
@@ -299,122 +240,7 @@ AUDITS: dict[str, Audit] = {
     "ended_with_open_parts": ended_with_open_parts,
     "notices_out_of_tries": notices_out_of_tries,
     "failed_tasks": failed_tasks,
-    "chains_broken": chains_broken,
-    "unsealed": unsealed,
+    "tasks_lost": tasks_lost,
     "reviews_out_of_step": reviews_out_of_step,
     "bypasses_without_a_factor": bypasses_without_a_factor,
-    "changes_overdue": changes_overdue,
-    "action_changes_overdue": action_changes_overdue,
-    "no_policy": no_policy,
 }
-
-
-def all_audits(*, outside: bool = True) -> dict[str, Audit]:
-    """Return the audits of every package: ours, and those that settings.RECOURSE_AUDITS names.
-
-    Args:
-        outside: with those that call targets.
-    """
-    found = dict(AUDITS)
-    names = settings.RECOURSE_AUDITS + (settings.RECOURSE_AUDITS_OUTSIDE if outside else [])
-    for name in names:
-        found.update(import_string(name))
-    return found
-
-
-def run(*, now: datetime, outside: bool = True) -> list[Finding]:
-    """Run every audit, bring the findings up to date, and return those that stand.
-
-    An audit that itself fails is a finding. Safe to run again; each audit's
-    findings are written in a transaction of their own.
-
-    Args:
-        outside: with those that call targets.
-    """
-    for name, audit in all_audits(outside=outside).items():
-        whole = True
-        try:
-            found = list(audit(now))
-        except (TypeError, ValueError, LookupError, ArithmeticError) as problem:
-            found = [
-                Found(
-                    "failed", f"The audit {name} itself failed: {type(problem).__name__}: {problem}"
-                )
-            ]
-            whole = False
-        _bring_up_to_date(name, found, now, whole=whole)
-    standing = list(Finding.objects.filter(cleared_at__isnull=True).order_by("pk"))
-    beat("audit", now=now, findings=len(standing))
-    return standing
-
-
-@transaction.atomic
-def _bring_up_to_date(audit: str, found: list[Found], now: datetime, *, whole: bool) -> None:
-    """Open what was found, and clear what was not, unless the audit did not come to its end."""
-    standing = {
-        finding.key: finding
-        for finding in Finding.objects.select_for_update().filter(
-            audit=audit, cleared_at__isnull=True
-        )
-    }
-    keys = {each.key for each in found}
-    about = {each.request for each in found if each.request and each.key not in standing}
-    refs = dict(ActionRequest.objects.filter(pk__in=about).values_list("pk", "ref"))
-    act = Act(now=now, actor="audit")
-    for each in found:
-        if each.key in standing:
-            continue
-        alert = raise_alert(kind=f"audit.{audit}", key=each.key, text=each.text, now=now)
-        finding = Finding(
-            audit=audit,
-            key=each.key,
-            text=each.text[:500],
-            request_id=each.request,
-            alert=alert,
-            found_at=now,
-        )
-        Finding.objects.bulk_create([finding], ignore_conflicts=True)  # another round may be first
-        act.record_named(
-            Chain.SYSTEM, "finding.opened", audit=audit, key=each.key, text=each.text[:300],
-            request=refs.get(each.request or 0, ""),
-        )  # fmt: skip
-    for key, finding in standing.items():
-        if whole and key not in keys:
-            finding.cleared_at = now
-            finding.save(update_fields=["cleared_at"])
-            close_alert(kind=f"audit.{audit}", key=key, now=now)
-            act.record_named(Chain.SYSTEM, "finding.cleared", audit=audit, key=key)
-    act.write()
-
-
-class HeartbeatNotTaken(Exception):
-    """Whoever listens at HEARTBEAT_URL did not take it. Never with the address: whoever knows it can beat."""
-
-
-def tell_outside(standing: list[Finding]) -> None:
-    """Send the heartbeat to HEARTBEAT_URL, only when nothing was found: silence itself is noticed outside.
-
-    Raises HeartbeatNotTaken if the outside does not take it; the task that calls this then fails visibly.
-    """
-    if not settings.HEARTBEAT_URL or standing:
-        return
-    try:
-        httpx2.get(settings.HEARTBEAT_URL, timeout=5).raise_for_status()
-    except httpx2.HTTPStatusError as problem:
-        raise HeartbeatNotTaken(f"answered {problem.response.status_code}") from None
-    except httpx2.HTTPError as problem:
-        raise HeartbeatNotTaken(type(problem).__name__) from None
-
-
-def call_for_audit(*, now: datetime) -> int:
-    """Have the worker audit each minute; if no audit came back for three, audit here.
-
-    A sweep. Returns 1 if one was asked for or run, else 0.
-    """
-    return calls.delegate(
-        "approvals.tasks.audit",
-        sign="audit",
-        every=clock.technical(EVERY_S),
-        here=lambda now: run(now=now, outside=False),
-        now=now,
-    )

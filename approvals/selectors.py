@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
+from django_q.models import Failure
 
 from approvals.models import OPEN, ActionRequest, Alert, Ask, Finding, Notice, Order, Review
 from approvals.services import reviews
-from governance import clock
+from approvals.services.dead_letters import may_tend
+from governance import clock, courier
+from governance.audits import end_of_chain
 from governance.ledger import by_name
 from governance.models import (
     ActionChange,
@@ -21,6 +24,7 @@ from governance.models import (
     PeopleChange,
     Person,
     PolicyVersion,
+    TaskAttempt,
 )
 from governance.reads import NOW, Read, together
 from governance.simulation import Past
@@ -28,6 +32,7 @@ from governance.vocabulary import Duty, Impact, Path, Severity
 from governance.wording import LANES
 
 COUNTED = 100  # counts are bounded, so that a page costs the same at any load
+SEES_FINDINGS = (Duty.OPERATOR, Duty.POLICY_ADMIN, Duty.AUDITOR)
 SEES_ALL = (Duty.OPERATOR, Duty.AUDITOR, Duty.COMPLIANCE, Duty.POLICY_ADMIN)
 PATHS = tuple(Path)
 # What is due among these is the worker's to take up, and the clock only calls it.
@@ -146,6 +151,80 @@ def open_findings() -> int:
     return Finding.objects.filter(cleared_at__isnull=True).count()
 
 
+def sees_findings(person: Person) -> bool:
+    """Whether somebody may see what failed unseen, and what was given up."""
+    return person.is_superuser or person.has_duty(*SEES_FINDINGS)
+
+
+def standing_findings() -> QuerySet[Finding]:
+    """Return the findings that stand, the oldest first."""
+    rows = Finding.objects.filter(cleared_at__isnull=True).select_related(
+        "request", "alert__acknowledged_by"
+    )
+    return rows.order_by("found_at", "pk")
+
+
+def past_findings(*, after: tuple[datetime, int] | None = None) -> QuerySet[Finding]:
+    """Return the findings that were cleared, the last one first.
+
+    Args:
+        after: (cleared_at, id) of the last one shown before.
+    """
+    rows = Finding.objects.filter(cleared_at__isnull=False)
+    if after is not None:
+        at, pk = after
+        rows = rows.filter(Q(cleared_at__lt=at) | Q(cleared_at=at, pk__lt=pk))
+    return rows.select_related("request").order_by("-cleared_at", "-pk")
+
+
+def findings_by_audit() -> dict[str, int]:
+    """Return by audit how many of its findings stand."""
+    rows = Finding.objects.filter(cleared_at__isnull=True).values_list("audit")
+    return dict(rows.annotate(count=Count("pk")).order_by("audit"))
+
+
+def dead_letters() -> QuerySet[Notice]:
+    """Return the messages that are out of tries, the last one first."""
+    return (
+        Notice.objects.filter(state=Notice.State.FAILED)
+        .select_related("request__agent", "person")
+        .order_by("-pk")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeadTask:
+    """A task that the queue brings no more, or whose failure it kept."""
+
+    task: str
+    name: str
+    error: str
+    attempts: int
+    last_at: datetime
+
+
+def dead_tasks(*, limit: int) -> list[DeadTask]:
+    """Return the tasks that were given up, the last one first. Those that are tried again are none."""
+    begun = TaskAttempt.objects.order_by("-last_at")[: limit * 2]
+    alive = {each.pk for each in begun if not courier.is_given_up(each)}
+    found = [
+        DeadTask(each.pk, each.name, each.last_error or "Its worker died each time.",
+                 each.attempts, each.last_at)
+        for each in begun
+        if each.pk not in alive
+    ]  # fmt: skip
+    known = alive | {each.task for each in found}
+    # Never the row itself: what the task returned would be unpickled from the database.
+    failed = Failure.objects.order_by("-stopped")
+    for pk, func, attempts, stopped in failed.values_list("id", "func", "attempt_count", "stopped")[
+        :limit
+    ]:
+        if pk not in known:
+            error = "It raised an error, which is in the worker's log."
+            found.append(DeadTask(pk, func, error, attempts, stopped))
+    return sorted(found, key=lambda each: each.last_at, reverse=True)[:limit]
+
+
 def rows_in_use() -> dict[int, frozenset[int]]:
     """Return by policy version the rows of the matrix that route its open requests: primary keys."""
     pairs = (
@@ -223,6 +302,12 @@ def chain_heads() -> Iterator[tuple[str, int, str]]:
     yield from heads.iterator()
 
 
+def heads_of(chains: Collection[str]) -> list[tuple[str, int, int | None]]:
+    """Return (chain, length, number of its last event) of the requests among some chains, for `governance.audits`."""
+    requests = ActionRequest.objects.filter(ref__in=chains).annotate(end=end_of_chain("ref"))
+    return list(requests.values_list("ref", "chain_length", "end"))
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """How many asks of one path wait on somebody, and when the first runs out."""
@@ -247,6 +332,8 @@ class Frame:
     inbox_count: int
     open_count: int | None
     health: Health
+    sees_findings: bool = False  # of audits, and may go to them
+    told_of_findings: bool = False  # on every page, while one stands
     review_count: int | None = None  # open ones; None for who has nothing to do with any
     reviews_overdue: int = 0
 
@@ -269,6 +356,8 @@ def frame_for(person: Person, now: datetime) -> Frame:
         sum(lane.count for lane in counts.values()),
         open_count,
         health(now),
+        sees_findings=sees_findings(person),
+        told_of_findings=may_tend(person),
         review_count=len(clocks) if clocks or overseen else None,
         reviews_overdue=sum(1 for due_at, times in clocks if times or due_at <= now),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from approvals import audits
+from approvals import auditing
 from approvals.notifications import AT_ONCE, PATIENCE_S, deliver_due
 from governance import clock, stopping
 from governance.courier import guarded
@@ -15,8 +15,8 @@ DRAIN_FOR_S = 45.0  # real seconds; below the task's time-out, which would kill 
 @guarded
 def audit() -> int:
     """Run every audit, and tell the outside if nothing was found. Returns how many findings stand."""
-    standing = audits.run(now=clock.now())
-    audits.tell_outside(standing)
+    standing = auditing.run(now=clock.now())
+    auditing.tell_outside(standing)
     return len(standing)
 
 

@@ -7,16 +7,19 @@ nothing, since the sweeps find the rows, and running it twice does nothing twice
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from django.apps import apps
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django_q.models import Schedule
+from django.utils.module_loading import import_string
+from django_q.models import Failure, Schedule
 from django_q.signals import pre_execute
 
 from governance import addressed, clock, logs, seals, signs, stopping, ticking
@@ -26,12 +29,15 @@ from governance.models import Heartbeat, TaskAttempt
 P = ParamSpec("P")
 T = TypeVar("T")
 
+NAME_LENGTH = 200
 MOST_ATTEMPTS = 5  # deliveries of one task, however they ended; then it is dropped
 SCHEDULE = "Every sweep, each minute"  # its name in the queue's own table
 SWEEP_FOR_S = 40.0  # real seconds; well below the task's time-out, which would kill the worker
 SHOW_LIFE_EVERY_S = 1.0
 SEALING = "governance.seals.seal_new_events"  # key of the alert when it fails
 COUNTING = "governance.metrics.keeping.count_sealed"  # likewise
+FAILED, LOST, DROPPED = ALERTS = ("task.failed", "task.lost", "task.dropped")  # kinds, by task
+DIED = "Its worker died in the middle of it."
 
 _delivery: dict[str, Any] = {}  # the task this worker process was handed, until its function begins
 _shown_at = float("-inf")
@@ -55,7 +61,7 @@ def guarded(work: Callable[P, T]) -> Callable[P, T | None]:
     leaves its row and an alert. Called otherwise than by a worker the function
     runs as it is.
     """
-    name = f"{work.__module__}.{work.__qualname__}"
+    name = f"{work.__module__}.{work.__qualname__}"[:NAME_LENGTH]
 
     @wraps(work)
     def run(*args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -72,10 +78,11 @@ def guarded(work: Callable[P, T]) -> Callable[P, T | None]:
             except BaseException as problem:  # the queue's time-out is a SystemExit
                 _failed(task, name, attempts, problem)
                 raise
-            TaskAttempt.objects.filter(pk=task).delete()
+            _done(task, attempts)
             _show_life()
             return answer
 
+    run.is_task = True  # type: ignore[attr-defined]  # for is_task
     return run
 
 
@@ -83,22 +90,40 @@ def guarded(work: Callable[P, T]) -> Callable[P, T | None]:
 def _begin(task: str, name: str) -> int:
     now = clock.now()
     TaskAttempt.objects.get_or_create(
-        task=task, defaults={"name": name[:200], "first_at": now, "last_at": now}
+        task=task, defaults={"name": name, "first_at": now, "last_at": now}
     )
-    TaskAttempt.objects.filter(pk=task).update(attempts=F("attempts") + 1, last_at=now)
+    TaskAttempt.objects.filter(pk=task).update(
+        attempts=F("attempts") + 1, last_at=now, worker=f"{_host()}/{os.getpid()}"
+    )
     return TaskAttempt.objects.values_list("attempts", flat=True).get(pk=task)
 
 
 @transaction.atomic
 def _failed(task: str, name: str, attempts: int, problem: BaseException) -> None:
     error = f"{type(problem).__name__}: {problem}".replace("\0", "")
-    TaskAttempt.objects.filter(pk=task).update(last_error=error[:300])
-    if attempts >= settings.Q_CLUSTER["max_attempts"]:  # the queue does not bring it again
+    TaskAttempt.objects.filter(pk=task).update(last_error=error[:300], worker="")
+    most = settings.Q_CLUSTER["max_attempts"]
+    if attempts >= most:  # the queue does not bring it again
         text = f"Task {name} failed {attempts} times and was given up. The last time: {error}"
-        signs.report(
-            "task.given_up", by="worker", kind="task.failed", key=task, text=text,
-            now=clock.now(), task=task, name=name, attempts=attempts,
-        )  # fmt: skip
+        signs.all_clear(kind=FAILED, key=task, now=clock.now())  # that said it was tried again
+        event = "task.given_up"
+    else:
+        text = f"Task {name} failed, and is tried again, {most} times in all: {error}"
+        event = "task.failed"
+    signs.report(
+        event, by="worker", kind=FAILED, key=task, text=text,
+        now=clock.now(), task=task, name=name, attempts=attempts,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def _done(task: str, attempts: int) -> None:
+    """Forget a task that works, and close what was said of it while it did not."""
+    TaskAttempt.objects.filter(pk=task).delete()
+    if attempts > 1:
+        Failure.objects.filter(pk=task).delete()  # the queue keeps it even where it worked later
+        for kind in (FAILED, LOST):
+            signs.all_clear(kind=kind, key=task, now=clock.now())
 
 
 @transaction.atomic
@@ -106,13 +131,75 @@ def _drop(task: str, name: str) -> None:
     now = clock.now()
     row = TaskAttempt.objects.get(pk=task)
     row.dropped_at = row.dropped_at or now
-    row.save(update_fields=["dropped_at"])
+    row.worker = ""
+    row.save(update_fields=["dropped_at", "worker"])
     last = row.last_error or "its worker died each time"
     text = f"Task {name} was dropped after {MOST_ATTEMPTS} attempts: {last}"
+    for kind in (FAILED, LOST):
+        signs.all_clear(kind=kind, key=task, now=now)
     signs.report(
-        "task.dropped", by="worker", kind="task.dropped", key=task, text=text,
+        "task.dropped", by="worker", kind=DROPPED, key=task, text=text,
         now=now, task=task, name=name, attempts=MOST_ATTEMPTS,
     )  # fmt: skip
+
+
+def is_given_up(attempt: TaskAttempt) -> bool:
+    """Whether the queue brings a task no more."""
+    raised = attempt.last_error not in ("", DIED) and not attempt.worker
+    return attempt.dropped_at is not None or (
+        raised and attempt.attempts >= settings.Q_CLUSTER["max_attempts"]
+    )
+
+
+def is_task(name: str) -> bool:
+    """Whether a dotted name is a task of ours, and may be queued."""
+    if not apps.is_installed(name.partition(".")[0]):
+        return False
+    try:
+        found = import_string(name)
+    except ImportError:
+        return False
+    return getattr(found, "is_task", False)
+
+
+@transaction.atomic
+def tell_of_dead_workers(now: datetime) -> int:
+    """Raise an alert for each task whose worker, a process of this machine, is gone with it.
+
+    The queue brings such a task again minutes later, and says nothing. Returns
+    how many there are.
+    """
+    count = 0
+    for row in TaskAttempt.objects.filter(worker__startswith=f"{_host()}/"):
+        if _is_alive(int(row.worker.rpartition("/")[2])):
+            continue
+        same = TaskAttempt.objects.filter(pk=row.pk, worker=row.worker, attempts=row.attempts)
+        if not same.update(worker="", last_error=DIED):
+            continue  # it was brought again meanwhile
+        count += 1
+        text = (
+            f"The worker died in the middle of task {row.name}, the {row.attempts}. time of at most"
+            f" {MOST_ATTEMPTS}. The queue brings it again."
+        )
+        signs.report(
+            "task.lost", by="worker", kind=LOST, key=row.pk, text=text,
+            now=now, task=row.pk, name=row.name, attempts=row.attempts,
+        )  # fmt: skip
+    return count
+
+
+def _host() -> str:
+    return socket.gethostname()[:60]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's process by now
+        return False
+    return True
 
 
 # --- Signs of life ---

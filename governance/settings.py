@@ -278,17 +278,23 @@ RECOURSE_SWEEPS = [
     "approvals.courier.call_the_courier",
     "governance.seals.call_for_seal",
     "governance.metrics.keeping.call_for_metrics",
-    "approvals.audits.call_for_audit",
+    "approvals.auditing.call_for_audit",
     "governance.policy_watch.call_for_policy_check",
 ]
 RECOURSE_RUNS = "rollback.shapes.runs_of"  # (request) -> its runs and their units, for the API
 # (request, *, done, reference, now) -> [{"n", "was", "is"}], for what people settled by hand
 RECOURSE_SETTLE = "rollback.services.settle.settle_units"
-RECOURSE_AUDITS = ["rollback.audits.AUDITS"]  # name -> audit, beside those of `approvals.audits`
+RECOURSE_AUDITS = [  # name -> `governance.audits.Look`
+    "governance.audits.AUDITS",
+    "approvals.audits.AUDITS",
+    "rollback.audits.AUDITS",
+]
 # Likewise; these ask targets, so the clock never runs them.
 RECOURSE_AUDITS_OUTSIDE = ["rollback.audits.OUTSIDE"]
 RECOURSE_FRAME = "approvals.selectors.frame_for"  # (person, now) -> what stands around every page
 RECOURSE_CHAIN_HEADS = ["approvals.selectors.chain_heads"]  # () -> (chain, length, last hash)
+# (chains) -> [(chain, length, number of its last event)], each of one instant, of those it has
+RECOURSE_HEADS_OF = ["approvals.selectors.heads_of"]
 RECOURSE_NEXT_DUE = (
     "approvals.selectors.next_due_at"  # (now) -> when a sweep has work next, or None
 )

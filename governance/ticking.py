@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 
 from governance import clock, logs, signs
 from governance.daemons import DatabaseGone, Life, connected, outlive
+from governance.neighbours import WORKER, Neighbour
 from governance.wake import CHANNEL, LONGEST_SLEEP_S
 
 log = logging.getLogger("recourse")
@@ -29,6 +30,7 @@ NextDue = Callable[[datetime], datetime | None]
 Answer = TypeVar("Answer")
 
 FAILED = "sweep.failed"  # kind of the alert
+REFUSED = "rows.refused"  # of that nobody could be told while it lasted
 IN_A_ROW = 20  # batches of one sweep before the others have their turn
 BEAT_EVERY_S = 1.0  # between rounds, so that what is due does not wait for a beat
 LONG_ROUND_S = 10.0  # a round that is still going on shows itself as often as this
@@ -65,6 +67,7 @@ class Hands:
         self.who = who
         self.failing: dict[str, float] = {}  # by name, the monotonic second of the last report
         self._works: set[str] = set()
+        self._unwritten: dict[str, tuple[float, str]] = {}  # by name: since when, and what it was
         self._now = now
         self._sweeps = dict(sweeps)
 
@@ -118,15 +121,30 @@ class Hands:
                 signs.alarm(kind=FAILED, key=name, text=text, now=self._now())
         except DatabaseGone:
             raise
-        except Exception as second:  # no row can be written: the log has it, and it is told again
+        except Exception as second:  # no row can be written: it follows when one can
+            self._unwritten.setdefault(name, (time.monotonic(), text))
             log.error("%s: and no alert could be raised", self.who, exc_info=second)
 
     def _show_it_works(self, name: str) -> None:
         """Close the alert of a time when it failed, under an earlier process perhaps."""
+        self._tell_late(name)
         signs.all_clear(kind=FAILED, key=name, now=self._now())
         self._works.add(name)
         if self.failing.pop(name, None) is not None:
             log.warning("%s: %s works again", self.who, name)
+
+    def _tell_late(self, name: str) -> None:
+        """Write now what could not be written when it happened: the disk was full, say."""
+        if name not in self._unwritten:
+            return
+        since, text = self._unwritten[name]
+        lasted_s = round(time.monotonic() - since)
+        signs.report(
+            "rows.refused", by=self.who, kind=REFUSED, key=f"{self.who} {name}"[:200],
+            text=f"For {lasted_s} s no row could be written, as seen by {self.who}. {text}",
+            now=self._now(), name=name, lasted_s=lasted_s, reason=text[:300],
+        )  # fmt: skip
+        del self._unwritten[name]
 
 
 class Clock:
@@ -146,6 +164,7 @@ class Clock:
         self._hands = Hands("clock", now=now, sweeps=sweeps)
         self._next_due = next_due
         self._listener = Listener()
+        self._worker = Neighbour(WORKER, by="clock")
         self._last_beat = float("-inf")
         self._in_vain_s = SHORTEST_PAUSE_S
 
@@ -158,6 +177,7 @@ class Clock:
                 except DatabaseGone as gone:
                     self._listener.close()
                     outlive(gone, who="clock", life=self._life, now=self._now)
+                    self._worker.forgive()
                 else:
                     self._life.sleep(pause, also=self._listener.ears())
                     self._listener.empty()
@@ -192,6 +212,7 @@ class Clock:
         self._hands.attempt(
             "heartbeat", lambda *, now: signs.beat("clock", now=now, failing=failing)
         )
+        self._hands.attempt("listening for the worker", self._worker.look)
 
     def _seconds_left(self, *, now: datetime) -> float:
         """Return the real seconds until something is due, not more than one sleep."""

@@ -33,6 +33,8 @@ from django_q.tasks import async_task
 from governance import addressed, clock, courier, signs, stopping
 from governance.daemons import DatabaseGone, Life, outlive
 from governance.models import Heartbeat
+from governance.neighbours import CLOCK, Neighbour
+from governance.neighbours import LOOK_EVERY_S as LOOK_AROUND_EVERY_S
 from governance.ticking import Hands
 
 log = logging.getLogger("recourse")
@@ -107,6 +109,8 @@ class Watchdog:
         self._worker = worker
         self._spawn = spawn or partial(start_cluster, worker)
         self._hands = Hands("worker", now=now, sweeps={})  # reports what fails here, and goes on
+        self._clock = Neighbour(CLOCK, by="worker")
+        self._looked_around = float("-inf")
         self._cluster: subprocess.Popen[bytes] | None = None
         self._started = self._alive_at = self._send_at = 0.0  # monotonic seconds
         self._sent: int | None = None  # the beat under way
@@ -130,6 +134,7 @@ class Watchdog:
                 except DatabaseGone as gone:
                     outlive(gone, who="worker", life=self._life, now=self._now)
                     self._forgive()
+                    self._clock.forgive()
                 self._life.sleep(LOOK_EVERY_S)
         finally:
             self._end(wait=self._grace)
@@ -148,7 +153,16 @@ class Watchdog:
             self._restart(f"the cluster ended by itself, exit code {code}", wait=0, back_off=True)
         self._report()
         self._listen()
+        self._look_around(now)
         return True
+
+    def _look_around(self, now: datetime) -> None:
+        """Look for what nobody else tells of: tasks that killed their worker, and a silent clock."""
+        if time.monotonic() - self._looked_around < LOOK_AROUND_EVERY_S:
+            return
+        self._looked_around = time.monotonic()
+        courier.tell_of_dead_workers(now)
+        self._clock.look(now=now)
 
     def _judge(self) -> None:
         silent_s = time.monotonic() - self._alive_at

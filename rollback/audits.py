@@ -1,4 +1,4 @@
-"""Counts what should not exist among runs, units and recoveries. See `approvals.audits`."""
+"""Counts what should not exist among runs, units and recoveries. See `governance.audits`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q, Subquery
 
-from approvals.audits import Audit, Found
 from approvals.models import ENDED, ActionRequest, Finding
 from governance import clock
+from governance.audits import SHOWN, Found, Look, audit
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
 from rollback import evidence
@@ -19,7 +19,6 @@ from rollback.connectors.base import CallFailed, NotDone
 from rollback.models import Direction, Drill, Recovery, Run, Unit
 from rollback.services.drill import REFUTED
 
-SHOWN = 100
 AT_ONCE = 50  # units of one action type whose effects are asked of their target in one round
 ROUND_S = 20.0  # real seconds; well below the task's time-out
 SETTLED_AFTER_S = 600.0  # real seconds after the end, before what was not done is asked about
@@ -35,6 +34,7 @@ U = Unit.State
 CHECKPOINTED = (U.DONE, U.REVERSED)
 
 
+@audit("Is the worker running?")
 def leases_nobody_rescued(now: datetime) -> Iterator[Found]:
     """A lease that ran out, and no worker took over."""
     overdue = ActionRequest.objects.filter(
@@ -44,6 +44,7 @@ def leases_nobody_rescued(now: datetime) -> Iterator[Found]:
         yield Found(ref, f"The worker that had {ref} fell silent, and no other took over.", pk)
 
 
+@audit("Is the clock running? It closes what a dead worker left within a second.")
 def runs_without_a_lease(now: datetime) -> Iterator[Found]:
     """A run that runs on a request that has ended."""
     running = Run.objects.filter(state=Run.State.RUNNING, request__state__in=ENDED)
@@ -51,6 +52,7 @@ def runs_without_a_lease(now: datetime) -> Iterator[Found]:
         yield Found(f"run {pk}", f"{ref} has ended, and a run of it still runs.", request)
 
 
+@audit("Compare with the target before anything else, then find who wrote rows past the services.")
 def effects_differ(now: datetime) -> Iterator[Found]:
     """A request whose effects are not those of its units."""
     some = Unit.objects.filter(
@@ -64,6 +66,7 @@ def effects_differ(now: datetime) -> Iterator[Found]:
         )
 
 
+@audit("Is the clock running? It closes a recovery of what has ended within a second.")
 def recoveries_overdue(now: datetime) -> Iterator[Found]:
     """A recovery that is open although its request has ended."""
     left = Recovery.objects.filter(
@@ -75,6 +78,7 @@ def recoveries_overdue(now: datetime) -> Iterator[Found]:
         yield Found(f"recovery {pk}", f"{ref} has ended, and a recovery of it is open.", request)
 
 
+@audit("Keep the row, find in the database's log who wrote it past the services, and drill anew.")
 def drills_altered(now: datetime) -> Iterator[Found]:
     """A drill that is not what was signed, among the last ones."""
     ended = Drill.objects.filter(ended_at__isnull=False).select_related("action_type")
@@ -85,6 +89,7 @@ def drills_altered(now: datetime) -> Iterator[Found]:
             yield Found(f"drill {drill.pk}", f"Drill {drill.pk} of {kind} {flaw}.")
 
 
+@audit("Drill it: that sets it right.")
 def drill_due_at_differs(now: datetime) -> Iterator[Found]:
     """An action type that counts as rehearsed for longer than its drills say."""
     drilled = Exists(Drill.objects.filter(action_type=OuterRef("pk"), ended_at__isnull=False))
@@ -102,6 +107,10 @@ def drill_due_at_differs(now: datetime) -> Iterator[Found]:
             yield Found(f"action type {kind.pk}", said)
 
 
+@audit(
+    "Look the key up in the target at once, and put it right by hand. Where the target cannot be"
+    " asked, see to it, or to our token for it."
+)
 def effects_without_a_checkpoint(now: datetime) -> Iterator[Found]:
     """What targets did under our keys, against our checkpoints, both ways. Each unit is asked about once.
 
@@ -190,7 +199,7 @@ def _differs(unit: Unit, target: str, done: bool) -> Found:
     return Found(_key(unit), text, unit.request_id)
 
 
-AUDITS: dict[str, Audit] = {
+AUDITS: dict[str, Look] = {
     "leases_nobody_rescued": leases_nobody_rescued,
     "runs_without_a_lease": runs_without_a_lease,
     "effects_differ": effects_differ,
@@ -199,4 +208,4 @@ AUDITS: dict[str, Audit] = {
     "drill_due_at_differs": drill_due_at_differs,
 }
 # These call targets: the worker runs them, and never the clock in its place.
-OUTSIDE: dict[str, Audit] = {OF_EFFECTS: effects_without_a_checkpoint}
+OUTSIDE: dict[str, Look] = {OF_EFFECTS: effects_without_a_checkpoint}

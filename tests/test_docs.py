@@ -12,9 +12,10 @@ from django.apps import apps
 from django.conf import settings
 from django_fsm import FSMField
 
-from approvals.audits import all_audits
+from approvals.auditing import all_audits
 from approvals.due import due_of
 from approvals.models import OPEN, ActionRequest
+from governance import neighbours
 from governance.decision_tree import ENTERS_AT, cells
 from governance.vocabulary import Impact, Severity
 from tests.factories import MONDAY_9AM, RequestFactory, StepFactory
@@ -222,6 +223,8 @@ def kinds_of_alerts():
                         pass  # handed on: whoever calls says it
                     case ast.JoinedStr() if ast.unparse(kind) == "f'audit.{audit}'":
                         kinds |= {f"audit.{audit}" for audit in all_audits()}
+                    case ast.Attribute() if ast.unparse(kind) == "self._sign.kind":
+                        kinds |= {neighbours.CLOCK.kind, neighbours.WORKER.kind}
                     case _:
                         pytest.fail(f"{module}: an alert of kind {ast.unparse(kind)}")
     return kinds

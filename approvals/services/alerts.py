@@ -177,6 +177,7 @@ def _closes_by_itself(alert: Alert) -> bool:
     whole_sweep = alert.kind == "sweep.failed" and alert.request_id is None
     own = alert.kind in (
         "channel-down", "review.overdue", "policy.hole", "drill.failed", "drill.overdue",
+        "clock.silent", "worker.silent",
     )  # fmt: skip
     return whole_sweep or own or alert.kind.startswith("audit.")
 

@@ -10,10 +10,11 @@ from django.db import connection
 from django.utils.module_loading import import_string
 from django_q.models import Failure
 
-from approvals import audits, tasks
+from approvals import auditing, audits, tasks
 from approvals.models import ActionRequest, Alert, Ask, Case, Decision, Finding, Step
 from approvals.selectors import open_findings
 from approvals.services.seen import see_request
+from governance.audits import chains_broken
 from governance.ledger import Act
 from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion
 from governance.vocabulary import Chain
@@ -33,7 +34,7 @@ M = timedelta(minutes=1)
 
 
 def found_by(now=MONDAY_9AM + M):
-    return {finding.audit for finding in audits.run(now=now)}
+    return {finding.audit for finding in auditing.run(now=now)}
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_a_finding_is_a_row_an_alert_an_event_and_a_number_once(waiting):
     ActionRequest.objects.update(due_at=waiting.due_at + M)
 
     for _ in range(3):
-        audits.run(now=MONDAY_9AM + M)
+        auditing.run(now=MONDAY_9AM + M)
 
     assert Finding.objects.count() == Alert.objects.count() == open_findings() == 1
     assert AuditEvent.objects.filter(kind="finding.opened").count() == 1
@@ -157,10 +158,10 @@ def test_a_finding_is_a_row_an_alert_an_event_and_a_number_once(waiting):
 
 def test_a_finding_clears_when_it_is_mended(waiting):
     ActionRequest.objects.update(due_at=waiting.due_at + M)
-    audits.run(now=MONDAY_9AM + M)
+    auditing.run(now=MONDAY_9AM + M)
     ActionRequest.objects.update(due_at=waiting.due_at)
 
-    assert audits.run(now=MONDAY_9AM + 2 * M) == []
+    assert auditing.run(now=MONDAY_9AM + 2 * M) == []
     assert Finding.objects.get().cleared_at == MONDAY_9AM + 2 * M
     assert Alert.objects.get().closed_at == MONDAY_9AM + 2 * M
 
@@ -225,7 +226,7 @@ def test_a_chain_that_grows_while_it_is_audited_is_not_broken(company, waiting):
         return answered
 
     with connection.execute_wrapper(grow_after_the_ends_are_read):
-        found = list(audits.chains_broken(MONDAY_9AM + M))
+        found = list(chains_broken(MONDAY_9AM + M))
 
     assert found == []
 
@@ -236,27 +237,27 @@ def test_a_chain_without_a_head_is_broken(company, waiting):
     act.write()
     ChainHead.objects.filter(name=Chain.SYSTEM).delete()
 
-    assert [each.key for each in audits.chains_broken(MONDAY_9AM)] == ["chain system"]
+    assert [each.key for each in chains_broken(MONDAY_9AM)] == ["chain system"]
 
 
 class TestCallForAudit:
     def test_with_no_worker_ever_the_clock_audits(self, company):
         for n in range(5):
-            audits.call_for_audit(now=MONDAY_9AM + n * M)
+            auditing.call_for_audit(now=MONDAY_9AM + n * M)
 
         assert Heartbeat.objects.filter(pk="audit").exists()
 
     def test_one_is_asked_for_each_minute(self, company):
         counts = [
-            audits.call_for_audit(now=MONDAY_9AM + n * timedelta(seconds=20)) for n in range(4)
+            auditing.call_for_audit(now=MONDAY_9AM + n * timedelta(seconds=20)) for n in range(4)
         ]
 
         assert counts == [1, 0, 0, 1]
 
     def test_with_no_worker_to_do_it_the_clock_audits(self, company):
-        audits.run(now=MONDAY_9AM)
+        auditing.run(now=MONDAY_9AM)
 
-        audits.call_for_audit(now=MONDAY_9AM + timedelta(seconds=181))
+        auditing.call_for_audit(now=MONDAY_9AM + timedelta(seconds=181))
 
         assert Heartbeat.objects.get(pk="audit").beat_at == MONDAY_9AM + timedelta(seconds=181)
 

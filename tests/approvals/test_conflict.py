@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from approvals import audits
+from approvals import auditing
 from approvals.models import ActionRequest, Alert, Ask, Case, ConflictParty, Decision, Notice, Step
 from approvals.services.close import withdraw
 from approvals.services.ruling import rule
@@ -633,7 +633,7 @@ def test_no_outage_lets_two_of_them_go_on(company, timeline, first, second, hour
     assert state(first, second, late) == ["expired", "expired", "expired"]
     went_on = AuditEvent.objects.filter(kind="request.went_on").values_list("chain", flat=True)
     assert list(went_on) == [first.ref]
-    assert audits.run(now=timeline.now, outside=False) == []
+    assert auditing.run(now=timeline.now, outside=False) == []
 
 
 def test_the_record_is_held_by_a_request_that_is_stranded(company, timeline, first):

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from approvals import audits
+from approvals import auditing
 from approvals.channels.words import words_for
 from approvals.models import Ask, Notice, Step
 from approvals.services.handover import hand_over
@@ -50,7 +50,7 @@ def test_somebody_else_is_asked_on_the_same_clock(company, request_):
     assert Notice.objects.filter(kind="asked", person=company.controller).exists()
     event = AuditEvent.objects.get(chain=request_.ref, kind="ask.handed_over")
     assert (event.actor, event.facts["to"]) == ("person:finance_manager", "person:controller")
-    assert audits.run(now=MONDAY_9AM + M, outside=False) == []
+    assert auditing.run(now=MONDAY_9AM + M, outside=False) == []
 
 
 def test_they_decide_and_whoever_gave_it_away_does_not(company, request_):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from approvals.audits import HeartbeatNotTaken, tell_outside
+from approvals.auditing import HeartbeatNotTaken, tell_outside
 from approvals.models import Finding
 from tools.demo import free_port
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from approvals import audits
+from approvals import auditing
 from approvals.models import (
     ActionRequest,
     Alert,
@@ -59,7 +59,9 @@ HELD_BY_EVERY_TEST = (
 @pytest.fixture(autouse=True)
 def whole_record(timeline):
     yield
-    wrong = [found for name in HELD_BY_EVERY_TEST for found in audits.AUDITS[name](timeline.now)]
+    wrong = [
+        found for name in HELD_BY_EVERY_TEST for found in auditing.all_audits()[name](timeline.now)
+    ]
     assert wrong == []
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -8,7 +11,7 @@ from django_q.signals import pre_execute
 
 from approvals.models import Alert
 from governance import clock, courier
-from governance.courier import guarded
+from governance.courier import guarded, tell_of_dead_workers
 from governance.models import AuditEvent, Heartbeat, TaskAttempt
 from tests.factories import MONDAY_9AM, HeartbeatFactory
 
@@ -100,7 +103,9 @@ def test_a_failure_is_kept_and_raised_so_that_the_queue_knows_it():
         deliver(work)
 
     assert TaskAttempt.objects.get().last_error == "ValueError: no suchrung"
-    assert Alert.objects.count() == 0
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.key) == ("task.failed", "t-1")
+    assert "tried again, 3 times in all: ValueError: no suchrung" in alert.text
 
 
 def test_the_queues_time_out_is_kept_too():
@@ -120,9 +125,63 @@ def test_a_task_that_the_queue_gives_up_is_an_alert(settings):
         with pytest.raises(ValueError, match="never"):
             deliver(work)
 
-    alert = Alert.objects.get()
+    alert = Alert.objects.get(closed_at=None)
     assert (alert.kind, alert.key) == ("task.failed", "t-1")
-    assert "ValueError: never" in alert.text
+    assert "was given up. The last time: ValueError: never" in alert.text
+
+
+def test_what_fails_and_then_works_leaves_no_alert_open():
+    work = Work(ValueError("once"))
+    with pytest.raises(ValueError, match="once"):
+        deliver(work)
+
+    assert deliver(work) == "done"
+
+    assert Alert.objects.filter(closed_at=None).count() == 0
+
+
+def dead_pid():
+    """The process id of a process that was, and is no more."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return gone.pid
+
+
+def begun_by(pid, task="t-1", host=None):
+    deliver_and_die(Work(), task)
+    TaskAttempt.objects.filter(pk=task).update(worker=f"{host or courier._host()}/{pid}")
+
+
+def test_a_task_whose_worker_is_gone_is_told_of_once_for_each_time_and_closes_when_it_works():
+    begun_by(dead_pid())
+
+    assert [tell_of_dead_workers(MONDAY_9AM) for _ in range(2)] == [1, 0]
+
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.key) == ("task.lost", "t-1")
+    begun_by(dead_pid())
+    assert tell_of_dead_workers(MONDAY_9AM) == 1
+    assert AuditEvent.objects.filter(kind="task.lost").count() == 2
+    assert deliver(Work()) == "done"
+    assert Alert.objects.filter(closed_at=None).count() == 0
+
+
+def test_a_worker_that_lives_or_is_another_machines_is_not_taken_for_dead():
+    begun_by(os.getpid())
+    begun_by(dead_pid(), "t-2", host="another-machine")
+
+    assert tell_of_dead_workers(MONDAY_9AM) == 0
+
+
+def test_a_task_that_is_dropped_closes_what_was_said_of_it_before():
+    for _ in range(5):
+        begun_by(dead_pid())
+        tell_of_dead_workers(MONDAY_9AM)
+
+    deliver(Work())
+
+    alert = Alert.objects.get(closed_at=None)
+    assert (alert.kind, "died in the middle" in alert.text) == ("task.dropped", True)
 
 
 def test_called_by_others_than_a_worker_it_runs_uncounted():

@@ -10,9 +10,9 @@ from threading import Barrier
 import pytest
 from django.db import transaction
 
-from approvals.audits import changes_overdue
 from approvals.models import Alert, Notice
 from approvals.selectors import next_due_at
+from governance.audits import changes_overdue
 from governance.errors import AlreadyDecided, NotFound, NotNow, NotYours, TooLate, Unprocessable
 from governance.models import AuditEvent, PeopleChange, Person, Role, RosterShift
 from governance.services.people import (

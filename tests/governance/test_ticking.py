@@ -135,6 +135,25 @@ def test_a_failure_that_cannot_be_recorded_ends_nothing(caplog, settings):
     ]
 
 
+@pytest.mark.django_db
+def test_a_failure_that_no_row_could_tell_of_is_told_of_when_one_can(settings):
+    """The disk was full, say: the log has it, and when there is room again so have the rows."""
+    works = settings.RECOURSE_ALARM
+    settings.RECOURSE_ALARM = f"{__name__}.broken_alarm"
+    pair = hands(bad=Sweep(ValueError("database or disk is full"), 0, 0))
+    pair.round()
+    settings.RECOURSE_ALARM = works
+
+    pair.round()
+    pair.round()
+
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.key, alert.closed_at) == ("rows.refused", "clock bad", None)
+    assert "ValueError: database or disk is full" in alert.text
+    event = AuditEvent.objects.get()
+    assert (event.kind, event.facts["name"]) == ("rows.refused", "bad")
+
+
 def broken_alarm(**facts):
     raise IntegrityError("no row for you")
 

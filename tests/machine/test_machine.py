@@ -45,7 +45,7 @@ CALLS_TO_THE_WORKER = {
     "approvals.courier.call_the_courier",
     "governance.seals.call_for_seal",
     "governance.metrics.keeping.call_for_metrics",
-    "approvals.audits.call_for_audit",
+    "approvals.auditing.call_for_audit",
 }
 PICK = st.integers(0, 11)
 SELDOM = st.integers(0, 3).map(lambda n: n == 3)

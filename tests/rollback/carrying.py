@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from approvals import audits
+from approvals import auditing
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import ContactChannelFactory, PersonFactory, RosterShiftFactory
 from tests.rollback.ledger_target import Books, Worker
@@ -60,5 +60,7 @@ def on_call(company, timeline):
 def whole_record(timeline):
     """Rows that agree with each other. What targets did is asked after every test: see conftest."""
     yield
-    wrong = [found for name in HELD_BY_EVERY_TEST for found in audits.AUDITS[name](timeline.now)]
+    wrong = [
+        found for name in HELD_BY_EVERY_TEST for found in auditing.all_audits()[name](timeline.now)
+    ]
     assert wrong == []

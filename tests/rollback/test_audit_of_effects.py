@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from approvals import audits
+from approvals import auditing
 from approvals.models import ActionRequest, Alert, Finding
 from rollback.audits import OF_EFFECTS
 from rollback.connectors import registry
@@ -40,7 +40,7 @@ def audited(monkeypatch, books):
     monkeypatch.setattr(registry, "connector_for", lambda action_type: books)
 
     def run(now):
-        audits.run(now=now)
+        auditing.run(now=now)
         return list(Finding.objects.filter(audit=OF_EFFECTS, cleared_at=None).order_by("pk"))
 
     return run

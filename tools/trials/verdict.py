@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from approvals import audits
+from approvals import auditing
 from approvals.models import ActionRequest, Alert, Case, Notice, Order, Step
 from governance import seals
 from governance.models import AuditEvent
@@ -39,7 +39,7 @@ def report(ref: str, now: datetime) -> dict[str, Any]:
         "keys": sorted(units.filter(receipt__isnull=False).values_list("key", flat=True)),
         "by_hand": sorted(units.filter(by_hand=True).values_list("key", flat=True)),
         "ledger": [str(found) for found in findings(now)],
-        "audit": [f"{found.audit}: {found.text}" for found in audits.run(now=now)],
+        "audit": [f"{found.audit}: {found.text}" for found in auditing.run(now=now)],
         "effects": [found.text for each in OUTSIDE.values() for found in each(now + LATER)],
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from approvals import audits
+from approvals import auditing
 from governance import clock
 
 
@@ -15,9 +15,9 @@ class Command(BaseCommand):
     help = "Run every audit and say what was found, a line each. Exit 0 = clean."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        standing = audits.run(now=clock.now())
+        standing = auditing.run(now=clock.now())
         for finding in standing:
             self.stdout.write(f"{finding.audit}: {finding.text}")
-        self.stdout.write(f"{len(audits.AUDITS)} audits, {len(standing)} findings")
+        self.stdout.write(f"{len(auditing.all_audits())} audits, {len(standing)} findings")
         if standing:
             sys.exit(1)

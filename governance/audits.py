@@ -1,0 +1,144 @@
+"""Counts what should not exist in the record, among rules and people. Each finding is a silent failure.
+
+An audit is a function of `now` that yields what it found. The first line of its
+docstring says what should not exist, `mend` what to do about it: people read both.
+`settings.RECOURSE_AUDITS` names those of every package; `approvals.auditing` runs
+them and keeps the findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.utils.module_loading import import_string
+
+from governance import clock
+from governance.models import (
+    ActionChange,
+    AuditEvent,
+    ChainHead,
+    PeopleChange,
+    PolicyVersion,
+    SealedEvent,
+)
+
+OVERDUE_AFTER_S = 60.0  # real seconds a clock may be late before that is a finding
+UNSEALED_AFTER_S = 600.0
+SHOWN = 100  # findings of one audit in one round; a hundred and a million say the same
+CHAINS_CHECKED = 200
+
+
+class Found(NamedTuple):
+    """One thing that should not exist."""
+
+    key: str
+    text: str
+    request: int | None = None  # primary key
+
+
+class Look(NamedTuple):
+    """One audit: what finds, and what its findings mean to people."""
+
+    find: Callable[[datetime], Iterable[Found]]
+    mend: str  # what to do about what it finds
+
+    def __call__(self, now: datetime) -> Iterable[Found]:
+        return self.find(now)
+
+    @property
+    def means(self) -> str:
+        """What should not exist, in one sentence."""
+        return (self.find.__doc__ or "").partition("\n")[0]
+
+
+def audit(mend: str) -> Callable[[Callable[[datetime], Iterable[Found]]], Look]:
+    """Make a generator of findings an audit. `mend` says, in whole sentences, what to do about them."""
+    return lambda find: Look(find, mend)
+
+
+@audit(
+    "Run manage.py verify_ledger at once, and read “Findings of verify_ledger” in operations.md."
+)
+def chains_broken(now: datetime) -> Iterator[Found]:
+    """A chain of the record whose head is not its last event, among those that moved last."""
+    recent = AuditEvent.objects.order_by("-pk").values_list("chain", flat=True)[:CHAINS_CHECKED]
+    chains = set(recent)
+    named = ChainHead.objects.filter(name__in=chains).annotate(end=end_of_chain("name"))
+    heads = list(named.values_list("name", "length", "end"))
+    for name in settings.RECOURSE_HEADS_OF:
+        heads += import_string(name)(chains)
+    for chain, length, end in heads:
+        if length != end:
+            yield Found(
+                f"chain {chain}", f"Chain {chain} has {end} events, and its head says {length}."
+            )
+    for chain in sorted(chains - {chain for chain, *_ in heads}):
+        yield Found(f"chain {chain}", f"Chain {chain} has events, and no head.")
+
+
+def end_of_chain(name: str) -> Subquery:
+    """Return the number of the last event of the chain that a row's field `name` names.
+
+    To be read in one statement with the head, so that both are of one instant:
+    they move together.
+    """
+    last = AuditEvent.objects.filter(chain=OuterRef(name)).order_by("-seq")
+    return Subquery(last.values("seq")[:1])
+
+
+@audit(
+    "The alert sweep.failed says why sealing fails: a folder that cannot be written, a key that is"
+    " none. Without one: is the worker running?"
+)
+def unsealed(now: datetime) -> Iterator[Found]:
+    """Events of the record that no seal covers, although several should have."""
+    old = now - clock.technical(UNSEALED_AFTER_S)
+    # The newest events only: what is older was looked at before, and `verify_ledger` looks at all.
+    newest = AuditEvent.objects.order_by("-pk").values("pk")[: SHOWN * 10]
+    covered = SealedEvent.objects.filter(event=OuterRef("pk"))
+    count = AuditEvent.objects.filter(~Exists(covered), pk__in=newest, at__lt=old).count()
+    if count:
+        yield Found("unsealed", f"{count} events of the record are not sealed.")
+
+
+@audit("Is the clock running? It ends a change whose time is over within a second.")
+def changes_overdue(now: datetime) -> Iterator[Found]:
+    """A change of people whose time for a second person is over, and nothing ended it."""
+    late = PeopleChange.objects.filter(state=PeopleChange.State.OPEN)
+    yield from _overdue(late, "people", now)
+
+
+@audit("Is the clock running? It ends a change whose time is over within a second.")
+def action_changes_overdue(now: datetime) -> Iterator[Found]:
+    """A change of an action type whose time for a second person is over, and nothing ended it."""
+    late = ActionChange.objects.filter(state=ActionChange.State.OPEN)
+    yield from _overdue(late, "an action type", now)
+
+
+def _overdue(
+    rows: QuerySet[PeopleChange] | QuerySet[ActionChange], of: str, now: datetime
+) -> Iterator[Found]:
+    late = rows.filter(due_at__lt=now - clock.technical(OVERDUE_AFTER_S)).order_by("due_at")
+    for pk, due_at in late.values_list("pk", "due_at")[:SHOWN]:
+        text = f"Change {pk} of {of} ran out at {due_at:%d %b %H:%M:%S} UTC and nothing ended it."
+        yield Found(f"change {pk}", text)
+
+
+@audit("Activate a policy: until there is one every submission is refused.")
+def no_policy(now: datetime) -> Iterator[Found]:
+    """No policy is active, so that nobody is named to decide anything."""
+    if not PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE).exists():
+        yield Found("policy", "No policy version is active. Nobody is named to decide anything.")
+
+
+AUDITS: dict[str, Look] = {
+    "chains_broken": chains_broken,
+    "unsealed": unsealed,
+    "changes_overdue": changes_overdue,
+    "action_changes_overdue": action_changes_overdue,
+    "no_policy": no_policy,
+}
