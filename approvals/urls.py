@@ -6,6 +6,7 @@ from django.urls import path
 
 from approvals.views import (
     bench,
+    findings,
     inbox,
     notices,
     open,
@@ -41,5 +42,12 @@ urlpatterns = [
     path("reviews/<int:pk>/confirm/", reviews.review_confirm, name="review-confirm"),
     path("reviews/<int:pk>/settle/", reviews.review_settle, name="review-settle"),
     path("reviews/<int:pk>/settled/", reviews.review_settled, name="review-settled"),
+    path("findings/", findings.findings, name="findings"),
+    path(
+        "findings/messages/<int:pk>/again/", findings.message_send_again, name="message-send-again"
+    ),
+    path("findings/messages/<int:pk>/aside/", findings.message_put_aside, name="message-put-aside"),
+    path("findings/tasks/<slug:task>/again/", findings.task_run_again, name="task-run-again"),
+    path("findings/tasks/<slug:task>/aside/", findings.task_put_aside, name="task-put-aside"),
     path("alerts/<int:pk>/acknowledge/", notices.alert_acknowledge, name="alert-acknowledge"),
 ]

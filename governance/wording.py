@@ -190,6 +190,12 @@ def bound(text: str) -> str:
     return _NUMBER_AFTER_CODE.sub(rf"\1{NBSP}", _UNIT_AFTER_NUMBER.sub(NBSP, text))
 
 
+def held_by_findings(count: int) -> str:
+    """Say why no action type is promoted while findings of audits stand."""
+    are = "is" if count == 1 else "are"
+    return f"{plural(count, 'silent failure')} {are} open: nothing is promoted until there is none."
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """Say a count with its noun: "1 request", "2 requests", "0 requests"."""
     return f"{count:,}{NBSP}{one if count == 1 else many or one + 's'}"

@@ -148,9 +148,5 @@ def _drill(facts: Facts, now: datetime) -> Gate:
 
 def _silence(facts: Facts) -> Gate:
     count = facts.silent_failures
-    if count:
-        are = "is" if count == 1 else "are"
-        words = f"{wording.plural(count, 'silent failure')} {are} open: nothing is promoted until there is none."
-    else:
-        words = "None is open."
+    words = wording.held_by_findings(count) if count else "None is open."
     return Gate("silence", "Silent failures", not count, words, TO_BE_TESTED)

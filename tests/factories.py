@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import factory
+from django_q.models import Failure
 from factory.django import DjangoModelFactory
 
 from approvals.models import (
@@ -385,6 +386,22 @@ class TaskAttemptFactory(DjangoModelFactory):
     name = "approvals.tasks.deliver"
     first_at = MONDAY_9AM
     last_at = factory.SelfAttribute("first_at")
+
+
+class FailureFactory(DjangoModelFactory):
+    """What the task queue keeps of a task that raised an error."""
+
+    class Meta:
+        model = Failure
+
+    id = factory.Sequence(lambda n: f"failed-{n}")
+    name = factory.SelfAttribute("id")
+    func = "approvals.tasks.deliver_notices"
+    hook = "none"  # its form asks for one
+    started = MONDAY_9AM
+    stopped = MONDAY_9AM
+    success = False
+    attempt_count = 1
 
 
 class AuditEventFactory(DjangoModelFactory):

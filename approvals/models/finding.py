@@ -66,6 +66,14 @@ class Finding(models.Model):
                 condition=Q(cleared_at__isnull=True),
             ),
         ]
+        indexes = [
+            # approvals.selectors.past_findings
+            models.Index(
+                name="finding_past",
+                fields=["-cleared_at", "-id"],
+                condition=Q(cleared_at__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.audit}: {self.text}"

@@ -9,10 +9,10 @@ from functools import partial
 
 import pytest
 
-from approvals.audits import action_changes_overdue
 from approvals.models import Alert, Notice
 from approvals.selectors import next_due_at
 from governance import clock, stepup
+from governance.audits import action_changes_overdue
 from governance.catalogue import CATALOGUE
 from governance.definitions import document_of, read, text_of
 from governance.errors import (
@@ -30,6 +30,7 @@ from governance.sweeps import lapse_action_changes
 from tests.factories import (
     MONDAY_9AM,
     ActionTypeFactory,
+    FindingFactory,
     PersonFactory,
     RoleFactory,
 )
@@ -311,6 +312,23 @@ def test_retiring_asks_no_gate(one, two, draft):
     confirm(ask(version, T.RETIRED, actor=one, gates=shut_gates), two, gates=shut_gates)
 
     assert fresh(version).state == T.RETIRED
+
+
+@pytest.mark.parametrize("becomes", [T.TESTED, T.PRODUCTION])
+def test_nothing_moves_on_while_a_silent_failure_stands_whatever_the_gates_say(
+    one, two, draft, becomes
+):
+    version = draft if becomes == T.TESTED else moved(draft, T.TESTED)
+    change = ask(version, becomes, actor=one)
+    finding = FindingFactory()
+
+    with pytest.raises(services.NotReady, match="failure is open: nothing is promoted"):
+        confirm(change, two)
+    assert (fresh(change).state, fresh(version).state) == (S.OPEN, version.state)
+    finding.cleared_at = MONDAY_9AM
+    finding.save()
+    confirm(change, two)
+    assert fresh(version).state == becomes
 
 
 def test_the_gates_are_told_what_it_becomes(one, two, draft):

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
+from django.utils.module_loading import import_string
 from django_fsm import can_proceed
 
 from governance import actors, signs, stepup, wording
@@ -323,9 +325,14 @@ def _require_possible(version: ActionType, becomes: str) -> None:
 
 
 def _require_ready(version: ActionType, becomes: str, gates: Gates) -> None:
-    missing = () if becomes == T.RETIRED else gates(version, becomes)
+    if becomes == T.RETIRED:
+        return
+    missing = list(gates(version, becomes))
+    standing: int = import_string(settings.RECOURSE_OPEN_FINDINGS)()
+    if standing and not missing:  # whatever the gates look at, nothing is promoted over a finding
+        missing = [wording.held_by_findings(standing)]
     if missing:
-        raise NotReady(f"{' '.join(missing)} {NOTHING}", missing=list(missing))
+        raise NotReady(f"{' '.join(missing)} {NOTHING}", missing=missing)
 
 
 def _second_or_refuse(change: ActionChange, actor: Person) -> None:
