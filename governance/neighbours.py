@@ -85,6 +85,6 @@ class Neighbour:
         name = self._sign.name
         text = f"The {name} is silent since {beat.beat_at:%d %b %H:%M:%S} UTC. {self._sign.text}"
         signs.report(
-            "process.silent", by=self._by, kind=self._sign.kind, key=name, text=text, now=now,
+            "process.fell_silent", by=self._by, kind=self._sign.kind, key=name, text=text, now=now,
             process=name, heard_at=beat.beat_at,
         )  # fmt: skip

@@ -52,9 +52,9 @@ def test_silence_is_told_of_well_within_a_minute_once_until_it_is_heard_again(si
     alert = Alert.objects.get()
     assert (alert.kind, alert.key, alert.closed_at) == (sign.kind, sign.name, None)
     assert "09:00:00" in alert.text
-    assert AuditEvent.objects.get(kind="process.silent").facts["process"] == sign.name
+    assert AuditEvent.objects.get(kind="process.fell_silent").facts["process"] == sign.name
     ear.go_on(20)
-    assert AuditEvent.objects.filter(kind="process.silent").count() == 1
+    assert AuditEvent.objects.filter(kind="process.fell_silent").count() == 1
     beat(sign.name, now=ear.now)
     assert ear.go_on(2)[-1] is False
     assert Alert.objects.filter(closed_at=None).count() == 0
