@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db.models import Q
+
 from governance import clock, signs
 from governance.models import Heartbeat
 
@@ -20,7 +22,7 @@ LOOK_EVERY_S = 2.0
 class Sign(NamedTuple):
     """Whose sign of life it is, and after how many real seconds without one that is told."""
 
-    name: str  # of the heartbeat
+    name: str  # of the heartbeat, or what it begins with: "worker"
     kind: str  # of the alert
     after_s: float
     text: str  # what it means, in whole sentences
@@ -69,12 +71,15 @@ class Neighbour:
         self._looked = at
         if self._since is None:
             self._since = at
-        beat = Heartbeat.objects.filter(name=self._sign.name).first()
+        name = self._sign.name
+        # Of several workers each has its own: as long as one shows itself, work is done.
+        signs_of_it = Heartbeat.objects.filter(Q(name=name) | Q(name__startswith=f"{name} "))
+        beat = signs_of_it.order_by("-beat_at").first()
         if beat is None:
             return False
         if now - beat.beat_at <= clock.technical(self._sign.after_s):
             if self._silent is not False:  # an earlier process of ours may have raised it
-                signs.all_clear(kind=self._sign.kind, key=self._sign.name, now=now)
+                signs.all_clear(kind=self._sign.kind, key=name, now=now)
             self._silent = False
         elif not self._silent and at - self._since > self._sign.after_s:
             self._tell(beat, now)

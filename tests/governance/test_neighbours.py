@@ -91,3 +91,13 @@ def test_the_alert_of_an_earlier_process_is_closed_by_the_next():
     Listening(CLOCK).look()
 
     assert Alert.objects.filter(kind="clock.silent", closed_at=None).count() == 0
+
+
+def test_of_several_workers_one_that_shows_itself_is_enough():
+    beat("worker a-1", now=MONDAY_9AM)
+    ear = Listening(WORKER)
+    ear.go_on(30)
+    beat("worker b-2", now=ear.now)
+
+    assert not any(ear.go_on(44))
+    assert any(ear.go_on(6))
