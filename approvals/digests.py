@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from approvals.models import ActionRequest
 from approvals.services import submission
 from governance import canonical
@@ -13,9 +15,14 @@ def digest_of(request: ActionRequest) -> str:
     Args:
         request: with action_type, agent, department, resource and on_behalf_of.
     """
+    return canonical.digest(covered_by(request))
+
+
+def covered_by(request: ActionRequest) -> dict[str, Any]:
+    """Return what the digest of a request covers, JSON types only. For `request` see `digest_of`."""
     action = request.action_type
     money = submission.amount_of(action, request.payload)
-    return canonical.digest({
+    return {
         "action": action.key,
         "version": action.version,
         "payload": request.payload,
@@ -28,4 +35,4 @@ def digest_of(request: ActionRequest) -> str:
         "on_behalf_of": request.on_behalf_of.username if request.on_behalf_of else None,
         "severity": str(request.severity),
         "impact": str(request.impact),
-    })  # fmt: skip
+    }

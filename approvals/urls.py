@@ -7,6 +7,7 @@ from django.urls import path
 from approvals.views import (
     bench,
     findings,
+    evidence,
     inbox,
     notices,
     open,
@@ -36,6 +37,7 @@ urlpatterns = [
     path("policy/bench/", bench.bench, name="bench"),
     path("requests/<str:ref>/seen/", request.request_seen, name="request-seen"),
     path("requests/<str:ref>/spot-check/", reviews.spot_check_open, name="spot-check-open"),
+    path("requests/<str:ref>/evidence/", evidence.request_evidence, name="request-evidence"),
     path("reviews/", reviews.review_queue, name="reviews"),
     path("reviews/<int:pk>/", reviews.review_page, name="review"),
     path("reviews/<int:pk>/find/", reviews.review_find, name="review-find"),
@@ -49,5 +51,6 @@ urlpatterns = [
     path("findings/messages/<int:pk>/aside/", findings.message_put_aside, name="message-put-aside"),
     path("findings/tasks/<slug:task>/again/", findings.task_run_again, name="task-run-again"),
     path("findings/tasks/<slug:task>/aside/", findings.task_put_aside, name="task-put-aside"),
+    path("reviews/<int:pk>/evidence/", evidence.review_evidence, name="review-evidence"),
     path("alerts/<int:pk>/acknowledge/", notices.alert_acknowledge, name="alert-acknowledge"),
 ]

@@ -499,6 +499,7 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         "resource_key": "demo:customer:{/customer}",
         "business_key": "demo:customer:{/customer}:{/change_ref}",
         "snapshot_plan": [f"demo:customer:{{/customer}}/{place}" for place in PLACES],
+        "redacted": {"payload": ["/contact_email"], "records": ["/email"]},
         "records_touched": 4,
         "reversal": ActionType.Reversal.RESTORE,
         "reversal_code": "restore",

@@ -26,6 +26,9 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from governance import actors, catalogue, catalogue_tryton, cel, ledger_triggers
 from governance.catalogue import TARGET
+from governance.definitions import digest_of, document_of
+from governance.drafting import names as naming
+from governance.drafting.book import book_of
 from governance.ladder import DEFAULT_WINDOWS
 from governance.ledger import Act
 from governance.models import (
@@ -398,11 +401,13 @@ def _policy(act: Act, people: dict[str, Person], now: datetime) -> None:
     version.activate()
     version.activated_at, version.activated_by = now, people[POLICY_ACTIVATOR]
     version.save()
+    book = book_of(version, naming.load())
     act.record_named(
         Chain.POLICY, "policy.activated", number=1, by=actors.person(people[POLICY_ACTIVATOR]),
         editors=[actors.person(people[POLICY_EDITOR])], rows=len(matrix),
         windows=len(DEFAULT_WINDOWS), appointments=len(offices),
         checks=[[rule.key, cel.hash_of(rule.expression)] for rule in RULES],
+        content=book.digest(),
     )  # fmt: skip
 
 
@@ -417,6 +422,7 @@ def _catalogue(act: Act, now: datetime) -> None:
         act.record_named(
             Chain.ACTIONS, "action_type.entered", action=action.key, version=action.version,
             state=action.state, reversal=action.reversal, drill_due_at=action.drill_due_at,
+            definition=digest_of(document_of(action)),
         )  # fmt: skip
 
 

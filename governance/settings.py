@@ -314,6 +314,8 @@ RECOURSE_DEBTORS = (
 # (departments, heads) -> by department, who may order a rollback; and whether two may sign it
 RECOURSE_ORDERERS = "approvals.undoing.orderers_in"
 RECOURSE_SIGNED_BY_TWO = "approvals.undoing.signed_by_two"
+# (evidence.Subject) -> the parts of its evidence pack, in the order of its page
+RECOURSE_EVIDENCE = ["approvals.pack_parts.parts", "rollback.pack_parts.parts"]
 RECOURSE_SEEDS = [
     "approvals.demo.seed_requests"
 ]  # (*, now) -> count, for `seed_demo --with-requests`

@@ -73,7 +73,7 @@ def findings(now: datetime, totals: Totals | None = None) -> Iterator[Finding]:
     """
     totals = totals or Totals()
     exported_before = _size_of_export()
-    with _one_instant():
+    with one_instant():
         for part in (
             _triggers(),
             _chains(totals),
@@ -96,7 +96,7 @@ def _triggers() -> Iterator[Finding]:
 
 
 @contextmanager
-def _one_instant() -> Generator[None]:
+def one_instant() -> Generator[None]:
     """Open a read transaction that neither waits nor makes others wait."""
     if connection.in_atomic_block:
         yield

@@ -28,6 +28,7 @@ from approvals.packets import Packet, packet_of
 from approvals.services import handover, sums
 from approvals.services.asking import subject_of
 from approvals.services.decide import decide
+from approvals.services.evidence import may_take
 from approvals.services.handover import hand_over
 from approvals.services.mending import mend
 from approvals.services.questions import ask_agent
@@ -264,6 +265,7 @@ def _context(request: HtmxRequest, found: ActionRequest) -> dict[str, Any]:
         "now": now,
         "offer_form": _may_answer(told),
         "reviews": _reviews(found, request.user, now),
+        "may_take_evidence": may_take(request.user),
         "may_spot_check": found.state in COMPLETED and request.user.has_duty(Duty.AUDITOR),
         "mending": mending_of(packet, request.user),
         "others": _to_hand_over_to(packet, request.user, now),

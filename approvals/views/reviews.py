@@ -260,6 +260,7 @@ def _page(
         "said_outcome": {each.value: each.label for each in cleanups.OUTCOMES}.get(
             review.details.get("outcome", ""), ""
         ),
+        "may_take_evidence": selectors.reviews_seen_by(person).filter(pk=review.pk).exists(),
         "may_roll_back": moot(review.request) != Order.Outcome.NOTHING_TO_DO,
     }
     return render(request, "approvals/review.html", context, status=status)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from governance.definitions.differences import differences
 from governance.definitions.reading import LIMIT, NotADefinition, Place, misfits, read
-from governance.definitions.writing import digest_of, document_of, text_of
+from governance.definitions.writing import as_recorded, digest_of, document_of, text_of
 
 __all__ = [
     "LIMIT",
     "NotADefinition",
     "Place",
+    "as_recorded",
     "differences",
     "digest_of",
     "document_of",

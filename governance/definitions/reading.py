@@ -182,6 +182,29 @@ def _pointers(given: dict[str, Any]) -> Iterator[Place]:
         yield from missing(f"/shown_facts/{n}/pointer", fact["pointer"])
         for pointer in _PLACE.findall(fact.get("now", {}).get("record", "")):
             yield from missing(f"/shown_facts/{n}/now/record", pointer)
+    for n, pointer in enumerate(given["redacted"].get("payload", ())):
+        yield from missing(f"/redacted/payload/{n}", pointer)
+        yield from _recorded_all_the_same(f"/redacted/payload/{n}", pointer, given)
+
+
+def _recorded_all_the_same(place: str, pointer: str, given: dict[str, Any]) -> Iterator[Place]:
+    """Yield where a field that is to be left out would stand in the record, from which nothing is left out."""
+    facts = [fact.get("now", {}).get("record", "") for fact in given["shown_facts"]]
+    used = {
+        "the title": _PLACE.findall(given["title"]),
+        "the resource key": _PLACE.findall(given["resource_key"]),
+        "the business key": _PLACE.findall(given["business_key"]),
+        "the names of records": _PLACE.findall("".join([*given["snapshot_plan"], *facts])),
+        "the amount": [given["amount_pointer"]],
+        "the counterparty": [given["counterparty_pointer"]],
+    }
+    for where, pointers in used.items():
+        if any(_is_within(each, pointer) or _is_within(pointer, each) for each in pointers if each):
+            yield Place(place, f"It stands in {where}, which the record keeps for good.")
+
+
+def _is_within(pointer: str, other: str) -> bool:
+    return pointer == other or pointer.startswith(f"{other}/")
 
 
 def _reversal(given: dict[str, Any]) -> Iterator[Place]:

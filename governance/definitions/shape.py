@@ -62,6 +62,17 @@ EXAMPLE = {
         "impact": _choice(Impact.values),
     },
 }
+HIDDEN_PLACES = {
+    "type": "array",
+    "maxItems": 50,
+    "uniqueItems": True,
+    "items": {**PLACE, "minLength": 2},
+}
+REDACTED = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"payload": HIDDEN_PLACES, "records": HIDDEN_PLACES},
+}
 FIELDS: dict[str, dict[str, Any]] = {
     "key": {"type": "string", "pattern": KEY, "not": {"enum": list(RESERVED)}},
     "name": _text(120, 1),
@@ -87,6 +98,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "is_financial": {"type": "boolean"},
     "is_critical": {"type": "boolean"},
     "first_no_is_final": {"type": "boolean"},
+    "redacted": REDACTED,
 }
 REQUIRED = (
     "key", "name", "title", "schema", "example", "business_key", "connector", "connector_config",
@@ -105,7 +117,10 @@ DEFAULTS: dict[str, Any] = {
     "impact_bands": [],
     "is_critical": False,
     "first_no_is_final": False,
+    "redacted": {},
 }
+# Fields that versions were entered without. While they say nothing, the digest of a version is the one it had.
+ADDED_LATER = ("redacted",)
 DEFINITION: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -137,4 +152,5 @@ WORDS = {
     "is_financial": "Financial",
     "is_critical": "Critical business process",
     "first_no_is_final": "The first no is final",
+    "redacted": "Left out of evidence",
 }

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from governance.definitions.shape import FIELDS
+from governance.definitions.shape import ADDED_LATER, DEFAULTS, FIELDS
 from governance.models import ActionType
 
 
@@ -25,8 +25,17 @@ def text_of(document: dict[str, Any]) -> str:
 
 def digest_of(document: dict[str, Any]) -> str:
     """Return the SHA-256, in hex, by which the record names a definition: of its JSON with sorted keys."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(as_recorded(document), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def as_recorded(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a document its digest covers: all of it, but for newer fields that say nothing."""
+    return {
+        name: value
+        for name, value in document.items()
+        if name not in ADDED_LATER or value != DEFAULTS[name]
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from governance import canonical
 from governance.drafting import rows
 from governance.drafting.names import Names
 from governance.drafting.parts import cell_key, window_key, write_span
@@ -61,6 +62,17 @@ class Book:
     """Every line of a version: by part, then by the line's key."""
 
     lines: Mapping[str, Lines]
+
+    def document(self) -> dict[str, dict[str, dict[str, str]]]:
+        """Return all of it as JSON: part, line, field."""
+        return {
+            part: {line: dict(fields) for line, fields in self.lines.get(part, {}).items()}
+            for part in PARTS
+        }
+
+    def digest(self) -> str:
+        """Return the SHA-256, in hex, by which the record names it: of its document (RFC 8785)."""
+        return canonical.digest(self.document())
 
     def changes_to(self, other: Book) -> list[Change]:
         """Return what differs in `other`, part by part, in the order of the lines there."""

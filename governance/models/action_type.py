@@ -80,6 +80,10 @@ class ActionType(Stateful, models.Model):
         default=False
     )  # a critical business process: it alone opens L4
     first_no_is_final = models.BooleanField(default=False)
+    # What evidence packs leave out: JSON pointers into the payload, and into each record's state.
+    redacted = models.JSONField(
+        default=dict, blank=True
+    )  # {"payload": ["/iban"], "records": ["/bank/iban"]}
     created_at = models.DateTimeField()
     # Until when the last rehearsal of its undo counts; None: none did. Written by `rollback` alone.
     drill_due_at = models.DateTimeField(null=True, blank=True)
@@ -120,6 +124,10 @@ class ActionType(Stateful, models.Model):
         if self.needs_drills:
             return drill_due_at is None or drill_due_at <= now
         return self.reversal == self.Reversal.NONE
+
+    def redacted_in(self, where: str) -> tuple[str, ...]:
+        """Return what evidence leaves out of the "payload", or of "records": JSON pointers."""
+        return tuple(self.redacted.get(where, ()))
 
     def impact_for(self, amount: Decimal | None, currency: str) -> Impact:
         """Return the impact for an amount, before an agent raises it: the gravest of the bands it reaches."""

@@ -247,8 +247,19 @@ def rules_of(action_type: ActionType) -> list[FactLine]:
         FactLine("The first no is final", yes[action_type.first_no_is_final]),
         FactLine("Amount", action_type.amount_pointer or "none"),
         FactLine("Counterparty", action_type.counterparty_pointer or "none: no sums are taken"),
+        FactLine("Left out of evidence", _redacted(action_type)),
         FactLine("Title", action_type.title),
     ]  # fmt: skip
+
+
+def _redacted(action_type: ActionType) -> str:
+    """Say which fields evidence packs leave out: "of the payload /iban; of records /bank"."""
+    found = [
+        f"of {words} {', '.join(pointers)}"
+        for where, words in (("payload", "the payload"), ("records", "records"))
+        if (pointers := action_type.redacted_in(where))
+    ]
+    return "; ".join(found) or "nothing"
 
 
 class Waiting(NamedTuple):

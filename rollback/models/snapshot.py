@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from approvals.models import ActionRequest
+from governance.commitments import Field, digest_of, fields_of
 
 
 class Snapshot(models.Model):
@@ -19,6 +20,8 @@ class Snapshot(models.Model):
     taken_at = models.DateTimeField()
     after = models.JSONField(null=True, blank=True)
     left_at = models.DateTimeField(null=True, blank=True)
+    # Of the digests that the record keeps of both states; "" = they were taken before it did.
+    salt = models.CharField(max_length=64, blank=True)
 
     class Meta:
         constraints = [
@@ -27,3 +30,20 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.record} before {self.request_id}"
+
+    def fields(self, side: str) -> list[Field]:
+        """Return the fields of its state "before" or "after", those hidden that evidence leaves out.
+
+        Raises Unprocessable for what has no canonical form.
+        """
+        state = self.before if side == "before" else self.after
+        return fields_of(state, salt=self.salt, side=side, hidden=self._hidden)
+
+    def digest_of(self, side: str) -> str:
+        """Return the digest of a state by which the record names it: see `governance.commitments`."""
+        state = self.before if side == "before" else self.after
+        return digest_of(state, salt=self.salt, side=side, hidden=self._hidden)
+
+    @property
+    def _hidden(self) -> tuple[str, ...]:
+        return self.request.action_type.redacted_in("records")

@@ -12,7 +12,7 @@ from datetime import datetime
 from django.db.models import CharField, QuerySet
 
 from approvals.models import ActionRequest, Claim
-from governance import canonical
+from governance import canonical, commitments
 from governance.ledger import Act
 from governance.reads import Given, ReadObjects
 from rollback.connectors.base import CallFailed, Json, OutcomeUnknown, Plan, Reading, Receipt
@@ -118,15 +118,18 @@ def snapshot(
 ) -> None:
     """Keep the state of one record that will be touched, before the first write. Prolongs the lease."""
     with holding(lease, now=now, renew=technical) as hold:
-        version = reading.version[:120] if reading else ""
-        Snapshot.objects.create(
+        taken = Snapshot.objects.create(
             request=hold.request,
             record=record,
-            version=version,
+            version=reading.version[:120] if reading else "",
             before=reading.state if reading else None,
             taken_at=now,
+            salt=commitments.new_salt(),
         )
-        hold.act.record(hold.request, "snapshot.taken", record=record, version=version)
+        hold.act.record(
+            hold.request, "snapshot.taken", record=record, version=taken.version,
+            state=taken.digest_of("before"),
+        )  # fmt: skip
 
 
 def intend(
@@ -171,7 +174,7 @@ def check_point(
             if unit.reverses.state == State.DONE:
                 _reverse(hold, unit.reverses, now)
         elif receipt.left is not None and unit.record:
-            _left(hold.request, unit.record, receipt.left, now)
+            _left(hold, unit.record, receipt.left, now)
 
 
 def reverse_without_sending(lease: Lease, unit: Unit, *, now: datetime) -> None:
@@ -185,8 +188,7 @@ def keep_as_left(
 ) -> None:
     """Keep how a record stands after the last write, where no answer of a write has said so."""
     with holding(lease, now=now, renew=technical) as hold:
-        _left(hold.request, record, reading, now)
-        hold.act.record(hold.request, "snapshot.compared", record=record)
+        _left(hold, record, reading, now)
 
 
 def not_compared(lease: Lease, record: str, said: str, *, now: datetime) -> None:
@@ -262,7 +264,13 @@ def _reverse(hold: Hold, unit: Unit, now: datetime) -> None:
     hold.act.record(hold.request, "unit.reversed", unit=unit.position, key=unit.key)
 
 
-def _left(request: ActionRequest, record: str, reading: Reading | None, now: datetime) -> None:
-    Snapshot.objects.filter(request=request, record=record).update(
-        after=reading.state if reading else {}, left_at=now
+def _left(hold: Hold, record: str, reading: Reading | None, now: datetime) -> None:
+    snapshot = Snapshot.objects.filter(request=hold.request, record=record).first()
+    if snapshot is None:
+        return  # a unit may write a record of which no state is kept
+    snapshot.after, snapshot.left_at = (reading.state if reading else {}), now
+    snapshot.salt = snapshot.salt or commitments.new_salt()  # taken before there were any
+    snapshot.save(update_fields=["after", "left_at", "salt"])
+    hold.act.record(
+        hold.request, "snapshot.compared", record=record, state=snapshot.digest_of("after")
     )

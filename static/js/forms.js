@@ -8,6 +8,7 @@
 //   input[data-says="Deny it"]       once chosen, what the [data-said] button of its form says
 //   [data-focus]                     takes the focus after a swap, within what was swapped
 //   details.rc-confirm               Esc or its [data-close-confirm] closes it, the focus returns to its summary
+//   form[data-download]              its answer is a file, and the page stays as it is
 // While a form is under way, or there is no connection, its submit buttons are aria-disabled
 // and can still be reached, so that the reason beside them can be read. Forms with method
 // "get" and "dialog" go on working.
@@ -68,7 +69,7 @@
     }
     form.rcPressed = event.submitter;
     // htmx sends by itself; a plain form is only marked once its data have been taken.
-    if (!form.matches("[hx-post]")) setTimeout(() => event.defaultPrevented || begin(form, event.submitter));
+    if (!form.matches("[hx-post], [data-download]")) setTimeout(() => event.defaultPrevented || begin(form, event.submitter));
   }, true);
 
   const formOf = (event) => event.detail.elt?.closest?.("form");

@@ -217,6 +217,7 @@ def _swap(
     draft.activated_at, draft.activated_by = now, actor
     draft.save()
     act = Act(now=now, actor=actors.person(actor))
+    book = book_of(draft, names)
     if active is not None:
         act.record_named(Chain.POLICY, "policy.superseded", number=active.number, by=draft.number)
     editors = draft.editors.order_by("username")
@@ -228,7 +229,8 @@ def _swap(
         by=actors.person(actor),
         editors=[actors.person(each) for each in editors],
         supersedes=None if active is None else active.number,
-        changes=[each.fact() for each in before.changes_to(book_of(draft, names))],
+        changes=[each.fact() for each in before.changes_to(book)],
+        content=book.digest(),
         holes=[[each.key, each.sentence] for each in proof.kept],
         signed_by=[actors.person(each.person) for each in signers],
     )

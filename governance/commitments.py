@@ -1,0 +1,107 @@
+"""Digests of a state whose fields can be shown one by one, and the others kept back.
+
+Each field is hashed with a salt of its own, and the state's digest is that of the
+list of these hashes. Who is shown some fields, their salts, and the hashes of the
+rest computes the same digest, and learns nothing of what is kept back: without its
+salt a hash does not let anybody try the few values that an account number can have.
+The idea is that of selective disclosure for JWTs (RFC 9901).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from governance import canonical
+from governance.errors import Unprocessable
+
+
+class Field(NamedTuple):
+    """One field of a state: shown with its salt, or kept back and its digest alone."""
+
+    pointer: str  # JSON pointer; "" = the state is no object or list, or an empty one
+    value: Any
+    salt: str
+    is_hidden: bool
+
+    @property
+    def digest(self) -> str:
+        """Raises Unprocessable for a value that has no canonical form, or another one once it was stored."""
+        if isinstance(self.value, float) and abs(self.value) > canonical.LARGEST_INT:
+            raise Unprocessable(f"{self.value} may be stored as an integer.")
+        return canonical.digest([self.salt, self.pointer, self.value])
+
+    @property
+    def as_shown(self) -> dict[str, Any]:
+        if self.is_hidden:
+            return {"pointer": self.pointer, "digest": self.digest}
+        return {"pointer": self.pointer, "salt": self.salt, "value": self.value}
+
+
+def new_salt() -> str:
+    """Return 32 random bytes in hex, of which each field's own salt is made."""
+    return secrets.token_hex(32)
+
+
+def fields_of(state: Any, *, salt: str, side: str, hidden: Iterable[str]) -> list[Field]:
+    """Return the fields of a state, in the order of their pointers.
+
+    Args:
+        state: JSON; None where the record is not there.
+        salt: of `new_salt`.
+        side: "before" or "after": a field that did not change has two digests, which do not show that.
+        hidden: JSON pointers. What stands at one, or below it, is one field, kept back.
+    """
+    kept_back = {*hidden}
+
+    def field(pointer: str, value: Any) -> Field:
+        own = hmac.new(bytes.fromhex(salt), f"{side}{pointer}".encode(), hashlib.sha256)
+        return Field(pointer, value, own.hexdigest(), pointer in kept_back)
+
+    return sorted(field(*each) for each in _leaves(state, "", kept_back))
+
+
+def digest_of(state: Any, *, salt: str, side: str, hidden: Iterable[str]) -> str:
+    """Return the digest of a state; "" if a target sent what has no canonical form."""
+    try:
+        fields = fields_of(state, salt=salt, side=side, hidden=hidden)
+        return canonical.digest([[each.pointer, each.digest] for each in fields])
+    except Unprocessable:
+        return ""  # the record then says that it has none
+
+
+def without(state: Any, hidden: Iterable[str], at: str = "") -> Any:
+    """Return a JSON value with what stands at the hidden pointers replaced by `HIDDEN`."""
+    kept_back = {*hidden}
+    if at in kept_back:
+        return HIDDEN
+    if isinstance(state, dict):
+        return {
+            name: without(inner, kept_back, f"{at}/{escaped(name)}")
+            for name, inner in state.items()
+        }
+    if isinstance(state, list):
+        return [without(inner, kept_back, f"{at}/{n}") for n, inner in enumerate(state)]
+    return state
+
+
+HIDDEN = "(kept back)"
+
+
+def escaped(name: str) -> str:
+    """Return a name as a JSON pointer writes it. Source: RFC 6901."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _leaves(value: Any, at: str, hidden: set[str]) -> Iterator[tuple[str, Any]]:
+    if at in hidden or not isinstance(value, dict | list) or not value:
+        yield at, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{at}/{escaped(name)}", hidden)
+    else:
+        for n, inner in enumerate(value):
+            yield from _leaves(inner, f"{at}/{n}", hidden)

@@ -1,0 +1,127 @@
+"""Puts a pack together: the same bytes for the same state of the record."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from governance import canonical, ledger, seals, verify
+from governance.evidence.page import Told, page
+from governance.evidence.parts import Claim, Part, Standing, Subject, parts_of
+from governance.evidence.record import Record, record_of
+
+KIND = "evidence"  # of the signature; `verify.py` has it too
+FORMAT = "recourse evidence 1"
+VERIFIER = Path(__file__).with_name("verify.py")
+
+
+def name_of(subject: Subject) -> str:
+    """Return the name of a pack's file without its ending, which is also its folder."""
+    review = f"-review-{subject.review}" if subject.review is not None else ""
+    return f"evidence-{subject.ref}{review}"
+
+
+def build(subject: Subject, *, by: str, now: datetime) -> bytes:
+    """Return a pack as a zip.
+
+    All of it as it stood at one instant, without holding up writers. Nothing is
+    written: whoever has one made records that, and has it sealed, before.
+
+    Args:
+        by: who has it made, as the record writes it.
+        now: when, for the page and the files' dates.
+    """
+    with verify.one_instant():
+        parts = parts_of(subject)
+        record = record_of(subject.ref, [event for part in parts for event in part.events])
+    own = [each for each in record.events if each["chain"] == subject.ref]
+    head = {
+        "format": FORMAT,
+        "installation": settings.SITE_URL,
+        "subject": {
+            "kind": subject.kind,
+            "ref": subject.ref,
+            "review": subject.review,
+            "title": subject.title,
+        },
+        "made": {"at": ledger.instant(now), "by": by},
+        "chain": {
+            "name": subject.ref,
+            "length": len(own),
+            "hash": own[-1]["hash"] if own else ledger.genesis(subject.ref),
+        },
+        "unsealed": record.unsealed,
+    }
+    claims = [*_claims(record), *(claim for part in parts for claim in part.claims)]
+    files = {
+        "pack.json": _json(head | {"claims": [claim._asdict() for claim in claims]}),
+        "events.json": _json(record.events),
+        "seals.json": _json(record.seals),
+        "keys.json": _json(record.keys),
+        **{part.file: _json(part.content) for part in parts},
+        "verify.py": VERIFIER.read_bytes(),
+    }
+    files["index.html"] = page(_told(subject, head, record, parts, claims, files)).encode()
+    return _zip(name_of(subject), _signed(files), now)
+
+
+def _claims(record: Record) -> list[Claim]:
+    proven = "each event gives its hash, names the one before it, and is a leaf of a signed seal"
+    found = [Claim("What happened, by whom and when: the events", Standing.PROVEN, proven)]
+    if record.unsealed:
+        numbers = ", ".join(map(str, record.unsealed))
+        why = "it had no seal yet when the pack was made; its hash and its place in the chain hold"
+        found.append(Claim(f"Events that no seal covers: {numbers}", Standing.STATED, why))
+    return found
+
+
+def _told(
+    subject: Subject,
+    head: dict[str, Any],
+    record: Record,
+    parts: Sequence[Part],
+    claims: Sequence[Claim],
+    files: dict[str, bytes],
+) -> Told:
+    return Told(
+        subject=subject,
+        head=head,
+        record=record,
+        sections=[section for part in parts for section in part.sections],
+        claims=claims,
+        files=[(name, hashlib.sha256(files[name]).hexdigest()) for name in sorted(files)],
+    )
+
+
+def _signed(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the files with the list of their digests and the signature of that list."""
+    listed = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    manifest = _json({"format": FORMAT, "files": dict(sorted(listed.items()))})
+    signature = seals.sign(KIND, hashlib.sha256(manifest).hexdigest())
+    said = canonical.fast({"key_id": signature.key_id, "signature": signature.hex})
+    return {**files, "manifest.json": manifest, "signature.json": said + b"\n"}
+
+
+def _zip(folder: str, files: dict[str, bytes], now: datetime) -> bytes:
+    buffer = io.BytesIO()
+    at = now.astimezone(UTC).timetuple()[:6]
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(f"{folder}/{name}", date_time=at)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # the same bytes wherever it is made
+            entry.external_attr = (0o755 if name == "verify.py" else 0o644) << 16
+            archive.writestr(entry, files[name])
+    return buffer.getvalue()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"

@@ -1,0 +1,91 @@
+"""What a pack is about, and what each package puts into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One request, or one review of it."""
+
+    kind: str  # "request" or "review"
+    ref: str  # the request's, which is also the name of its chain
+    title: str  # for people, in one line
+    review: int | None = None  # primary key
+
+
+class Event(NamedTuple):
+    """Where an event stands in the record."""
+
+    chain: str
+    seq: int
+
+
+class Section(NamedTuple):
+    """A table of the page for people. Cells are plain text: the page escapes them."""
+
+    title: str
+    lead: str  # a sentence; "" = none
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class Standing(StrEnum):
+    """How sure a reader may be of something."""
+
+    PROVEN = "proven"  # it follows from the record
+    STATED = "stated"  # a row says so, and we sign that it did
+    CONTRADICTED = "contradicted"  # the record says otherwise: somebody changed a row
+
+
+class Claim(NamedTuple):
+    """What a reader may rely on, and why."""
+
+    what: str
+    standing: Standing
+    why: str
+
+
+def claim_of(what: str, pairs: Iterable[tuple[str, str]], *, where: str) -> Claim:
+    """Return how sure something is of which the record keeps digests.
+
+    Args:
+        pairs: of each piece the digest recorded, "" if there is none, and the one it has now.
+        where: the digests stand, in words.
+    """
+    pairs = list(pairs)
+    if any(recorded and recorded != now for recorded, now in pairs):
+        return Claim(what, Standing.CONTRADICTED, f"it is not what {where} says")
+    if not all(recorded for recorded, _ in pairs):
+        return Claim(what, Standing.STATED, "the record keeps no digest of it, or not of all of it")
+    return Claim(what, Standing.PROVEN, f"it gives the digest in {where}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a pack, and how the page tells it.
+
+    `verify.py` knows each file by its name: a new one needs a check there.
+    """
+
+    file: str  # "decisions.json"
+    content: Any  # JSON
+    sections: Sequence[Section] = ()
+    claims: Sequence[Claim] = ()
+    events: Sequence[Event] = field(default=())  # of named chains, which go into the pack with it
+
+
+Source = Callable[[Subject], Iterable[Part]]
+
+
+def parts_of(subject: Subject) -> list[Part]:
+    """Return what each package has to say of it, in the order of settings.RECOURSE_EVIDENCE."""
+    sources: list[Source] = [import_string(name) for name in settings.RECOURSE_EVIDENCE]
+    return [part for source in sources for part in source(subject)]
