@@ -8,6 +8,7 @@ from typing import Any
 from approvals.digests import covered_by, digest_of
 from approvals.models import ActionRequest, Decision, Review
 from governance import actors, commitments, ledger
+from governance.errors import Unprocessable
 from governance.evidence.page import shown, shown_instant
 from governance.evidence.parts import Claim, Part, Section, Standing, Subject, claim_of
 from governance.evidence.rules import action_part, policy_part
@@ -41,8 +42,7 @@ def parts(subject: Subject) -> Iterator[Part]:
 
 def _request(request: ActionRequest) -> Part:
     hidden = request.action_type.redacted_in("payload")
-    covered = covered_by(request)
-    covered["payload"] = commitments.without(request.payload, hidden)
+    covered = _covered(request) | {"payload": commitments.without(request.payload, hidden)}
     state = request.get_state_display().lower()
     content = {
         "ref": request.ref,
@@ -85,14 +85,28 @@ def _request(request: ActionRequest) -> Part:
     )
 
 
+def _covered(request: ActionRequest) -> dict[str, Any]:
+    try:
+        return covered_by(request)
+    except Unprocessable as problem:  # no agent could have sent this: the row was changed
+        return {"unreadable": problem.detail}
+
+
+def _digest(request: ActionRequest) -> str:
+    try:
+        return digest_of(request)
+    except Unprocessable:
+        return "none"
+
+
 def _asked(request: ActionRequest, hidden: tuple[str, ...]) -> Claim:
     what = "What was asked: action, payload, amount, record"
-    if hidden and digest_of(request) == request.digest:
+    if hidden and _digest(request) == request.digest:
         why = f"{len(hidden)} fields are left out, so that its digest cannot be computed from this"
         return Claim(what, Standing.STATED, why)
     first = AuditEvent.objects.filter(chain=request.ref, seq=1).first()
     recorded = first.facts.get("digest", "") if first is not None else ""
-    return claim_of(what, [(recorded, digest_of(request))], where="the first event")
+    return claim_of(what, [(recorded, _digest(request))], where="the first event")
 
 
 def _decisions(request: ActionRequest) -> Part:

@@ -90,7 +90,7 @@ class Event(TextChoices):
     UNIT_REVERSED = "unit.reversed", "A unit that was done is reversed."
     UNIT_SAID = "unit.said", "A person said whether a unit was done."
     SNAPSHOT_TAKEN = "snapshot.taken", "A record's state was kept before the first write."
-    SNAPSHOT_COMPARED = "snapshot.compared", "A record is as it was before the first write."
+    SNAPSHOT_COMPARED = "snapshot.compared", "A record's state was kept as we left it."
     SNAPSHOT_NOT_COMPARED = (
         "snapshot.not_compared",
         "A record could not be compared with its state before the first write.",
@@ -129,6 +129,7 @@ class Event(TextChoices):
     REVIEW_REMINDED = "review.reminded", "The reviewer was reminded."
     REVIEW_OVERDUE = "review.overdue", "Nobody recorded a finding in time. It goes a level higher."
     REVIEW_CLOSED = "review.closed", "A reviewer recorded a finding."
+    EVIDENCE_PACKED = "evidence.packed", "Somebody took the evidence of it away, as a pack."
     CLEANUP_SAID = "cleanup.said", "Somebody says that what was half done is cleaned up."
 
     # Messages.

@@ -70,7 +70,7 @@ def build(subject: Subject, *, by: str, now: datetime) -> bytes:
         "verify.py": VERIFIER.read_bytes(),
     }
     files["index.html"] = page(_told(subject, head, record, parts, claims, files)).encode()
-    return _zip(name_of(subject), _signed(files), now)
+    return _zip(name_of(subject), signed(files), now)
 
 
 def _claims(record: Record) -> list[Claim]:
@@ -101,7 +101,7 @@ def _told(
     )
 
 
-def _signed(files: dict[str, bytes]) -> dict[str, bytes]:
+def signed(files: dict[str, bytes]) -> dict[str, bytes]:
     """Return the files with the list of their digests and the signature of that list."""
     listed = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     manifest = _json({"format": FORMAT, "files": dict(sorted(listed.items()))})

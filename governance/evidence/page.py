@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from django.template.loader import render_to_string
 
 from governance import wording
+from governance.events import sentence_of
 from governance.evidence.parts import Claim, Section, Subject
 from governance.evidence.record import Record
 
@@ -31,6 +32,7 @@ class _Line(NamedTuple):
     place: str
     at: str
     kind: str
+    sentence: str
     by: str
     facts: list[tuple[str, str]]
     seal: str
@@ -80,6 +82,7 @@ def _lines(told: Told) -> Iterator[_Line]:
             place=str(each["seq"]) if own else f"{each['chain']} {each['seq']}",
             at=shown_instant(each["at"]),
             kind=each["kind"],
+            sentence=sentence_of(each["kind"]),
             by=shown(f"{each['actor']}{behalf}", TEXT),
             facts=[(name, shown(fact)) for name, fact in each["facts"].items()],
             seal="not yet" if proof is None else str(proof["seal"]),

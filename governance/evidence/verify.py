@@ -168,7 +168,10 @@ class Pack:
     def read(self, name: str) -> Any:
         if name not in self.files:
             raise Wrong(f"{name}: is missing")
-        return json.loads(self.files[name])
+        try:
+            return json.loads(self.files[name])
+        except ValueError as problem:
+            raise Wrong(f"{name}: is no JSON: {problem}") from problem
 
     def events(self) -> List[Any]:
         found: List[Any] = self.read("events.json")

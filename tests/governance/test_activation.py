@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from governance import clock, stepup
+from governance.drafting import names as naming
+from governance.drafting.book import book_of
 from governance.drafting.proving import prove
 from governance.errors import NotYours
 from governance.models import AuditEvent, Person, PolicyVersion
@@ -122,6 +124,7 @@ def test_the_record_says_who_and_what_changed(whole, draft, admins):
                 "is": {"delegates": "senior_accountant; controller"},
             }
         ],
+        "content": book_of(fresh(draft), naming.load()).digest(),
         "holes": [],
         "signed_by": [],
     }

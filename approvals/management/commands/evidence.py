@@ -16,7 +16,9 @@ from governance.evidence.sealed import sealed_pack
 
 
 class Command(BaseCommand):
-    help = "Write the evidence pack of a request, or of a review of it. Check it with its verify.py."
+    help = (
+        "Write the evidence pack of a request, or of a review of it. Check it with its verify.py."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("ref", help="of the request: R-7K2M-9XQ4-B3TD")

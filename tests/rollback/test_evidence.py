@@ -1,0 +1,598 @@
+"""An evidence pack, from the page it is taken from to the auditor's own machine."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import runpy
+import subprocess
+import sys
+import zipfile
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import timedelta
+from unittest import mock
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from approvals.models import ActionRequest, Alert, Decision
+from approvals.pack_parts import subject_of_request, subject_of_review
+from governance import actors, seals
+from governance.definitions import digest_of, document_of
+from governance.drafting import names
+from governance.drafting.book import book_of
+from governance.evidence import build
+from governance.evidence.packing import VERIFIER, signed
+from governance.ledger import Act
+from governance.models import ActionType, AuditEvent, MatrixRow, Seal
+from governance.vocabulary import Chain
+from rollback.models import Snapshot
+from rollback.runner import run_all
+from tests.approvals.asking import answer, ask_for_payment
+from tests.factories import MONDAY_9AM, PersonFactory, ReviewFactory, RoleFactory
+from tests.ledger_flush import lifted
+from tests.rollback.ledger_target import Books, Worker
+
+SECRET = "DE02 1203 0000 0000 2020 51"
+BAD = '<script>alert(1)</script>\u202e"x"'
+FILES = {
+    "action.json", "decisions.json", "events.json", "index.html", "keys.json", "manifest.json",
+    "pack.json", "policy.json", "request.json", "seals.json", "signature.json", "snapshots.json",
+    "verify.py",
+}  # fmt: skip
+RANDOM = random.Random()  # noqa: S311 - other bytes each time: none may slip through
+KEPT = {}  # what one test's rows came to, for those that need no database
+
+
+def unzipped(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+
+
+def read(files, name):
+    return json.loads(files[name])
+
+
+def with_(files, name, change):
+    """Return the files with one of them changed, and all of them signed anew, as whoever has our key could."""
+    content = read(files, name)
+    change(content)
+    own = {each: files[each] for each in files if each not in ("manifest.json", "signature.json")}
+    return signed({**own, name: json.dumps(content).encode()})
+
+
+def run(files, folder, *arguments, verifier=None):
+    """Run the pack's own `verify.py`, or another, on these files, and return its exit code and all it said."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    script, said, code = folder / "verify.py", io.StringIO(), 0
+    if verifier is not None:
+        script = verifier
+    with (
+        redirect_stdout(said),
+        redirect_stderr(said),
+        mock.patch.object(sys, "argv", [str(script), str(folder), *map(str, arguments)]),
+    ):
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+            said.write(f"{end.code}\n")
+        except BaseException as problem:  # a script that was changed may do anything
+            code = 1
+            said.write(f"{problem!r}\n")
+    return code, said.getvalue()
+
+
+def wrongs(said):
+    """Return what the verifier found wrong, line by line."""
+    lines = said.splitlines()
+    found, is_wrong = [], False
+    for line in lines:
+        if line.startswith(("ok ", "WRONG ")):
+            is_wrong = line.startswith("WRONG ")
+        elif is_wrong and line.startswith("      ") and "note: " not in line:
+            found.append(line.strip())
+    return found
+
+
+@pytest.fixture
+def auditor(db):
+    return PersonFactory(username="auditor", name="Auditor", roles=[RoleFactory(key="auditor")])
+
+
+@pytest.fixture
+def told(company, timeline, auditor):
+    """A payment that was approved and carried out, with snapshots of two records of which a field is left out."""
+    action = company.vendor_payment
+    action.snapshot_plan = ["line/1", "line/2"]
+    action.redacted = {"records": ["/iban"]}
+    action.save()
+    books = Books(lines=2, records=True)
+    books.state["line/1"] = ({"value": "old", "iban": SECRET, "rate": 1.50}, "1")
+    request = ask_for_payment(company, justification=BAD)
+    timeline.now += timedelta(minutes=1)
+    answer(request, company.finance_manager, now=timeline.now, note=BAD)
+    run_all(Worker(timeline, books).hands)
+    request.refresh_from_db()
+    seals.seal_now(timeline.now)
+    return request
+
+
+def packed(request, *, now=MONDAY_9AM):
+    return build(subject_of_request(request), by="person:auditor", now=now)
+
+
+def kept_of(told, company, timeline):
+    """Build the packs that tests without a database change: of the payment, and of another request."""
+    other = ask_for_payment(company, key="key-2", invoice="INV-2")
+    review = ReviewFactory(request=told, kind="spot_check", reason="Look at it.")
+    seals.seal_now(timeline.now)
+    public = seals._private_key().public_key().public_bytes_raw()
+    return {
+        "pack": unzipped(packed(told)),
+        "other": unzipped(packed(other)),
+        "review": unzipped(build(subject_of_review(review), by="person:auditor", now=timeline.now)),
+        "exported": [seals.exported(each, None) for each in Seal.objects.order_by("number")],
+        "public": base64.b64encode(public).decode(),
+    }
+
+
+@pytest.fixture
+def kept(request):
+    if not KEPT:
+        found = [request.getfixturevalue(each) for each in ("told", "company", "timeline")]
+        KEPT.update(kept_of(*found))
+    return KEPT
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "pack"
+
+
+def test_a_pack_holds_and_says_what_it_checked(kept, folder):
+    code, said = run(kept["pack"], folder)
+
+    assert (code, wrongs(said)) == (0, [])
+    assert set(kept["pack"]) == FILES
+    assert said.count("ok ") == 12
+    assert "Everything holds that this pack can prove" in said
+    assert kept["public"] in said
+    assert kept["pack"]["verify.py"] == VERIFIER.read_bytes()
+    code, said = run(kept["review"], folder)
+    assert (code, set(kept["review"])) == (0, {*FILES, "review.json"}), said
+    assert read(kept["review"], "pack.json")["subject"]["kind"] == "review"
+
+
+def test_it_runs_by_itself_on_bare_python_on_the_zip_and_on_the_folder(kept, tmp_path):
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
+        for name, content in kept["pack"].items():
+            archive.writestr(f"evidence/{name}", content)
+    with zipfile.ZipFile(tmp_path / "pack.zip") as archive:
+        archive.extractall(tmp_path)
+
+    script = tmp_path / "evidence" / "verify.py"
+    bare = [sys.executable, "-I", "-S", "-W", "error"]
+    for arguments in ([script], [script, tmp_path / "pack.zip"]):
+        done = subprocess.run([*bare, *arguments], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "evidence" / "index.html").unlink()
+    broken = subprocess.run([*bare, script], capture_output=True, text=True, cwd=tmp_path)
+    assert (broken.returncode, "index.html: is missing" in broken.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_one_changed_byte_in_any_file_is_found_and_the_file_named(kept, folder, name):
+    whole = kept["pack"][name]
+
+    for at in (0, len(whole) - 1, RANDOM.randrange(len(whole)), RANDOM.randrange(len(whole))):
+        content = bytearray(whole)
+        content[at] ^= RANDOM.randrange(1, 256)
+        code, said = run({**kept["pack"], name: bytes(content)}, folder, verifier=VERIFIER)
+        assert code == 1
+        # Of the list of files it is the signature that does not fit.
+        named = "signature.json" if name == "manifest.json" else name
+        assert any(named in each for each in wrongs(said)), (at, content[at], said)
+
+
+def test_a_verifier_with_a_changed_byte_does_not_say_that_all_holds(kept, folder):
+    whole = kept["pack"]["verify.py"]
+    for _ in range(60):
+        content = bytearray(whole)
+        content[RANDOM.randrange(len(content))] ^= 1 << RANDOM.randrange(8)
+        code, said = run({**kept["pack"], "verify.py": bytes(content)}, folder)
+        assert code != 0, said
+
+
+def test_a_file_too_few_or_too_many_is_found(kept, folder):
+    for name in FILES - {"verify.py"}:
+        files = dict(kept["pack"])
+        del files[name]
+        code, said = run(files, folder)
+        assert code == 1
+        assert any(name in each for each in wrongs(said)), said
+
+    code, said = run({**kept["pack"], "note.txt": b"Believe me."}, folder)
+    assert (code, wrongs(said)) == (1, ["note.txt: is not of this pack"])
+
+
+def first(events, kind):
+    return next(each for each in events if each["kind"] == kind)
+
+
+def edit_note(events):
+    first(events, "step.decided")["facts"]["note"] = "I said nothing."
+
+
+def drop_an_event(events):
+    events.remove(first(events, "step.decided"))
+
+
+def swap_two(events):
+    events[1], events[2] = events[2], events[1]
+
+
+def cut_the_tail(events):
+    own = [each for each in events if each["chain"] == events[0]["chain"]]
+    events.remove(own[-1])
+
+
+def proof_of_another_leaf(events):
+    events[1]["proof"], events[2]["proof"] = events[2]["proof"], events[1]["proof"]
+
+
+def no_proof_of_another_seal(events):
+    events[1]["proof"]["seal"] = 99
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (edit_note, "(step.decided): its content does not give its hash"),
+        (drop_an_event, "is missing, or stands elsewhere"),
+        (swap_two, "is missing, or stands elsewhere"),
+        (cut_the_tail, "does not end where pack.json says"),
+        (proof_of_another_leaf, "its proof does not lead to the root of seal 1"),
+        (no_proof_of_another_seal, "its seal 99 is missing"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_a_tampered_event_is_named_even_in_a_pack_that_is_signed_anew(kept, folder, change, named):
+    code, said = run(with_(kept["pack"], "events.json", change), folder)
+
+    assert code == 1
+    assert any(each.startswith("events.json: ") and named in each for each in wrongs(said)), said
+
+
+def test_an_event_of_another_pack_is_named(kept, folder):
+    foreign = read(kept["other"], "events.json")[1]
+
+    def swap(events):
+        events[1] = foreign
+
+    code, said = run(with_(kept["pack"], "events.json", swap), folder)
+
+    assert code == 1
+    assert any("event 2 of" in each and "is missing" in each for each in wrongs(said)), said
+
+    def pass_for_ours(events):
+        events[1] = foreign | {"chain": events[0]["chain"]}
+
+    code, said = run(with_(kept["pack"], "events.json", pass_for_ours), folder)
+    assert any("its content does not give its hash" in each for each in wrongs(said)), said
+
+
+def signed_by(key, seal):
+    fields = ("number", "root", "size", "prev_hash", "key_id", "sealed_at")
+    body = json.dumps([1, *(seal[each] for each in fields)], separators=(",", ":")).encode()
+    seal["hash"] = seals.hashlib.sha256(body).hexdigest()
+    seal["signature"] = key.sign(body).hex()
+
+
+def test_a_seal_of_another_installation_is_named(kept, folder):
+    theirs = Ed25519PrivateKey.from_private_bytes(b"7" * 32)
+    id_ = seals.Key.of(theirs.public_key().public_bytes_raw()).id
+
+    def swap(found):
+        found[0]["key_id"] = id_
+        signed_by(theirs, found[0])
+
+    code, said = run(with_(kept["pack"], "seals.json", swap), folder)
+
+    assert code == 1
+    assert any(f"seal 1: is signed with key {id_}" in each for each in wrongs(said)), said
+
+    def keep_our_name(found):
+        signed_by(theirs, found[0])
+
+    code, said = run(with_(kept["pack"], "seals.json", keep_our_name), folder)
+    assert "seals.json: seal 1: its signature is not good" in wrongs(said), said
+
+
+def test_a_pack_of_somebody_elses_key_is_found_by_whoever_knows_ours(
+    kept, folder, tmp_path, settings
+):
+    """It vouches for itself, so that only what the reader brings along tells: the key, or exported seals."""
+    theirs = Ed25519PrivateKey.from_private_bytes(b"7" * 32)
+    public = theirs.public_key().public_bytes_raw()
+    key = {"key_id": seals.Key.of(public).id, "public_key": base64.b64encode(public).decode()}
+    files = {name: kept["pack"][name] for name in kept["pack"] if name not in ("keys.json",)}
+    their_seals = read(files, "seals.json")
+    before = None
+    for each in their_seals:
+        each["key_id"] = key["key_id"]
+        each["prev_hash"] = before or each["prev_hash"]
+        signed_by(theirs, each)
+        before = each["hash"]
+    own = {each: files[each] for each in files if each not in ("manifest.json", "signature.json")}
+    own |= {"keys.json": json.dumps([key]).encode(), "seals.json": json.dumps(their_seals).encode()}
+    ours, settings.SEAL_KEY = settings.SEAL_KEY, base64.b64encode(b"7" * 32).decode()
+    forged = signed(own)
+    settings.SEAL_KEY = ours
+    exported = tmp_path / "exported" / "seals.jsonl"
+    exported.parent.mkdir()
+    exported.write_text("".join(json.dumps(each) + "\n" for each in kept["exported"]))
+
+    assert run(forged, folder)[0] == 0
+    assert run(kept["pack"], folder, "--key", kept["public"])[0] == 0
+    assert run(kept["pack"], folder, "--seals", exported.parent)[0] == 0
+    assert run(kept["pack"], folder, "--seals", exported)[0] == 0
+    code, said = run(forged, folder, "--key", kept["public"])
+    assert wrongs(said) == ["signature.json: is not signed with the key that you named"]
+    code, said = run(forged, folder, "--seals", exported)
+    assert (code, "seal 1: is not the one exported" in said) == (1, True)
+    exported.write_text("")
+    code, said = run(kept["pack"], folder, "--seals", exported)
+    assert (code, "seal 1: was not exported" in said) == (1, True)
+
+
+def hide_payload(content):
+    content["covered"]["payload"]["vendor"] = "Somebody Else"
+
+
+def edit_decision(content):
+    content[0]["verdict"] = "reject"
+
+
+def add_decision(content):
+    content.append({**content[0], "event": None})
+
+
+def edit_definition(content):
+    content["definition"]["title"] = "Something else"
+
+
+def edit_policy(content):
+    content["content"]["rows"]["14"]["quorum"] = "7"
+
+
+def edit_snapshot(content):
+    fields = content[0]["before"]["fields"]
+    next(each for each in fields if each["pointer"] == "/value")["value"] = "never so"
+
+
+def edit_hidden(content):
+    fields = content[0]["before"]["fields"]
+    next(each for each in fields if each["pointer"] == "/iban")["digest"] = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "named"),
+    [
+        ("request.json", hide_payload, "request.json: what was asked does not give its digest"),
+        ("decisions.json", edit_decision, "decisions.json: decision 1: its verdict is not"),
+        ("decisions.json", add_decision, "decisions.json: decision 2: no event records it"),
+        ("snapshots.json", edit_snapshot, "snapshots.json: line/1 before: is not the state"),
+        ("snapshots.json", edit_hidden, "snapshots.json: line/1 before: is not the state"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_what_stands_beside_the_record_is_held_against_it(kept, folder, name, change, named):
+    code, said = run(with_(kept["pack"], name, change), folder)
+
+    assert code == 1
+    assert any(each.startswith(named) for each in wrongs(said)), said
+
+
+def test_what_the_action_type_keeps_back_is_nowhere_in_the_pack_and_the_rest_is(kept):
+    everything = b"".join(kept["pack"].values())
+
+    assert SECRET.encode() not in everything
+    [line, *_] = read(kept["pack"], "snapshots.json")
+    by_pointer = {each["pointer"]: each for each in line["before"]["fields"]}
+    assert set(by_pointer["/iban"]) == {"pointer", "digest"}
+    assert (by_pointer["/value"]["value"], by_pointer["/rate"]["value"]) == ("old", 1.5)
+    assert line["after"]["event"] != line["before"]["event"]
+    standing = {
+        each["what"]: each["standing"] for each in read(kept["pack"], "pack.json")["claims"]
+    }
+    assert standing["What was asked: action, payload, amount, record"] == "proven"
+    assert standing["The target's records, before the first write and as we left them"] == "proven"
+    assert standing["Where the request stands now"] == "stated"
+
+
+def test_the_page_runs_nothing_fetches_nothing_and_takes_words_as_words(kept):
+    page = kept["pack"]["index.html"].decode()
+
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "\u202e" not in page
+    assert "default-src 'none'" in page
+    assert not any(each in page for each in ("src=", "href=", "url(", "@import"))
+    assert "@media print" in page
+    assert "Somebody who was asked decided." in page
+    assert (
+        "Somebody who is asked looked" in page
+        or "Somebody decided" in page
+        or "step.decided" in page
+    )
+
+
+# --- With the rows at hand ---
+
+
+def test_the_same_state_gives_the_same_bytes(told):
+    assert packed(told) == packed(told)
+
+
+def test_what_is_not_sealed_yet_is_told_and_breaks_nothing(told, folder, company):
+    later = ask_for_payment(company, key="key-3", invoice="INV-3")
+
+    files = unzipped(packed(later))
+
+    code, said = run(files, folder)
+    assert (code, wrongs(said)) == (0, [])
+    assert "was not sealed yet when the pack was made" in said
+    assert read(files, "pack.json")["unsealed"] != []
+    assert "Events that no seal covers" in files["index.html"].decode()
+
+
+def test_rows_that_were_changed_beside_the_record_are_told_and_found(told, folder):
+    snapshot = Snapshot.objects.filter(request=told).earliest("pk")
+    Snapshot.objects.filter(pk=snapshot.pk).update(before={"value": "never so"})
+    Decision.objects.filter(request=told).update(note="I said nothing.")
+    ActionRequest.objects.filter(pk=told.pk).update(payload={"vendor": "Somebody Else"})
+
+    files = unzipped(packed(ActionRequest.objects.get(pk=told.pk)))
+
+    code, said = run(files, folder)
+    assert code == 1
+    found = " ".join(wrongs(said))
+    for named in (
+        "request.json: what was asked does not give its digest",
+        "decisions.json: decision 1: its note is not the one that was recorded",
+        f"snapshots.json: {snapshot.record} before: is not the state that was recorded",
+    ):
+        assert named in found
+    assert "Contradicted" in files["index.html"].decode()
+
+
+def test_the_rules_are_proven_where_the_record_has_their_digest(told, folder):
+    action = ActionType.objects.get(pk=told.action_type_id)
+    act = Act(now=MONDAY_9AM, actor=actors.CLOCK)
+    act.record_named(
+        Chain.ACTIONS, "action_type.entered", action=action.key, version=action.version,
+        definition=digest_of(document_of(action)),
+    )  # fmt: skip
+    content = book_of(told.policy, names.load()).digest()
+    act.record_named(Chain.POLICY, "policy.activated", number=told.policy.number, content=content)
+    act.write()
+    seals.seal_now(MONDAY_9AM)
+
+    files = unzipped(packed(told))
+
+    assert run(files, folder)[0] == 0
+    for name, change, named in (
+        ("action.json", edit_definition, "action.json: is not the definition"),
+        ("policy.json", edit_policy, "policy.json: is not the content"),
+    ):
+        code, said = run(with_(files, name, change), folder)
+        assert code == 1
+        assert any(each.startswith(named) for each in wrongs(said)), said
+    MatrixRow.objects.filter(version=told.policy).update(quorum=3)
+    code, said = run(unzipped(packed(told)), folder)
+    assert wrongs(said) == ["policy.json: is not the content that was recorded"]
+
+
+def test_an_edited_event_of_the_database_is_found_in_its_pack(told, folder):
+    decided = AuditEvent.objects.filter(chain=told.ref, kind="step.decided")
+    with lifted(connection):
+        decided.update(facts={"verdict": "reject"})
+
+    code, said = run(unzipped(packed(told)), folder)
+
+    assert code == 1
+    assert any("(step.decided): its content does not give its hash" in e for e in wrongs(said))
+
+
+# --- Who may, and the record of it ---
+
+
+def signed_in(person):
+    client = Client()
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def test_auditors_and_compliance_take_it_and_that_is_recorded_and_sealed(
+    told, auditor, company, folder
+):
+    url = reverse("approvals:request-evidence", args=[told.ref])
+    page = reverse("approvals:request", args=[told.ref])
+    assert url in signed_in(auditor).get(page).content.decode()
+    assert url not in signed_in(company.finance_manager).get(page).content.decode()
+
+    sent = signed_in(auditor).post(url)
+
+    assert (sent.status_code, sent["Content-Type"]) == (200, "application/zip")
+    assert f'filename="evidence-{told.ref}.zip"' in sent["Content-Disposition"]
+    files = unzipped(sent.content)
+    assert run(files, folder)[0] == 0
+    last = AuditEvent.objects.filter(chain=told.ref).latest("seq")
+    assert (last.kind, last.actor) == ("evidence.packed", "person:auditor")
+    assert read(files, "pack.json")["chain"]["length"] == last.seq
+    assert read(files, "pack.json")["unsealed"] == []
+    compliance = PersonFactory(roles=[RoleFactory(key="compliance")])
+    assert signed_in(compliance).post(url).status_code == 200
+    refused = signed_in(company.finance_manager).post(url)  # who was asked, and so may see it
+    assert (refused.status_code, AuditEvent.objects.filter(chain=told.ref).count()) == (
+        403,
+        last.seq + 1,
+    )
+    assert signed_in(PersonFactory()).post(url).status_code == 404
+    assert signed_in(auditor).get(url).status_code == 405
+
+
+def test_a_review_is_packed_for_whoever_may_see_it(told, auditor, company, folder):
+    reviewer = PersonFactory(username="reviewer")
+    review = ReviewFactory(request=told, kind="spot_check", asked=reviewer, reason=BAD)
+    url = reverse("approvals:review-evidence", args=[review.pk])
+    page = reverse("approvals:review", args=[review.pk])
+    assert url in signed_in(reviewer).get(page).content.decode()
+
+    sent = signed_in(reviewer).post(url)
+
+    assert sent.status_code == 200
+    files = unzipped(sent.content)
+    assert run(files, folder)[0] == 0
+    assert read(files, "review.json")["reason"] == BAD
+    assert signed_in(company.finance_manager).post(url).status_code == 404
+    last = AuditEvent.objects.filter(chain=told.ref).latest("seq")
+    assert last.facts == {"review": review.pk, "of": "spot_check"}
+
+
+def test_a_pack_is_made_though_sealing_fails_and_an_alert_says_so(told, auditor):
+    last = Seal.objects.latest("number")
+    last.number += 1  # somebody took the place of the next seal
+    last.save(force_insert=True)
+
+    sent = signed_in(auditor).post(reverse("approvals:request-evidence", args=[told.ref]))
+
+    assert read(unzipped(sent.content), "pack.json")["unsealed"] != []
+    assert Alert.objects.filter(kind="sweep.failed", key__contains="seal").exists()
+
+
+def test_the_command_writes_one_and_says_what_is_not_there(told, tmp_path, capsys, folder):
+    out = tmp_path / "pack.zip"
+    call_command("evidence", told.ref, "--output", str(out))
+    assert run(unzipped(out.read_bytes()), folder)[0] == 0
+    assert AuditEvent.objects.filter(chain=told.ref).latest("seq").actor == "manage.py"
+    review = ReviewFactory(request=told, kind="spot_check")
+    call_command("evidence", told.ref, "--review", str(review.pk), "--output", str(out))
+    assert "review.json" in unzipped(out.read_bytes())
+
+    for arguments in (["R-0000-0000-0000"], [told.ref, "--review", "999"]):
+        with pytest.raises(CommandError):
+            call_command("evidence", *arguments, "--output", str(out))
+    with pytest.raises(CommandError, match="cannot be written"):
+        call_command("evidence", told.ref, "--output", str(tmp_path / "no" / "pack.zip"))
