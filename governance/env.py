@@ -7,6 +7,7 @@ production where it is not.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import secrets
@@ -34,6 +35,7 @@ def read_file(path: Path) -> None:
 
 read_file(ROOT / ".env")
 
+KEY_LENGTH = 32  # bytes of either half of an Ed25519 key
 Profile = Literal["demo", "production"]
 
 
@@ -83,6 +85,41 @@ def local_secret(path: Path) -> str:
         finally:
             fresh.unlink()
     return path.read_text()
+
+
+def seal_key() -> str:
+    """Return the Ed25519 seed that seals the ledger, 32 bytes in base64: `SEAL_KEY`, or what `SEAL_KEY_FILE` holds."""
+    found = _secret("SEAL_KEY")
+    if not found:
+        why = "Seals of the ledger are signed with it."
+        raise ImproperlyConfigured(f"Neither SEAL_KEY nor SEAL_KEY_FILE is set. {why}")
+    return _key("SEAL_KEY", found)
+
+
+def retired_seal_keys() -> list[str]:
+    """Return the public halves of earlier seal keys, in base64, from `SEAL_RETIRED_KEYS`."""
+    found: list[str] = env.list("SEAL_RETIRED_KEYS", default=[])
+    return [_key("SEAL_RETIRED_KEYS", each) for each in found]
+
+
+def _key(name: str, text: str) -> str:
+    """Return the text of a key. What it says stays out of the message: it may be the secret half."""
+    try:
+        length = len(base64.b64decode(text, validate=True))
+    except ValueError:
+        length = 0
+    if length != KEY_LENGTH:
+        raise ImproperlyConfigured(f"{name} holds what is not {KEY_LENGTH} bytes in base64.")
+    return text
+
+
+def seal_file(default: Path) -> Path:
+    """Return the file of exported seals: `seals.jsonl` in the folder that `SEAL_EXPORT` names.
+
+    What ends in ".jsonl" is the file itself.
+    """
+    found = Path(env.str("SEAL_EXPORT", default=str(default)))
+    return found if found.suffix == ".jsonl" else found / "seals.jsonl"
 
 
 DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -18,6 +18,12 @@ from governance.env import (
     profile,
     required,
     sandboxes,
+    profile,
+    required,
+    retired_seal_keys,
+    sandboxes,
+    seal_file,
+    seal_key,
     targets,
 )
 
@@ -366,9 +372,9 @@ if DEMO:
         hashlib.sha256(local_secret(VAR / "seal_key").encode()).digest()
     ).decode()
 else:
-    SEAL_KEY = required("SEAL_KEY", why="Seals of the ledger are signed with it.")
-SEAL_RETIRED_KEYS = env.list("SEAL_RETIRED_KEYS", default=[])  # earlier public keys, in base64
-SEAL_EXPORT = Path(env.str("SEAL_EXPORT", default=str(VAR / "seals.jsonl")))
+    SEAL_KEY = seal_key()
+SEAL_RETIRED_KEYS = retired_seal_keys()  # earlier public keys, in base64
+SEAL_EXPORT = seal_file(VAR)  # in a folder outside the database
 HEARTBEAT_URL = env.str("HEARTBEAT_URL", default="")  # told after every clean audit, and only then
 
 LOGGING = {

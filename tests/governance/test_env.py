@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+from pathlib import Path
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from governance.env import sandboxes, targets
+from governance.env import retired_seal_keys, sandboxes, seal_file, seal_key, targets
+
+KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 def test_each_target_has_variables_of_its_own(monkeypatch):
@@ -140,3 +145,49 @@ def test_two_on_one_machine_are_two(monkeypatch):
     monkeypatch.setenv("TARGET_SAP_SANDBOX_URL", "http://127.0.0.1:8002")
 
     assert sandboxes(["sap"]).keys() == {"sap"}
+
+
+def test_the_seal_key_stands_in_the_environment_or_in_a_file(monkeypatch, tmp_path):
+    monkeypatch.delenv("SEAL_KEY_FILE", raising=False)
+    monkeypatch.setenv("SEAL_KEY", KEY)
+    assert seal_key() == KEY
+
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    monkeypatch.delenv("SEAL_KEY")
+    monkeypatch.setenv("SEAL_KEY_FILE", str(tmp_path / "key"))
+    assert seal_key() == KEY
+
+    monkeypatch.setenv("SEAL_RETIRED_KEYS", f"{KEY},{KEY}")
+    assert retired_seal_keys() == [KEY, KEY]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SEAL_KEY", "", "Neither SEAL_KEY nor SEAL_KEY_FILE is set"),
+        ("SEAL_KEY", "no key", "SEAL_KEY holds what is not 32 bytes in base64"),
+        ("SEAL_KEY", KEY[:-4], "SEAL_KEY holds what is not 32 bytes in base64"),
+        ("SEAL_KEY_FILE", "/nowhere/key", "SEAL_KEY_FILE cannot be read"),
+        ("SEAL_RETIRED_KEYS", f"{KEY},x", "SEAL_RETIRED_KEYS holds what is not 32 bytes"),
+    ],
+)
+def test_a_key_that_cannot_seal_stops_the_start_and_is_not_told(monkeypatch, name, value, says):
+    for each in ("SEAL_KEY", "SEAL_KEY_FILE", "SEAL_RETIRED_KEYS"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ImproperlyConfigured, match=says) as stopped:
+        seal_key() if name != "SEAL_RETIRED_KEYS" else retired_seal_keys()
+
+    assert name == "SEAL_KEY_FILE" or not value or value not in str(stopped.value)
+
+
+def test_seals_are_exported_to_a_folder_or_to_the_file_that_is_named(monkeypatch):
+    monkeypatch.delenv("SEAL_EXPORT", raising=False)
+    assert seal_file(Path("/var")) == Path("/var/seals.jsonl")
+
+    monkeypatch.setenv("SEAL_EXPORT", "/mnt/worm/recourse")
+    assert seal_file(Path("/var")) == Path("/mnt/worm/recourse/seals.jsonl")
+
+    monkeypatch.setenv("SEAL_EXPORT", "/mnt/worm/ledger.jsonl")
+    assert seal_file(Path("/var")) == Path("/mnt/worm/ledger.jsonl")

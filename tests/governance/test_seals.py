@@ -16,8 +16,9 @@ from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance import ledger, seals
-from governance.models import AuditEvent, ChainHead, Seal, SealedEvent
+from approvals.models import Alert
+from governance import courier, ledger, seals
+from governance.models import AuditEvent, ChainHead, Heartbeat, Seal, SealedEvent
 from governance.verify import findings
 from governance.vocabulary import Chain
 from tests.factories import MONDAY_9AM
@@ -195,6 +196,27 @@ class TestExport:
         sealed = seals.seal_new_events(MONDAY_9AM + MINUTE)
 
         assert (sealed, [line["number"] for line in exported()]) == (0, [1])
+
+    def test_a_folder_that_refuses_is_an_alert_at_once_also_with_nothing_to_seal(self, tmp_path):
+        """The alert stands for as long as it refuses, and is closed by the write that succeeds."""
+        good = settings.SEAL_EXPORT
+        (tmp_path / "folder").write_text(
+            ""
+        )  # in the place of the folder: what root may not write either
+        settings.SEAL_EXPORT = tmp_path / "folder" / "seals.jsonl"
+
+        for _ in range(2):  # the second time there is nothing to seal
+            Heartbeat.objects.filter(name="seals").update(beat_at=MONDAY_9AM)
+            courier.seal()
+            [alert] = Alert.objects.filter(kind="sweep.failed", closed_at__isnull=True)
+            assert (alert.key, "Error" in alert.text) == (courier.SEALING, True)
+            record("finding.opened")
+        settings.SEAL_EXPORT = good
+        Heartbeat.objects.filter(name="seals").update(beat_at=MONDAY_9AM)
+        courier.seal()
+
+        assert not Alert.objects.filter(closed_at__isnull=True).exists()
+        assert len(exported()) == Seal.objects.count()
 
     def test_a_line_cut_short_by_a_crash_is_written_anew(self):
         for _ in range(2):

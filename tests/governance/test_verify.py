@@ -494,6 +494,188 @@ class TestExport:
         assert list(reading) == []
 
 
+def signed_anew(number, *, key, **values):
+    """Write a seal's content, hash and signature anew with a key, and all seals after it, to the head."""
+    public = key.public_key().public_bytes_raw()
+    before = None
+    for seal in Seal.objects.filter(number__gte=number).order_by("number"):
+        for name, value in (values if seal.number == number else {}).items():
+            setattr(seal, name, value)
+        seal.prev_hash, seal.key_id = before or seal.prev_hash, seals.Key.of(public).id
+        body = seals.signed_bytes(seal)
+        before = seals.hashlib.sha256(body).hexdigest()
+        written = {
+            "root": seal.root, "size": seal.size, "sealed_at": seal.sealed_at, "hash": before,
+            "prev_hash": seal.prev_hash, "key_id": seal.key_id, "signature": key.sign(body).hex(),
+        }  # fmt: skip
+        tamper(Seal.objects.filter(number=seal.number), **written)
+    ChainHead.objects.filter(name="seals").update(last_hash=before)
+
+
+OURS = Ed25519PrivateKey.from_private_bytes(base64.b64decode(django_settings.SEAL_KEY))
+THEIRS = Ed25519PrivateKey.from_private_bytes(b"7" * 32)
+THEIR_ID = seals.Key.of(THEIRS.public_key().public_bytes_raw()).id
+
+
+def edit_a_fact():
+    tamper(event("policy", 2), facts={"n": 2})
+
+
+def edit_a_fact_and_all_that_follows_from_it():
+    tamper(event("policy", 3), facts={"n": 2})
+    ChainHead.objects.filter(name="policy").update(last_hash=rehash("policy", 3))
+
+
+def delete_an_event():
+    delete(event("policy", 2))
+
+
+def swap_two():
+    tamper(event("policy", 1), seq=99)
+    tamper(event("policy", 2), seq=1)
+    tamper(event("policy", 99), seq=2)
+
+
+def swap_two_and_their_leaves():
+    """The hashes stay where they were, so that the seals still hold."""
+    with lifted(connection):
+        one, other = event("policy", 1).get(), event("policy", 2).get()
+        AuditEvent.objects.filter(pk=one.pk).update(kind=other.kind)
+        AuditEvent.objects.filter(pk=other.pk).update(kind=one.kind)
+
+
+def cut_the_tail():
+    delete(event("policy", 3))
+
+
+def delete_the_head():
+    ChainHead.objects.filter(name="policy").delete()
+
+
+def delete_the_head_of_the_seals():
+    ChainHead.objects.filter(name="seals").delete()
+
+
+def sign_a_seal_anew_with_another_key():
+    signed_anew(4, key=THEIRS)
+
+
+def sign_other_content_with_our_key():
+    signed_anew(4, key=OURS, root="0" * 64)
+
+
+def sign_all_of_history_anew_with_our_key():
+    """Whoever has database and key rewrites an event with all that covers it, and has only the export against them."""
+    edit_a_fact_and_all_that_follows_from_it()
+    tree = seals.MerkleTree()
+    tree.add(bytes.fromhex(event("policy", 3).get().hash))
+    signed_anew(4, key=OURS, root=tree.root().hex())
+
+
+def take_an_event_from_its_seal():
+    with lifted(connection):
+        SealedEvent.objects.filter(event__chain="policy", event__seq=3).delete()
+
+
+def add_an_event_that_no_seal_ever_covered():
+    record_named(Chain.SYSTEM, "worker.restarted")
+
+
+@pytest.mark.parametrize(
+    ("do", "lines"),
+    [
+        (edit_a_fact, ["policy 2: was edited: its content does not give its hash"]),
+        (edit_a_fact_and_all_that_follows_from_it, ["seals 4: its events do not give its root"]),
+        (
+            delete_an_event,
+            ["policy 2: event 2 is missing", "seals 3: lost its leaf 0, or the event it stood for"],
+        ),
+        (
+            swap_two,
+            [
+                "policy 1: does not follow the event before it",
+                "policy 1: was edited: its content does not give its hash",
+                "policy 2: does not follow the event before it",
+                "policy 2: was edited: its content does not give its hash",
+                "policy 3: does not follow the event before it",
+            ],
+        ),
+        (
+            swap_two_and_their_leaves,
+            [
+                "policy 1: was edited: its content does not give its hash",
+                "policy 2: was edited: its content does not give its hash",
+            ],
+        ),
+        (
+            cut_the_tail,
+            [
+                "policy 3: event 3 is missing at the end",
+                "seals 4: lost its leaf 0, or the event it stood for",
+            ],
+        ),
+        (delete_the_head, ["policy 1: the chain has events and no head"]),
+        (delete_the_head_of_the_seals, ["seals 1: the seals' head knows only 0 seals"]),
+        (
+            sign_a_seal_anew_with_another_key,
+            [
+                f"seals 4: is signed with key {THEIR_ID}, which is not ours",
+                "export 4: the exported seal is not the database's",
+            ],
+        ),
+        (
+            sign_other_content_with_our_key,
+            [
+                "seals 4: its events do not give its root",
+                "export 4: the exported seal is not the database's",
+            ],
+        ),
+        (
+            sign_all_of_history_anew_with_our_key,
+            ["export 4: the exported seal is not the database's"],
+        ),
+        (
+            take_an_event_from_its_seal,
+            [
+                "policy 3: has not been sealed for over an hour",
+                "seals 4: lost its leaf 0, or the event it stood for",
+            ],
+        ),
+        (
+            add_an_event_that_no_seal_ever_covered,
+            ["system 1: has not been sealed for over an hour"],
+        ),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_the_command_names_what_was_done_to_the_database(policy, capsys, time_machine, do, lines):
+    do()
+    time_machine.move_to(LATER, tick=False)
+
+    with pytest.raises(CommandError):  # exit code 1
+        call_command("verify_ledger")
+
+    assert capsys.readouterr().out.splitlines()[:-1] == lines
+
+
+@pytest.mark.parametrize("number", range(len(ledger_triggers.names(connection.vendor))))
+def test_one_trigger_that_is_gone_is_named(policy, number):
+    name = ledger_triggers.names(connection.vendor)[number]
+    drops = [each for each in ledger_triggers.dropping(connection.vendor) if f" {name}" in each]
+    creates = [each for each in ledger_triggers.creating(connection.vendor) if f" {name}" in each]
+    with connection.cursor() as cursor:
+        cursor.execute(drops[0])
+    try:
+        assert found() == [
+            Finding(
+                "triggers", 0, f"{name} is missing: the database would let the record be changed"
+            )
+        ]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(creates[0], None)
+
+
 class TestCommand:
     @pytest.fixture(autouse=True)
     def at_two_hours_later(self, time_machine):

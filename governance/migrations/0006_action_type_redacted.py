@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("governance", "0004_action_changes"),
+        ("governance", "0005_weekly_metrics"),
     ]
 
     operations = [
