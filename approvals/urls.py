@@ -6,8 +6,8 @@ from django.urls import path
 
 from approvals.views import (
     bench,
-    findings,
     evidence,
+    findings,
     inbox,
     notices,
     open,

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("governance", "0005_weekly_metrics"),
+        ("governance", "0006_whose_task_it_is"),
     ]
 
     operations = [
