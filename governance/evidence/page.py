@@ -44,7 +44,8 @@ def page(told: Told) -> str:
         "subject": told.subject,
         "head": told.head,
         "made_at": shown_instant(told.head["made"]["at"]),
-        "sections": told.sections,
+        "sections": [each for each in told.sections if not each.is_background],
+        "background": [each for each in told.sections if each.is_background],
         "claims": told.claims,
         "events": list(_lines(told)),
         "seals": [

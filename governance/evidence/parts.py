@@ -35,6 +35,7 @@ class Section(NamedTuple):
     lead: str  # a sentence; "" = none
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    is_background: bool = False  # it stands after the events: the rules, not what happened
 
 
 class Standing(StrEnum):

@@ -53,6 +53,7 @@ def policy_part(version: PolicyVersion, row: int) -> Part:
                 f"Row {row} routed the request." if part == "rows" else "",
                 ("Line", "What it says"),
                 [(line, _fields(fields)) for line, fields in content[part].items()],
+                is_background=True,
             )
             for part, words in PARTS.items()
         ],
@@ -98,6 +99,7 @@ def action_part(action: ActionType) -> Part:
                 "The whole definition, with its schema and how the target is called, is in action.json.",
                 ("Field", "What it says"),
                 rows,
+                is_background=True,
             )
         ],
         claims=[

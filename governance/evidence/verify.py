@@ -186,7 +186,7 @@ class Pack:
                 return each
         raise Wrong(f"events.json: event {place[1]} of {place[0]} is missing")
 
-    def check(self, what: str, check: Callable[[Pack], Iterator[str]]) -> None:
+    def check(self, what: str, file: str, check: Callable[[Pack], Iterator[str]]) -> None:
         """Make one check and print what came of it. Whatever it stumbles over is wrong too."""
         notes: List[str] = []
         wrongs: List[str] = []
@@ -196,7 +196,7 @@ class Pack:
         except Wrong as problem:
             wrongs.append(str(problem))
         except Exception as problem:
-            wrongs.append(f"{what}: cannot be read: {type(problem).__name__} {problem}")
+            wrongs.append(f"{file}: cannot be read: {type(problem).__name__} {problem}")
         print(f"{'WRONG' if wrongs else 'ok   '} {what}")
         for said in [*wrongs, *notes]:
             print(f"      {said}")
@@ -239,17 +239,21 @@ def the_keys(pack: Pack) -> Iterator[str]:
 def the_signature(pack: Pack) -> Iterator[str]:
     said = pack.read(SIGNATURE)
     if canonical(said) + b"\n" != pack.files[SIGNATURE] or set(said) != {"key_id", "signature"}:
-        yield f"{SIGNATURE}: is not as it was written"
+        raise Wrong(f"{SIGNATURE}: is not as it was written")
     message = canonical(["evidence", VERSION, sha256(pack.files[MANIFEST])])
     yield from _signed(pack, SIGNATURE, said["key_id"], said["signature"], message)
 
 
 def _signed(pack: Pack, name: str, key_id: str, signature: str, message: bytes) -> Iterator[str]:
+    try:
+        written = bytes.fromhex(signature)
+    except ValueError:
+        written = b""
     if key_id not in pack.keys:
         yield f"{name}: is signed with key {key_id}, which is not in keys.json"
-    elif bytes.fromhex(signature).hex() != signature:
+    elif written.hex() != signature:
         yield f"{name}: its signature is not as it was written"
-    elif not is_signed(pack.keys[key_id], bytes.fromhex(signature), message):
+    elif not is_signed(pack.keys[key_id], written, message):
         yield f"{name}: its signature is not good"
 
 
@@ -443,19 +447,19 @@ def known(key: str) -> Callable[[Pack], Iterator[str]]:
     return check
 
 
-CHECKS: List[Tuple[str, Callable[[Pack], Iterator[str]]]] = [
-    ("each file is as it was packed", every_file),
-    ("the keys are named rightly", the_keys),
-    ("the list of files is signed", the_signature),
-    ("each event gives its hash", every_event),
-    ("the events follow each other, without a gap", the_chain),
-    ("each event is a leaf of its seal", every_proof),
-    ("each seal is signed and follows the one before", every_seal),
-    ("what was asked gives the digest that was decided on", what_was_asked),
-    ("each decision is in the record", the_decisions),
-    ("the definition of the action is the recorded one", the_action),
-    ("the policy is the recorded one", the_policy),
-    ("the snapshots are the recorded ones", the_snapshots),
+CHECKS: List[Tuple[str, str, Callable[[Pack], Iterator[str]]]] = [
+    ("each file is as it was packed", MANIFEST, every_file),
+    ("the keys are named rightly", "keys.json", the_keys),
+    ("the list of files is signed", SIGNATURE, the_signature),
+    ("each event gives its hash", "events.json", every_event),
+    ("the events follow each other, without a gap", "events.json", the_chain),
+    ("each event is a leaf of its seal", "events.json", every_proof),
+    ("each seal is signed and follows the one before", "seals.json", every_seal),
+    ("what was asked gives the digest that was decided on", "request.json", what_was_asked),
+    ("each decision is in the record", "decisions.json", the_decisions),
+    ("the definition of the action is the recorded one", "action.json", the_action),
+    ("the policy is the recorded one", "policy.json", the_policy),
+    ("the snapshots are the recorded ones", "snapshots.json", the_snapshots),
 ]
 
 
@@ -466,19 +470,20 @@ def main() -> List[str]:
     parser.add_argument("--key", help="the public key that you know from elsewhere, in base64")
     given = parser.parse_args()
     pack = Pack(files_of(given.pack))
-    for what, check in CHECKS:
-        pack.check(what, check)
+    for what, file, check in CHECKS:
+        pack.check(what, file, check)
     if given.seals is not None:
-        pack.check("the seals are those that were exported", compared_with(given.seals))
+        said = "the seals are those that were exported"
+        pack.check(said, str(given.seals), compared_with(given.seals))
     if given.key is not None:
-        pack.check("it is signed with the key that you named", known(given.key))
+        pack.check("it is signed with the key that you named", SIGNATURE, known(given.key))
     if pack.wrongs:
         sys.exit(f"{len(pack.wrongs)} things are wrong. Do not rely on this pack.")
     # Once more, and by other means: a change of this file may have made it blind to changes.
     if sha256(pack.files[ITSELF]).encode() not in pack.files[MANIFEST]:
         sys.exit(f"{ITSELF}: is not as it was packed. Do not rely on this pack.")
-    said = pack.read("pack.json")
-    print(f"Everything holds that this pack can prove: {said['subject']['title']}.")
+    subject = pack.read("pack.json")["subject"]
+    print(f"Everything holds that this pack can prove: {subject['title']}.")
     for key_id, public in pack.keys.items():
         print(f"Public key {key_id}: {base64.b64encode(public).decode()}")
     if given.key is None and given.seals is None:

@@ -8,7 +8,15 @@ from datetime import timedelta
 import pytest
 
 from governance.catalogue import CATALOGUE
-from governance.definitions import NotADefinition, differences, document_of, read, text_of
+from governance.definitions import (
+    NotADefinition,
+    as_recorded,
+    differences,
+    digest_of,
+    document_of,
+    read,
+    text_of,
+)
 from governance.models import ActionType
 
 BAND = {"from": "50000.00", "currency": "USD", "impact": "high"}
@@ -80,6 +88,13 @@ def test_what_is_left_out_is_what_the_form_says():
         ({"impact_bands": [{**BAND, "from": "1e9"}]}, "/impact_bands/0/from", "Of the form"),
         ({"example": {**PAYMENT["example"], "action": "other"}}, "/example/action", "vendor_payment"),
         ({"example": {**PAYMENT["example"], "payload": {}}}, "/example/payload", "Say vendor, invoice"),
+        ({"redacted": {"payload": ["/iban"]}}, "/redacted/payload/0", "names nothing at /iban"),
+        ({"redacted": {"payload": ["/vendor"]}}, "/redacted/payload/0", "It stands in the title"),
+        ({"redacted": {"payload": ["/amount"]}}, "/redacted/payload/0", "It stands in the amount"),
+        ({"redacted": {"payload": ["/amount/value"]}}, "/redacted/payload/0", "It stands in the amount"),
+        ({"redacted": {"records": [""]}}, "/redacted/records/0", "too short"),
+        ({"redacted": {"records": ["iban"]}}, "/redacted/records/0", "Of the form"),
+        ({"redacted": {"events": []}}, "/redacted", "Not known here: events."),
         ({"name": "a\u0000b"}, "/name", "NUL"),
         ({"name": "a\ud800b"}, "/name", "half of a character"),
         ({"connector_config": {"target": "demo", "units": [{"x\u0000": 1}]}}, "/connector_config/units/0", "NUL"),
@@ -309,6 +324,14 @@ def test_a_pointer_goes_through_lists_and_references():
 
     assert read(json.dumps(changed(schema=schema, title="Enter {/lines/0/sku}")))
     assert "/lines/0/price" in places(changed(schema=schema, title="{/lines/0/price}"))["/title"]
+
+
+def test_a_field_that_came_later_leaves_the_digests_of_older_versions_as_they_were():
+    older = {name: value for name, value in PAYMENT.items() if name != "redacted"}
+
+    assert digest_of(PAYMENT) == digest_of(older)
+    assert as_recorded(PAYMENT) == older
+    assert digest_of(changed(redacted={"records": ["/iban"]})) != digest_of(older)
 
 
 def test_what_differs_is_named_down_to_the_last_leaf():
