@@ -21,3 +21,9 @@ def die(path):
     """Write a line and die, as for want of memory."""
     note(path, "dying")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@guarded
+def fail():
+    """Raise, as a defect does."""
+    raise ValueError("a defect of ours")

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from approvals.models import Step
+from approvals.models import Alert, Step
 from governance.models import ActionType, AuditEvent, Heartbeat
 from tests.processes.conftest import kill, until
 
@@ -29,6 +29,8 @@ def test_the_schedule_carries_on_when_the_clock_is_killed(house):
     first = house.objects(Step).filter(request__action_type__key="vendor_payment", path="approval")
     assert first.count() == 2
 
+    alert = until(lambda: house.objects(Alert).filter(kind="clock.silent").first(), seconds=60)
+    assert alert.closed_at is None
     until(lambda: first.filter(state=Step.State.EXPIRED).count() == 2, seconds=120)
 
     assert time.monotonic() - began < 120
@@ -39,3 +41,8 @@ def test_the_schedule_carries_on_when_the_clock_is_killed(house):
         assert step.opened_at == first.get(request=step.request).due_at
     assert house.objects(AuditEvent).filter(kind="step.expired").count() == 2
     until(lambda: house.objects(Heartbeat).filter(name="schedule").exists(), seconds=30)
+
+    house.start("clock")
+
+    silent = house.objects(Alert).filter(kind="clock.silent", closed_at=None)
+    until(lambda: not silent.exists(), seconds=60)

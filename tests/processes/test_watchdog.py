@@ -153,6 +153,9 @@ def test_a_task_that_kills_its_worker_is_dropped_after_five_attempts(house, work
 
     for attempt in range(1, 6):
         until(lambda n=attempt: len(lines(deaths)) == n, seconds=THROUGH_S)
+        if attempt == 1:  # it is told of at once, and not only when it is dropped
+            lost = house.objects(Alert).filter(kind="task.lost", key=task, closed_at=None)
+            until(lost.exists, seconds=60)
         # The queue brings it again two minutes later; nobody waits that long here.
         house.objects(OrmQ).update(lock=clock.real_now() - timedelta(seconds=1))
 
@@ -163,7 +166,16 @@ def test_a_task_that_kills_its_worker_is_dropped_after_five_attempts(house, work
     row = house.objects(TaskAttempt).get(pk=task)
     assert row.dropped_at is not None
     assert len(lines(deaths)) == 5
+    assert not house.objects(Alert).filter(kind="task.lost", closed_at=None).exists()
     until(lambda: queued(house, task) == 0, seconds=THROUGH_S)
+
+
+def test_a_task_that_raises_is_told_of_within_a_minute(house, worker):
+    task = house.queue("tests.processes.chores.fail")
+
+    failed = house.objects(Alert).filter(kind="task.failed", key=task, closed_at=None)
+    until(failed.exists, seconds=60)
+    assert "a defect of ours" in failed.get().text
 
 
 def can_queue(house, *task):
