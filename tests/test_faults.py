@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
 from approvals import auditing
 from approvals.models import Alert, Notice
 from approvals.notifications import WEBHOOK_TRIES, deliver_due
-from approvals.services.alerts import raise_alert
 from approvals.services.dead_letters import send_again
 from governance import seals
 from governance.ledger import Act
@@ -26,11 +26,11 @@ from governance.vocabulary import Chain
 from tests.approvals.outside import receiver
 from tests.factories import (
     MONDAY_9AM,
+    AlertFactory,
     NoticeFactory,
     PersonFactory,
     RequestFactory,
     RoleFactory,
-    small_company,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +88,7 @@ def test_a_webhook_that_answers_500_for_an_hour(company, settings):
     assert list(auditing.all_audits()["notices_out_of_tries"](now)) == []
 
 
+@transaction.atomic
 def something_happened():
     act = Act(now=MONDAY_9AM, actor="clock")
     act.record_named(Chain.SYSTEM, "alert.acknowledged", alert="test")
@@ -138,35 +139,56 @@ def test_the_folder_of_exported_seals_takes_nothing(settings, tmp_path):
 @pytest.mark.django_db(transaction=True)
 def test_the_disk_is_full(caplog):
     """Where no row can be written the log has it, the beat says what fails, and the row follows."""
-    small_company()
 
-    def filling(*, now):
-        for n in range(2000):
-            raise_alert(kind="request.expired", key=f"{now} {n}", text="x" * 400, now=now)
+    def writing(*, now):
+        AlertFactory(key=f"written {now}", text="x" * 400)
         return 0
 
-    clock = Round(filling=filling)
-    with connection.cursor() as cursor:
-        before = cursor.execute("PRAGMA max_page_count").fetchone()[0]
-        cursor.execute("PRAGMA page_count")
-        cursor.execute(f"PRAGMA max_page_count = {cursor.fetchone()[0]}")
+    clock = Round(writing=writing)
+    before = pages(most=0)
     try:
+        pages(most=1)  # no fewer than there are
+        leave_no_room()
+
         clock()
 
-        assert clock.failing == {"filling"}
+        assert clock.failing == {"writing"}
         assert "database or disk is full" in caplog.text
         assert "and no alert could be raised" in caplog.text
-        assert ("sweep.failed", "filling") not in open_alerts()
+        assert ("sweep.failed", "writing") not in open_alerts()
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA max_page_count = {before}")
+        pages(most=before)
 
     clock()
 
     assert clock.failing == set()
-    assert (REFUSED, "clock filling") in open_alerts()
+    assert (REFUSED, "clock writing") in open_alerts()
     assert "database or disk is full" in Alert.objects.get(kind=REFUSED).text
-    assert AuditEvent.objects.get(kind="rows.refused").facts["name"] == "filling"
+    assert AuditEvent.objects.get(kind="rows.refused").facts["name"] == "writing"
+
+
+def pages(*, most):
+    """Allow the database that many pages, 0 for as many as before; return how many it may have."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"PRAGMA max_page_count = {most}")
+        return cursor.fetchone()[0]
+
+
+def leave_no_room():
+    """Fill what is left of the pages, down to the smallest row at any place of the index."""
+    batch, refused = 500, 0
+    while refused < 30:
+        # Where the alert of a failure would stand too, in the table and in its index.
+        rows = AlertFactory.build_batch(batch, kind="sweep.failed", text="x")
+        for row in rows:
+            row.key = uuid4().hex[:8]
+        try:
+            Alert.objects.bulk_create(rows)
+        except OperationalError:
+            refused += batch == 1
+            batch = max(batch // 2, 1)
+        else:
+            refused = 0
 
 
 # --- The table ---
