@@ -114,6 +114,7 @@ TREES = (
     *PACKAGES,
     "bench",
     "demo_target",
+    "deploy",
     "docs",
     "requirements",
     "static",
