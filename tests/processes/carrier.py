@@ -3,6 +3,7 @@
     python -m tests.processes.carrier ask vendor_payment
     python -m tests.processes.carrier undo R-...
     python -m tests.processes.carrier run [POINT POSITION]
+    python -m tests.processes.carrier seal
 
 A point is where the process ends itself with SIGKILL: nothing of Python runs
 after it, as when the machine goes away.
@@ -80,7 +81,14 @@ def run(point="", position="0"):
     sys.stdout.write(f"{run_all(hands)}\n")
 
 
+def seal():
+    """Seal whatever waits, whenever that was last done."""
+    from governance import clock, seals
+
+    sys.stdout.write(f"{seals.seal_now(clock.now())}\n")
+
+
 if __name__ == "__main__":
     os.environ["DJANGO_SETTINGS_MODULE"] = "governance.settings"
     django.setup()
-    {"ask": ask, "undo": undo, "run": run}[sys.argv[1]](*sys.argv[2:])
+    {"ask": ask, "undo": undo, "run": run, "seal": seal}[sys.argv[1]](*sys.argv[2:])

@@ -132,6 +132,13 @@ class House:
     def objects(self, model):
         return model.objects.using(ALIAS)
 
+    def move_to(self, url):
+        """Have the processes that start from now on, and `objects`, work on another database."""
+        self.environment["DATABASE_URL"] = url
+        forget_connection()
+        ours = environ.Env.db_url_config(url)
+        connections.databases[ALIAS] = {**connections.databases["default"], **ours}
+
     def queue(self, function, *args):
         """Put a task into the queue, as django-q2 does; return its id."""
         name, tag = uuid()
