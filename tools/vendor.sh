@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 npm install --no-package-lock --ignore-scripts --no-audit --no-fund
 
 into=static/vendor
-mkdir -p "$into/bootstrap" "$into/htmx" "$into/inter"
+mkdir -p "$into/bootstrap" "$into/chartjs" "$into/htmx" "$into/inter"
 
 # A sourceMappingURL to a file that is not there stops collectstatic.
 copy() {
@@ -20,6 +20,8 @@ copy() {
 }
 copy bootstrap/dist/css/bootstrap.min.css bootstrap/bootstrap.min.css
 copy bootstrap/LICENSE bootstrap/LICENSE
+copy chart.js/dist/chart.umd.min.js chartjs/chart.umd.min.js
+copy chart.js/LICENSE.md chartjs/LICENSE
 copy htmx.org/dist/htmx.min.js htmx/htmx.min.js
 copy htmx.org/LICENSE htmx/LICENSE
 cp node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2 "$into/inter/"
