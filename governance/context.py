@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from django_htmx.middleware import HtmxDetails
 
 from governance import clock, wording
+from governance.metrics import access
 from governance.vocabulary import Duty, Path
 
 TRY_RULES = (Duty.COMPLIANCE, Duty.POLICY_ADMIN)  # on the bench
@@ -104,6 +105,8 @@ def _nav(request: HttpRequest, person: Any, facts: Any) -> tuple[NavItem, ...]:
         )
     if facts.review_count is not None:
         found.append(("reviews", "Reviews", "approvals:reviews", "scale", "r", facts.review_count))
+    if access.may_read(person):
+        found.append(("metrics", "Metrics", "governance:metrics", "chart-line", "m", None))
     if person.is_superuser or person.has_duty(*SEE_POLICY):
         found.append(("policy", "Policy", "governance:policy", "grid-3x3", "p", None))
     if person.is_superuser or person.has_duty(*SEE_ACTIONS):

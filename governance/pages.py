@@ -7,6 +7,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from governance import health
+from governance.views import metrics
 
 app_name = "governance"
 urlpatterns = [
@@ -15,6 +16,10 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("status", health.status, name="status"),
+    path("metrics/", metrics.metrics, name="metrics"),
+    path("metrics/report/", metrics.report, name="metrics-report"),
+    path("metrics/weeks.csv", metrics.weeks_file, name="metrics-weeks"),
+    path("metrics/cases.csv", metrics.cases_file, name="metrics-cases"),
     path("policy/", include("governance.views.policy.urls")),
     path("", include("governance.views.people.urls")),
 ]

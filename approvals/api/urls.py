@@ -4,6 +4,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
 from approvals.api import (
+    metrics,
     openapi,  # noqa: F401 - the schema finds it once it is loaded
     views,
     who,
@@ -36,6 +37,7 @@ urlpatterns = [
     ),
     path("v1/actions/", views.ActionList.as_view(), name="action-list"),
     path("v1/actions/<str:key>/", views.ActionDetail.as_view(), name="action-detail"),
+    path("v1/metrics/", metrics.Metrics.as_view(), name="metrics"),
     path("v1/who-decides/", who.WhoDecides.as_view(), name="who-decides"),
     re_path(r"^(?P<rest>.*)$", views.Nowhere.as_view(), name="nowhere"),
 ]

@@ -1,0 +1,236 @@
+"""Rates, means, medians, targets at the edge, and what is said of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from statistics import median
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governance.metrics import causes, figures, page, said, weeks
+from governance.metrics.figures import By
+from governance.models import Measure
+from tests.factories import MONDAY_9AM, AbsenceFactory
+from tests.governance.measuring import counted
+
+WEEK = weeks.week_of(MONDAY_9AM)
+DAY = timedelta(days=1)
+
+
+def line_of(kind):
+    return {line.kind: line for line in figures.lines(WEEK)}[kind]
+
+
+def this(kind):
+    return line_of(kind).this
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=1))
+def test_a_median_is_at_most_a_minute_too_low(seconds):
+    minutes = {}
+    for each in seconds:
+        minutes[each // 60] = minutes.get(each // 60, 0) + 1
+
+    assert 0 <= median(seconds) - figures.median_s(minutes) < 60
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("kind", "hits", "misses", "value", "met"),
+    [
+        (figures.ESCALATION, 14, 86, "14.00", True),
+        (figures.ESCALATION, 15, 85, "15.00", False),
+        (figures.ROLLBACK, 95, 5, "95.00", False),
+        (figures.ROLLBACK, 96, 4, "96.00", True),
+        (figures.BYPASS, 1, 99, "1.00", False),
+        (figures.BYPASS, 4, 431, "0.92", True),
+        (figures.BYPASS, 4999, 495001, "1.00", True),  # as shown it is not
+        (figures.UNATTENDED, 60, 40, "60.00", False),
+        (figures.UNATTENDED, 61, 39, "61.00", True),
+        (figures.SILENT, 1, 0, "1", False),
+    ],
+)
+def test_a_target_is_met_by_whole_numbers(kind, hits, misses, value, met):
+    sample = figures.Figure(kind, WEEK, figures.Sums(hits, misses), hits + misses)
+
+    assert (sample.value, sample.met) == (Decimal(value), met)
+
+
+@pytest.mark.django_db
+def test_where_nothing_was_counted_there_is_a_dash_and_no_verdict():
+    for kind in figures.KINDS:
+        found = this(kind)
+        if kind == figures.SILENT:
+            assert (said.value(found), found.met) == ("0", True)
+        else:
+            assert (said.value(found), found.met) == ("\u2013", None)
+
+
+@pytest.mark.django_db
+def test_times_are_of_all_levels_of_a_band_and_leave_out_what_is_counted_beside():
+    for level, minutes, outcome in (
+        (1, 30, "hit"), (2, 60, "hit"), (2, 180, "miss"), (3, 240, "hit"), (4, 600, "hit"),
+        (2, 9999, "absent"), (2, 9999, "withdrawn"),
+    ):  # fmt: skip
+        counted("resolution", outcome, level=level, seconds=minutes * 60)
+
+    lower, middle, upper = (this(k) for k in (figures.LOWER, figures.MIDDLE, figures.UPPER))
+
+    assert (lower.value, lower.median_s, lower.met) == (Decimal(90 * 60), 60 * 60, True)
+    assert lower.sums.left_out == {"absent": 1, "withdrawn": 1}
+    assert (middle.value, middle.met) == (Decimal(240 * 60), True)
+    assert (upper.value, upper.met) == (Decimal(600 * 60), None)
+
+
+@pytest.mark.django_db
+def test_times_at_their_target_miss_it():
+    counted("resolution", "miss", level=2, seconds=2 * 3600)
+
+    assert this(figures.LOWER).met is False
+
+
+@pytest.mark.django_db
+def test_a_line_has_thirteen_weeks_and_a_gap_where_nothing_was_counted():
+    counted("escalation", "hit", 1)
+    counted("escalation", "miss", 3)
+    counted("escalation", "miss", 2, at=MONDAY_9AM - 14 * DAY)
+    counted("escalation", "hit", 9, at=MONDAY_9AM - 13 * 7 * DAY)  # a week too old
+
+    line = line_of(figures.ESCALATION)
+
+    assert [figure.value for figure in line.figures[-3:]] == [Decimal(0), None, Decimal(25)]
+    assert len(line.figures) == 13
+    assert line.all_weeks.hits == 1
+    drawn = page.spark(line)
+    assert drawn.runs == []
+    assert len(drawn.dots) == 2, "two weeks apart are no line"
+
+
+@pytest.mark.django_db
+def test_by_path_escalations_are_shares_of_all_and_by_department_of_its_own(company):
+    counted("escalation", "hit", 1, path="timeout")
+    counted("escalation", "miss", 3, path="approval")
+    counted("escalation", "hit", 1, path="rejection", department="sales")
+
+    by_path = {row.value: row for row in figures.breakdown(WEEK, By.PATH, [figures.ESCALATION])}
+    by_department = {
+        row.name: row for row in figures.breakdown(WEEK, By.DEPARTMENT, [figures.ESCALATION])
+    }
+
+    assert by_path["timeout"].figures[0].value == Decimal(20)
+    assert by_department["sales"].figures[0].value == Decimal(100)
+    assert by_department["Accounts payable"].figures[0].value == Decimal(25)
+
+
+@pytest.mark.django_db
+def test_the_headline_counts_the_targets_that_are_met():
+    counted("escalation", "hit", 1)
+    lines = {line.kind: line for line in figures.lines(WEEK)}
+
+    told = page.headline(lines, WEEK, so_far=True)
+
+    assert told == (
+        "Week 10, Mon 2 to Sun 8 Mar 2026, so far. One of two targets is met."
+        " Four figures have nothing to count."
+    )  # fmt: skip
+
+
+# --- Causes -----------------------------------------------------------------------------------
+
+FIRST = {"first_asked": ["person:finance_manager"], "exceptions": ["timeout"]}
+
+
+def cause_of(kind):
+    return causes.cause_of(this(kind))
+
+
+@pytest.mark.django_db
+def test_a_target_that_is_met_has_no_cause(company):
+    counted("escalation", "miss", 3)
+
+    assert cause_of(figures.ESCALATION) is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("away", [False, True])
+def test_whoever_did_not_answer_is_named_and_whether_they_were_away(company, away):
+    counted("escalation", "hit", 2, facts=FIRST)
+    counted("escalation", "hit", 1, facts={"first_asked": [], "nobody_first": True})
+    if away:
+        AbsenceFactory(
+            person=company.finance_manager, starts_at=MONDAY_9AM + DAY, ends_at=MONDAY_9AM + 2 * DAY
+        )
+
+    found = cause_of(figures.ESCALATION)
+
+    assert found.what == "a person"
+    said_ = "an absence for a part of that week only" if away else "no absence entered"
+    assert found.text == (
+        f"2 of 3 waited for the Finance Manager, who did not answer in time and has {said_}."
+    )
+    assert found.url == "/absences/"
+
+
+@pytest.mark.django_db
+def test_a_row_that_names_nobody_who_may_is_the_matrix(company):
+    counted(
+        "escalation", "hit", 3,
+        facts={"nobody_first": True, "policy": company.policy.number, "exceptions": ["timeout"]},
+    )  # fmt: skip
+
+    found = cause_of(figures.ESCALATION)
+
+    assert (found.what, found.url) == ("the matrix", f"/policy/{company.policy.number}/")
+    assert "row 14" in found.text
+
+
+@pytest.mark.django_db
+def test_whom_no_channel_reaches_is_a_channel(company):
+    counted("bypass", "hit", 1, facts=FIRST | {"unreachable": ["person:finance_manager"]})
+
+    found = cause_of(figures.BYPASS)
+
+    assert (found.what, found.url) == ("a channel", "/people/finance_manager/")
+
+
+@pytest.mark.django_db
+def test_windows_that_ran_out_are_a_clock(company):
+    facts = {"expired": [1, 2], "silent": ["person:one"]}
+    counted("resolution", "miss", 1, level=2, seconds=9999, facts=facts)
+    facts = {"expired": [1, 2], "silent": ["person:two"]}
+    counted("resolution", "miss", 1, level=2, seconds=9999, facts=facts)
+
+    found = cause_of(figures.LOWER)
+
+    assert found.what == "a clock"
+    assert "the timeout path" in found.text
+
+
+@pytest.mark.django_db
+def test_what_was_not_taken_back_leads_to_its_cases(company):
+    counted("rollback", "miss", 1, path="undo")
+
+    found = cause_of(figures.ROLLBACK)
+
+    assert found.url == (
+        "/metrics/?metric=rollback&week=2026-W10&by=action&of=vendor_payment#cases"
+    )
+
+
+@pytest.mark.django_db
+def test_where_nothing_stands_out_that_is_said(company):
+    for number in range(4):
+        counted("silent", "hit", 1, path="", facts={"audit": f"audit {number}"})
+
+    assert cause_of(figures.SILENT).what == "nothing that stands out"
+
+
+def test_signs_of_a_case_are_those_of_what_it_was():
+    failed = Measure(
+        metric="escalation", action="sales_order", facts={"exceptions": ["system_failure"]}
+    )
+
+    assert list(causes.signs_of(failed)) == [("target", "sales_order")]
