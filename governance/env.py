@@ -89,7 +89,7 @@ def local_secret(path: Path) -> str:
 
 def seal_key() -> str:
     """Return the Ed25519 seed that seals the ledger, 32 bytes in base64: `SEAL_KEY`, or what `SEAL_KEY_FILE` holds."""
-    found = _secret("SEAL_KEY")
+    found = secret("SEAL_KEY")
     if not found:
         why = "Seals of the ledger are signed with it."
         raise ImproperlyConfigured(f"Neither SEAL_KEY nor SEAL_KEY_FILE is set. {why}")
@@ -190,16 +190,20 @@ def _target(key: str, of: str = "") -> dict[str, str]:
     if url and not url.startswith(("http://", "https://")):
         raise ImproperlyConfigured(f"{name}_URL must begin with https:// or http://.")
     plain = {each.lower(): env.str(f"{name}_{each}", default="") for each in PLAIN}
-    secret = {each.lower(): _secret(f"{name}_{each}") for each in SECRET}
+    hidden = {each.lower(): secret(f"{name}_{each}") for each in SECRET}
     for each in ("token", "password"):
-        if not secret[each].isascii() or not secret[each].isprintable():
+        if not hidden[each].isascii() or not hidden[each].isprintable():
             raise ImproperlyConfigured(
                 f"{name}_{each.upper()} is no single line of plain characters."
             )
-    return {"url": url, **plain, **secret}
+    return {"url": url, **plain, **hidden}
 
 
-def _secret(name: str) -> str:
+def secret(name: str) -> str:
+    """Return a secret: the variable's value, or what stands in the file that `<name>_FILE` names; else "".
+
+    Raises ImproperlyConfigured if that file cannot be read.
+    """
     path: str = env.str(f"{name}_FILE", default="")
     if not path:
         found: str = env.str(name, default="")

@@ -6,7 +6,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from governance import health
+from governance import health, prometheus
 from governance.views import metrics
 
 app_name = "governance"
@@ -17,6 +17,7 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("status", health.status, name="status"),
     path("metrics/", metrics.metrics, name="metrics"),
+    path("metrics/prometheus", prometheus.prometheus, name="prometheus"),
     path("metrics/report/", metrics.report, name="metrics-report"),
     path("metrics/weeks.csv", metrics.weeks_file, name="metrics-weeks"),
     path("metrics/cases.csv", metrics.cases_file, name="metrics-cases"),

@@ -21,6 +21,7 @@ from governance.env import (
     sandboxes,
     seal_file,
     seal_key,
+    secret,
     targets,
 )
 
@@ -319,6 +320,8 @@ RECOURSE_ORDERERS = "approvals.undoing.orderers_in"
 RECOURSE_SIGNED_BY_TWO = "approvals.undoing.signed_by_two"
 # (evidence.Subject) -> the parts of its evidence pack, in the order of its page
 RECOURSE_EVIDENCE = ["approvals.pack_parts.parts", "rollback.pack_parts.parts"]
+# (now) -> what is watched from outside, each a `governance.prometheus.Gauge`
+RECOURSE_GAUGES = ["governance.prometheus.own", "approvals.gauges.gauges"]
 RECOURSE_SEEDS = [
     "approvals.demo.seed_requests"
 ]  # (*, now) -> count, for `seed_demo --with-requests`
@@ -372,6 +375,7 @@ else:
     SEAL_KEY = seal_key()
 SEAL_RETIRED_KEYS = retired_seal_keys()  # earlier public keys, in base64
 SEAL_EXPORT = seal_file(VAR)  # in a folder outside the database
+METRICS_TOKEN = secret("METRICS_TOKEN")  # opens /metrics/prometheus; blank: closed
 HEARTBEAT_URL = env.str("HEARTBEAT_URL", default="")  # told after every clean audit, and only then
 
 LOGGING = {

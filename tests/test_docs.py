@@ -164,7 +164,7 @@ def test_every_variable_that_is_read_stands_in_the_readme_and_no_other():
         source = (ROOT / "governance" / f"{name}.py").read_text()
         read |= set(re.findall(r"\benv(?:\.\w+)?\(\s*\"([A-Z_]+)\"", source))
         read |= set(re.findall(r"\brequired\(\s*\"([A-Z_]+)\"", source))
-        secrets = re.findall(r"\b_secret\(\s*\"([A-Z_]+)\"", source)
+        secrets = re.findall(r"\bsecret\(\s*\"([A-Z_]+)\"", source)
         read |= {name for secret in secrets for name in (secret, f"{secret}_FILE")}
     read |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "Procfile").read_text()))
 
