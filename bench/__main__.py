@@ -29,6 +29,8 @@ GOALS: dict[str, tuple[float, float] | None] = {
     "trickle_p50_vs_sql": (4, 2),
     "trickle_p99_ms": (250, 100),
     "inbox_million_vs_thousand": (1.3, 1.1),
+    "metrics_million_vs_thousand": (3, 1.5),
+    "metrics_vs_empty_page": (3, 2),
     "policy_check_s": (60, 10),
     "policy_memory_twice_vs_once": (1.2, 1.1),
     "cycle_per_s": None,
@@ -53,7 +55,7 @@ def database(directory: Path) -> Iterator[str]:
 
 def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
     """Return what can be measured, by name, in the order of a run."""
-    from bench import cycle, execute, inbox, policy, submit, sweep
+    from bench import cycle, execute, inbox, metrics, policy, submit, sweep
 
     def of(count: int, least: int) -> int:
         return max(round(count * scale), least)
@@ -69,6 +71,9 @@ def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
             rounds=min(rounds, 5),
         ),
         "inbox": lambda world: inbox.run(
+            world, few=1000, many=of(1_000_000, 1000), pages=of(20, 3), rounds=rounds
+        ),
+        "metrics": lambda world: metrics.run(
             world, few=1000, many=of(1_000_000, 1000), pages=of(20, 3), rounds=rounds
         ),
         "policy": lambda world: policy.run(

@@ -24,14 +24,14 @@ _ROW = re.compile(r'href="/requests/([A-Z0-9-]+)/"')
 class Reader:
     """A browser that logged in, as far as it matters."""
 
-    def __init__(self, port: int, password: str) -> None:
+    def __init__(self, port: int, password: str, username: str = READER) -> None:
         self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         self._cookies: dict[str, str] = {}
         form = self.get("/accounts/login/")
         token = _TOKEN.search(form)
         if token is None:
             raise RuntimeError("the log-in page has no form")
-        values = {"login": READER, "password": password, "csrfmiddlewaretoken": token[1]}
+        values = {"login": username, "password": password, "csrfmiddlewaretoken": token[1]}
         self._send("POST", "/accounts/login/", urlencode(values))
         if "sessionid" not in self._cookies:
             raise RuntimeError("the log-in was refused")

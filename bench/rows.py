@@ -6,7 +6,7 @@ a column is added. Only the hashes of their events are those of the original.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,11 +15,21 @@ from django.db import connection, transaction
 from django.db.models import ForeignKey, Model
 
 from approvals.models import ActionRequest, Ask, Case, Notice, Resource, Step
+from approvals.services.close import withdraw
 from approvals.services.submit import submit
 from approvals.sweeps import climb_due_steps
-from governance import clock
+from governance import bulk, clock
 from governance.catalogue import CATALOGUE
-from governance.models import Absence, AgentCredential, AuditEvent, Person, PolicyVersion
+from governance.metrics import folding, keeping
+from governance.metrics.weeks import week_of
+from governance.models import (
+    Absence,
+    AgentCredential,
+    AuditEvent,
+    Measure,
+    Person,
+    PolicyVersion,
+)
 
 AMOUNTS = ("12000.00", "41900.00", "250000.00")  # one for each band of the matrix
 SPREAD = timedelta(days=30)  # over which the others run out
@@ -45,6 +55,46 @@ def original(*, climbed: bool, amount: str = AMOUNTS[0], now: datetime | None = 
         climb_due_steps(now=taken.due_at)
     _put_off(taken.pk)
     return taken.pk
+
+
+def ended() -> int:
+    """Submit one request that nobody answers, take it back once others were asked, and return its key."""
+    pk = original(climbed=False, now=clock.now() - timedelta(hours=3))
+    request = ActionRequest.objects.get(pk=pk)
+    for _ in range(2):  # L1, which asks the same people, and L2
+        at = clock.now()
+        ActionRequest.objects.filter(pk=pk).update(due_at=at)
+        Step.objects.filter(request=pk, state=Step.State.WAITING).update(due_at=at)
+        climb_due_steps(now=at)
+    withdraw(ref=request.ref, agent=request.agent, now=clock.now())
+    return pk
+
+
+def counted(pk: int, count: int) -> None:
+    """Count the copies of an ended request as the worker would, over thirteen weeks; one in five escalated."""
+    chain = ActionRequest.objects.values_list("ref", flat=True).get(pk=pk)
+    own = folding.measures_of(AuditEvent.objects.filter(chain=chain).order_by("seq"))
+    first = max(ActionRequest.objects.order_by("-pk").values_list("pk", flat=True)[:1]) - count
+    now = clock.now()
+    sums = keeping.Sums()
+
+    def rows() -> Iterator[folding.Counted]:
+        for number in range(count):
+            at = now - timedelta(weeks=13) * number / count
+            for measure in own:
+                timed = measure.seconds is not None
+                outcome = "hit" if timed or number % 5 == 0 else "miss"
+                row = measure._replace(
+                    chain=f"C{first + number + 1}", request=f"C{first + number + 1}", at=at,
+                    week=week_of(at), outcome=outcome,
+                    seconds=number * 37 % 20_000 if timed else None,
+                )  # fmt: skip
+                sums.add(row)
+                yield row
+
+    with transaction.atomic():
+        bulk.insert_rows(Measure, keeping.COLUMNS, rows())
+        sums.save()
 
 
 def _put_off(pk: int) -> None:

@@ -25,7 +25,7 @@ approvals = (
     "approvals",
 )
 governance = (
-    [path(f"{name}/", page, name=name) for name in ("people", "absences", "policy")],
+    [path(f"{name}/", page, name=name) for name in ("people", "absences", "policy", "metrics")],
     "governance",
 )
 rollback = ([path("actions/", page, name="actions")], "rollback")
