@@ -177,7 +177,7 @@ def _undo(figure: Figure, sign: Sign, of: str) -> Cause:
 
 def _audit(figure: Figure, sign: Sign, of: str) -> Cause:
     text = f"{of} were found by {sign.which.replace('_', ' ')}."
-    return Cause(WORDS["audit"], text, _list(figure), "Look at the findings")
+    return Cause(WORDS["audit"], text, reverse("approvals:findings"), "Look at the findings")
 
 
 _SAYS = {

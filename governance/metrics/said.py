@@ -24,7 +24,7 @@ def number(kind: Kind, amount: Decimal | None) -> str:
         return span(timedelta(seconds=int(amount)))
     if kind.unit == "count":
         return f"{int(amount):,}"
-    return f"{_share(amount).removesuffix('.0')}{NBSP}%"
+    return f"{_share(amount).removesuffix('.00').removesuffix('.0')}{NBSP}%"
 
 
 def bare(figure: Figure) -> str:

@@ -138,6 +138,12 @@ def test_the_headline_counts_the_targets_that_are_met():
     )  # fmt: skip
 
 
+def test_a_target_of_one_percent_is_said_as_such():
+    assert [said.target(kind) for kind in (figures.BYPASS, figures.ESCALATION, figures.LOWER)] == [
+        "under 1\u00a0%", "under 15\u00a0%", "under 2\u00a0h",
+    ]  # fmt: skip
+
+
 # --- Causes -----------------------------------------------------------------------------------
 
 FIRST = {"first_asked": ["person:finance_manager"], "exceptions": ["timeout"]}
@@ -218,6 +224,15 @@ def test_what_was_not_taken_back_leads_to_its_cases(company):
     assert found.url == (
         "/metrics/?metric=rollback&week=2026-W10&by=action&of=vendor_payment#cases"
     )
+
+
+@pytest.mark.django_db
+def test_what_one_audit_found_leads_to_the_findings(company):
+    counted("silent", "hit", 2, path="", facts={"audit": "due_at_differs"})
+
+    found = cause_of(figures.SILENT)
+
+    assert (found.text, found.url) == ("2 of 2 were found by due at differs.", "/findings/")
 
 
 @pytest.mark.django_db
