@@ -25,7 +25,7 @@ from approvals.channels import ChannelDown, NotTaken, Refused, Unsendable, chat,
 from approvals.channels.words import words_for
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Ask, Notice
-from approvals.services.alerts import close_alert, raise_alert
+from approvals.services.alerts import close_in, raise_in
 from governance import actors, bulk, logs, wording
 from governance.claims import claim
 from governance.ledger import Act
@@ -302,7 +302,7 @@ def _mark(answer: _Answer, *, now: datetime, technical: Technical) -> None:
     notice.save(update_fields=["state", "next_attempt_at", "delivered_at", "last_error"])
     if request is not None:
         bulk.save_alike(ActionRequest, [request], ["chain_length", "chain_hash"])
-    _sound_alarms(notice, answer, request, now=now)
+    _sound_alarms(notice, answer, request, act)
     act.write()
 
 
@@ -371,22 +371,20 @@ def _end(
         act.record_named(Chain.SYSTEM, ENDED[state], **told)
 
 
-def _sound_alarms(
-    notice: Notice, answer: _Answer, request: ActionRequest | None, *, now: datetime
-) -> None:
+def _sound_alarms(notice: Notice, answer: _Answer, request: ActionRequest | None, act: Act) -> None:
     """Raise and close what an operator must see. Before the ledger, whose heads are the last rows to be locked."""
     key = f"{notice.via}/{answer.host}"
     if answer.problem is None and answer.host:
-        close_alert(kind="channel-down", key=key, now=now)
+        close_in(act, kind="channel-down", key=key)
     if isinstance(answer.problem, ChannelDown):
         text = f"{key}: {answer.problem.reason}"
-        raise_alert(kind="channel-down", key=key, text=text, now=now)
+        raise_in(act, kind="channel-down", key=key, text=text)
     if notice.state == N.FAILED:
         to = f" to {notice.person}" if notice.person else ""
         text = f"A message{to} was not delivered ({notice.via}): {notice.last_error}"
         # An alert that is not delivered raises one more alert, never one for each alert of alerts.
         key = "alerts" if notice.kind == Notice.Kind.ALERT else f"notice {notice.pk}"
-        raise_alert(kind="notice.failed", key=key, text=text, now=now, request=request)
+        raise_in(act, kind="notice.failed", key=key, text=text, request=request)
 
 
 def _said(problem: Exception) -> tuple[str, str]:

@@ -380,12 +380,17 @@ def _tell(now: datetime, limit: int) -> int:
     untold = claim(Alert.objects.filter(told_at__isnull=True).order_by("pk"), limit=limit)
     if not untold:
         return 0
+    act = Act(now=now, actor=actors.CLOCK)
+    act.record_named(
+        Chain.SYSTEM, "alert.told", alerts=[f"{alert.kind} {alert.key}" for alert in untold]
+    )
     Alert.objects.filter(pk__in=[alert.pk for alert in untold]).update(told_at=now)
     notifying.of_alerts(untold, _channels_of(Duty.OPERATOR), now=now)
     for duty, kinds in OTHERS_TOLD.items():
         theirs = [alert for alert in untold if alert.kind in kinds]
         if theirs:
             notifying.of_alerts(theirs, _channels_of(duty), now=now)
+    act.write()
     return len(untold)
 
 
@@ -432,7 +437,7 @@ def _report_late(late: Sequence[Climb], *, sweep: str, now: datetime) -> None:
     worst = max(climb.late for climb in late)
     act = Act(now=now, actor=actors.CLOCK)
     text = f"The clock was up to {int(worst.total_seconds())} s late. Rungs began anew instead of in the past."
-    alert = alerts.raise_alert(kind="clock.late", key=sweep, text=text, now=now)
+    alert = alerts.sound(by=actors.CLOCK, kind="clock.late", key=sweep, text=text, now=now)
     bulk.insert([
         Finding(
             audit="clock.late",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from governance.models import Agent, Person
 
 CLOCK = "clock"
+CONSOLE = "console"  # somebody with a shell on the machine
 
 
 def person(who: Person) -> str:

@@ -99,4 +99,5 @@ look_at(
     models.RosterShift,
     models.Seal,
     models.WeeklyRollup,
+    models.Verification,
 )

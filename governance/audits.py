@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.utils.module_loading import import_string
 
-from governance import clock
+from governance import clock, verifications
 from governance.models import (
     ActionChange,
     AuditEvent,
@@ -24,12 +24,14 @@ from governance.models import (
     PeopleChange,
     PolicyVersion,
     SealedEvent,
+    Verification,
 )
 
 OVERDUE_AFTER_S = 60.0  # real seconds a clock may be late before that is a finding
 UNSEALED_AFTER_S = 600.0
 SHOWN = 100  # findings of one audit in one round; a hundred and a million say the same
 CHAINS_CHECKED = 200
+KEY_LENGTH = 200  # of Finding.key
 
 
 class Found(NamedTuple):
@@ -105,6 +107,24 @@ def unsealed(now: datetime) -> Iterator[Found]:
         yield Found("unsealed", f"{count} events of the record are not sealed.")
 
 
+@audit("Read “Findings of verify_ledger” in operations.md. The page Audit has all of them.")
+def record_not_as_written(now: datetime) -> Iterator[Found]:
+    """A place where the last reading of the whole record found it other than it was written."""
+    last = Verification.objects.order_by("-ended_at", "-pk").first()
+    for chain, seq, what in last.findings[:SHOWN] if last is not None else ():
+        yield Found(f"{chain} {seq} {what}"[:KEY_LENGTH], f"{chain} {seq}: {what}")
+
+
+@audit(
+    "Is the worker running? It reads the record for some seconds at a time, until all of it is read."
+)
+def record_not_read(now: datetime) -> Iterator[Found]:
+    """A record that nobody has read as a whole for two days, although it was read before."""
+    last = Verification.objects.order_by("-ended_at", "-pk").first()
+    if last is not None and now - last.ended_at > clock.technical(verifications.LATE_S):
+        yield Found("record", f"The record was last read at {last.ended_at:%d %b %H:%M} UTC.")
+
+
 @audit("Is the clock running? It ends a change whose time is over within a second.")
 def changes_overdue(now: datetime) -> Iterator[Found]:
     """A change of people whose time for a second person is over, and nothing ended it."""
@@ -138,6 +158,8 @@ def no_policy(now: datetime) -> Iterator[Found]:
 AUDITS: dict[str, Look] = {
     "chains_broken": chains_broken,
     "unsealed": unsealed,
+    "record_not_as_written": record_not_as_written,
+    "record_not_read": record_not_read,
     "changes_overdue": changes_overdue,
     "action_changes_overdue": action_changes_overdue,
     "no_policy": no_policy,

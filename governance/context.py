@@ -17,6 +17,7 @@ from django_htmx.middleware import HtmxDetails
 
 from governance import clock, wording
 from governance.metrics import access
+from governance.services.auditing import READS_THE_RECORD
 from governance.vocabulary import Duty, Path
 
 TRY_RULES = (Duty.COMPLIANCE, Duty.POLICY_ADMIN)  # on the bench
@@ -111,6 +112,8 @@ def _nav(request: HttpRequest, person: Any, facts: Any) -> tuple[NavItem, ...]:
         found.append(("policy", "Policy", "governance:policy", "grid-3x3", "p", None))
     if person.is_superuser or person.has_duty(*SEE_ACTIONS):
         found.append(("actions", "Actions", "rollback:actions", "zap", "a", None))
+    if person.is_superuser or person.has_duty(*READS_THE_RECORD):
+        found.append(("audit", "Audit", "governance:audit", "scroll-text", "l", None))
     found.append(("people", "People", "governance:people", "user", "u", None))
     if person.is_superuser or person.has_duty(*TRY_RULES):
         found.append(("bench", "Try a rule", "approvals:bench", "shield-check", "t", None))

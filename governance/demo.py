@@ -431,17 +431,14 @@ def _catalogue(act: Act, now: datetime) -> None:
 
 def _issue(act: Act, agent: Agent, real_now: datetime) -> str:
     actions = [entry["key"] for entry in action_types()]
-    token, credential = tokens.issue_agent_token(
+    token, _ = tokens.issue_agent_token(
         agent,
         departments=ASKED_IN,
         actions=actions,
         scopes=[scope.value for scope in SCOPES],
         now=real_now,
+        act=act,
     )
-    act.record_named(
-        Chain.PEOPLE, "credential.issued", agent=agent.name, prefix=credential.prefix,
-        departments=list(ASKED_IN), actions=actions, scopes=[scope.value for scope in SCOPES],
-    )  # fmt: skip
     return token
 
 

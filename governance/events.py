@@ -64,6 +64,7 @@ class Event(TextChoices):
     CASE_OPENED = "case.opened", "Something did not go as planned: a case was opened."
     CASE_RESOLVED = "case.resolved", "A case came to its end."
     CONFLICT_JOINED = "conflict.joined", "A later request joined a conflict that was open."
+    CONFLICT_PROLONGED = "conflict.prolonged", "It is held longer: whoever is asked has their time."
     CONFLICT_ORDERED = "conflict.ordered", "A conflict was ruled on: its turn in the queue is set."
     VIOLATION_REPORTED = (
         "violation.reported",
@@ -160,6 +161,7 @@ class Event(TextChoices):
     SHIFT_ENTERED = "shift.entered", "A shift of an on-call roster was entered."
     AGENT_ENTERED = "agent.entered", "An agent was entered, with its owner."
     CREDENTIAL_ISSUED = "credential.issued", "A token was issued to an agent."
+    PERSONAL_TOKEN_ISSUED = "personal_token.issued", "A token was issued to a person."
     CREDENTIALS_DISABLED = "credentials.disabled", "Tokens of an agent were disabled."
     PASSWORDS_REPLACED = "passwords.replaced", "Passwords were replaced."
     SECOND_FACTOR_ADDED = "second_factor.added", "A second factor was added."
@@ -194,9 +196,20 @@ class Event(TextChoices):
     DRILL_PASSED = "drill.passed", "A rehearsal passed: everything was undone."
     DRILL_FAILED = "drill.failed", "A rehearsal did not pass."
 
+    # The record.
+    LEDGER_VERIFIED = "ledger.verified", "The whole record was read again, and compared."
+    LEDGER_VERIFICATION_ASKED = (
+        "ledger.verification_asked",
+        "Somebody asked for the whole record to be read again.",
+    )
+    LEDGER_EXPORTED = "ledger.exported", "Somebody took a part of the record away as a file."
+
     # The house itself.
     FINDING_OPENED = "finding.opened", "An audit found what should not exist."
     FINDING_CLEARED = "finding.cleared", "What an audit had found is no longer there."
+    ALERT_RAISED = "alert.raised", "Something went wrong that an operator must see."
+    ALERT_TOLD = "alert.told", "Operators are told of alerts, through their channels."
+    ALERT_CLOSED = "alert.closed", "What an alert was about works again."
     ALERT_ACKNOWLEDGED = "alert.acknowledged", "An operator looks after an alert."
     TASK_GIVEN_UP = "task.given_up", "A task failed too often, and is not tried again."
     TASK_FAILED = "task.failed", "A task of the worker raised an error, and is tried again."

@@ -22,5 +22,6 @@ urlpatterns = [
     path("metrics/weeks.csv", metrics.weeks_file, name="metrics-weeks"),
     path("metrics/cases.csv", metrics.cases_file, name="metrics-cases"),
     path("policy/", include("governance.views.policy.urls")),
+    path("audit/", include("governance.views.audit.urls")),
     path("", include("governance.views.people.urls")),
 ]

@@ -26,6 +26,7 @@ from governance.models import AuditEvent, Heartbeat, Seal, SealedEvent
 VERSION = 1  # of what a seal's hash covers
 CHAIN = "seals"  # their ChainHead, which is also the sealers' lock, and their Heartbeat
 EVERY_S = 60.0  # real seconds
+LINE_LENGTH = 4096  # bytes; several times that of a seal in the exported file
 
 
 class ExportFailed(Exception):
@@ -284,10 +285,25 @@ def exported(seal: Seal, key: Key | None) -> dict[str, Any]:
     }
 
 
+def last_exported() -> int | None:
+    """Return the number of the last whole seal in the exported file; None where it cannot be read.
+
+    For a page: a web process may be on a machine that has no such file, or not be let in.
+    """
+    try:
+        with open(settings.SEAL_EXPORT, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 2 * LINE_LENGTH))
+            lines = file.read().split(b"\n")[:-1]
+    except OSError:
+        return None
+    return int(json.loads(lines[-1])["number"]) if lines else None
+
+
 def _last_line(file: IO[bytes]) -> dict[str, Any] | None:
     """Return the last whole line, None if there is none, and cut off what follows it."""
     size = file.seek(0, os.SEEK_END)
-    start = max(0, size - 4096)  # several times the length of a line
+    start = max(0, size - LINE_LENGTH)
     file.seek(start)
     whole, newline, _torn = file.read().rpartition(b"\n")
     file.truncate(start + len(whole) + len(newline))

@@ -284,6 +284,7 @@ RECOURSE_SWEEPS = [
     "governance.metrics.keeping.call_for_metrics",
     "approvals.auditing.call_for_audit",
     "governance.policy_watch.call_for_policy_check",
+    "governance.verifications.call_for_verification",
 ]
 RECOURSE_RUNS = "rollback.shapes.runs_of"  # (request) -> its runs and their units, for the API
 # (request, *, done, reference, now) -> [{"n", "was", "is"}], for what people settled by hand

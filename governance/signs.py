@@ -58,9 +58,10 @@ def alarm(*, kind: str, key: str, text: str, now: datetime) -> None:
     import_string(settings.RECOURSE_ALARM)(kind=kind, key=key, text=text, now=now)
 
 
-def all_clear(*, kind: str, key: str, now: datetime) -> None:
-    """Close the alert that stands for (kind, key), if one does: it works again."""
-    import_string(settings.RECOURSE_ALL_CLEAR)(kind=kind, key=key, now=now)
+def all_clear(*, kind: str, key: str, now: datetime) -> int:
+    """Close the alert that stands for (kind, key), if one does: it works again. Returns how many were closed."""
+    closed: int = import_string(settings.RECOURSE_ALL_CLEAR)(kind=kind, key=key, now=now)
+    return closed
 
 
 def tell(persons: Iterable[int], *, text: str, page: str, now: datetime) -> None:
@@ -83,3 +84,14 @@ def report(
     act = Act(now=now, actor=by)
     act.record_named(Chain.SYSTEM, event, **facts)
     act.write()
+
+
+@transaction.atomic
+def works_again(*, by: str, kind: str, key: str, now: datetime) -> int:
+    """Close the alert that stands for (kind, key), and say so in the record. Returns how many: 0 if none stood."""
+    closed = all_clear(kind=kind, key=key, now=now)
+    if closed:
+        act = Act(now=now, actor=by)
+        act.record_named(Chain.SYSTEM, "alert.closed", alert=kind, matter=key)
+        act.write()
+    return closed

@@ -118,7 +118,10 @@ class Hands:
         text = f"{name} fails: {type(problem).__name__}: {problem}"
         try:
             with connected():
-                signs.alarm(kind=FAILED, key=name, text=text, now=self._now())
+                signs.report(
+                    "alert.raised", by=self.who, kind=FAILED, key=name, text=text,
+                    now=self._now(), alert=FAILED, matter=name,
+                )  # fmt: skip
         except DatabaseGone:
             raise
         except Exception as second:  # no row can be written: it follows when one can
@@ -128,7 +131,7 @@ class Hands:
     def _show_it_works(self, name: str) -> None:
         """Close the alert of a time when it failed, under an earlier process perhaps."""
         self._tell_late(name)
-        signs.all_clear(kind=FAILED, key=name, now=self._now())
+        signs.works_again(by=self.who, kind=FAILED, key=name, now=self._now())
         self._works.add(name)
         if self.failing.pop(name, None) is not None:
             log.warning("%s: %s works again", self.who, name)

@@ -39,6 +39,17 @@ NOT_OURS = "the exported file has this seal and the database has not"
 UNWRITABLE = (TypeError, ValueError, AttributeError, Unprocessable)
 
 
+class Place(NamedTuple):
+    """How far a reading came: what follows it has still to be read."""
+
+    part: str  # CHAINS, then SEALS, then EXPORT
+    after: str  # name of the last chain, or number of the last seal, that was read
+
+
+CHAINS = "chains"
+BEGINNING = Place(CHAINS, "")
+
+
 class Finding(NamedTuple):
     """One place where the record does not hold."""
 
@@ -59,7 +70,26 @@ class Totals:
     seals: int = 0
 
 
-def findings(now: datetime, totals: Totals | None = None) -> Iterator[Finding]:
+@dataclass
+class Reading:
+    """One sitting of a reading that may take several."""
+
+    since: Place = BEGINNING
+    enough: Callable[[], bool] = lambda: False  # asked between chains and between seals
+    reached: Place | None = None  # where it stopped; None: it came to the end
+
+    def stops(self, part: str, after: str | int) -> bool:
+        """Whether to stop here. One piece is read in any case, so that each sitting comes further."""
+        here = Place(part, str(after))
+        if here == self.since or not self.enough():
+            return False
+        self.reached = here
+        return True
+
+
+def findings(
+    now: datetime, totals: Totals | None = None, reading: Reading | None = None
+) -> Iterator[Finding]:
     """Yield every edit, deletion, reordering and truncation of events and seals.
 
     All as it stood at one instant, without holding up writers. Collect before
@@ -70,21 +100,35 @@ def findings(now: datetime, totals: Totals | None = None) -> Iterator[Finding]:
         now: against which an event counts as unsealed for over an hour, and a
             seal as not exported for over a minute, both in real time.
         totals: counted up while reading.
+        reading: where to begin and when to stop; the whole by default. Each
+            sitting sees one instant, and each chain is read in one sitting.
     """
-    totals = totals or Totals()
+    totals, reading = totals or Totals(), reading or Reading()
     exported_before = _size_of_export()
     with one_instant():
-        for part in (
-            _triggers(),
-            _chains(totals),
-            _unsealed(before=now - clock.technical(60 * 60)),
-            _seals(totals),
-            _exports(exported_before, due=now - clock.technical(60)),
-        ):
+        for part in _parts(now, totals, reading, exported_before):
             try:
                 yield from part
             except _Unreadable as broken:
                 yield broken.finding
+            if reading.reached is not None:
+                return
+
+
+def _parts(
+    now: datetime, totals: Totals, reading: Reading, exported_before: int
+) -> Iterator[Iterator[Finding]]:
+    part, after = reading.since
+    if reading.since == BEGINNING:
+        yield _triggers()
+    if part == CHAINS:
+        yield _chains(totals, reading, after)
+        after = ""
+    if part in (CHAINS, seals.CHAIN):
+        if not after:
+            yield _unsealed(before=now - clock.technical(60 * 60))
+        yield _seals(totals, reading, int(after or 0))
+    yield _exports(exported_before, due=now - clock.technical(60))
 
 
 def _triggers() -> Iterator[Finding]:
@@ -168,12 +212,16 @@ class _Head(NamedTuple):
     last_hash: str
 
 
-def _chains(totals: Totals) -> Iterator[Finding]:
+def _chains(totals: Totals, reading: Reading, after: str) -> Iterator[Finding]:
     """Walk all chains and all heads side by side, both in the order of the chains' names."""
     all_headed = bool(_head_sources())  # if not, nobody says how long requests' chains are
-    heads = _heads()
+    heads = _heads(after)
     head = next(heads, None)
-    for chain, events in groupby(_events(), key=itemgetter(0)):
+    last = after
+    for chain, events in groupby(_events(after), key=itemgetter(0)):
+        if reading.stops(CHAINS, last):
+            return
+        last = chain
         totals.chains += 1
         while head and head.chain < chain:
             yield from _without_events(head)
@@ -230,21 +278,29 @@ def _intact(event: _Event) -> bool:
         return False
 
 
-def _events() -> Iterator[_Event]:
+def is_intact(event: AuditEvent) -> bool:
+    """Whether an event's content gives its hash. Alone it proves little: whoever edits it can write both."""
+    return _intact(_Event(*(getattr(event, name) for name in _Event._fields)))
+
+
+def _events(after: str) -> Iterator[_Event]:
     in_order = AuditEvent.objects.order_by(ledger.by_name("chain"), "seq")
+    if after:
+        in_order = in_order.alias(name=ledger.by_name("chain")).filter(name__gt=after)
     rows = in_order.values_list(*_Event._fields)
     return map(_Event._make, _readable(rows.iterator(chunk_size=5000), itemgetter(0, 1)))
 
 
-def _heads() -> Iterator[_Head]:
-    """Yield all heads in the order of the chains' names, those of rows above among them."""
+def _heads(after: str) -> Iterator[_Head]:
+    """Yield the heads in the order of the chains' names, those of rows above among them."""
     named = ChainHead.objects.exclude(name=seals.CHAIN).values_list("name", "length", "last_hash")
     before = ""
     for head in heapq.merge(sorted(named), *(source() for source in _head_sources())):
         if head[0] < before:
             raise ValueError(f"RECOURSE_CHAIN_HEADS: {head[0]} comes after {before}")
         before = head[0]
-        yield _Head(*head)
+        if before > after:
+            yield _Head(*head)
 
 
 def _head_sources() -> list[HeadSource]:
@@ -274,12 +330,15 @@ def _unsealed(*, before: datetime) -> Iterator[Finding]:
         yield Finding(chain, seq, "has not been sealed for over an hour")
 
 
-def _seals(totals: Totals) -> Iterator[Finding]:
+def _seals(totals: Totals, reading: Reading, after: int) -> Iterator[Finding]:
     keys = seals.trusted_keys()
-    all_covered = _covered()
+    all_covered = _covered(after)
     covered = next(all_covered, None)
-    number, last_hash = 0, ledger.genesis(seals.CHAIN)
-    for seal in _stored_seals():
+    before = Seal.objects.filter(number=after).first()
+    number, last_hash = after, before.hash if before else ledger.genesis(seals.CHAIN)
+    for seal in _stored_seals(after):
+        if reading.stops(seals.CHAIN, number):
+            return
         totals.seals += 1
         if seal.number != number + 1:
             yield Finding(
@@ -304,8 +363,8 @@ def _seals(totals: Totals) -> Iterator[Finding]:
         yield Finding(seals.CHAIN, number, "is not the seal that the seals' head names")
 
 
-def _stored_seals() -> Iterator[Seal]:
-    rows = Seal.objects.order_by("number").iterator()
+def _stored_seals(after: int = 0) -> Iterator[Seal]:
+    rows = Seal.objects.filter(number__gt=after).order_by("number").iterator()
     return _readable(rows, lambda seal: (seals.CHAIN, seal.number))
 
 
@@ -338,9 +397,9 @@ def _holds(seal: Seal, covered: _Covered | None) -> Iterator[Finding]:
         yield Finding(seals.CHAIN, seal.number, "its events do not give its root")
 
 
-def _covered() -> Iterator[_Covered]:
+def _covered(after: int) -> Iterator[_Covered]:
     """Compute each seal's root anew, in the order of the seals."""
-    leaves = SealedEvent.objects.order_by("seal_id", "position")
+    leaves = SealedEvent.objects.filter(seal_id__gt=after).order_by("seal_id", "position")
     rows = leaves.values_list("seal_id", "position", "event__hash").iterator(chunk_size=5000)
     for seal, group in groupby(rows, key=itemgetter(0)):
         tree, gap = seals.MerkleTree(), None

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet
 
 from approvals.models import Alert
-from approvals.services.alerts import close_alert, raise_alert
-from governance import calls, clock, wording
+from approvals.services.alerts import sound
+from governance import actors, calls, clock, signs, wording
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
 from governance.reads import NOW, Given, Read, together
@@ -41,7 +41,9 @@ def keep_drills(*, now: datetime) -> int:
     asked = _ask([pk for (pk,) in due], now) if due and settings.SANDBOXES else 0
     moved += asked
     moved += sum(_say(pk, now) for (pk,) in overdue)
-    moved += sum(close_alert(kind=kind, key=key, now=now) for kind, key in settled)
+    moved += sum(
+        signs.works_again(by=actors.CLOCK, kind=kind, key=key, now=now) for kind, key in settled
+    )
     if free or asked:
         moved += calls.call(TASK, mark=MARK, now=now)
     return moved
@@ -107,5 +109,5 @@ def _say(pk: int, now: datetime) -> int:
         text += f" {missing}"
     elif last is not None and not last.passed:
         text += f" The last one: {wording.plain(last.said, 200)}"
-    raise_alert(kind=OVERDUE, key=kind.key, text=text, now=now)
+    sound(by=actors.CLOCK, kind=OVERDUE, key=kind.key, text=text, now=now)
     return 1

@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError
 
 from approvals.batches import park
 from approvals.models import ActionRequest
-from approvals.services.alerts import raise_alert
+from approvals.services.alerts import sound
 from governance import logs
 from rollback import selectors
 from rollback.models import Direction
@@ -78,8 +78,8 @@ def _tell_of_defect(pk: int, problem: Exception, hands: Hands) -> None:
     where = "".join(traceback.format_tb(problem.__traceback__))
     with logs.about(ref=request.ref):
         log.error("reading for %s failed: %s\n%s", request.ref, said, where)
-    raise_alert(
-        kind="run.defect", key=f"read {request.ref}", now=hands.now(), request=request,
+    sound(
+        by="worker", kind="run.defect", key=f"read {request.ref}", now=hands.now(), request=request,
         text=f"Reading the target for {request.ref} failed by a defect: {said}",
     )  # fmt: skip
 
@@ -99,8 +99,8 @@ def _run(lease: Lease, hands: Hands) -> None:
         # Without its message: PostgreSQL quotes the whole row in it, payload and all.
         where = "".join(traceback.format_tb(problem.__traceback__))
         log.error("%s of %s failed: %s\n%s", lease.direction, lease.ref, said, where)
-        raise_alert(
-            kind="run.defect", key=lease.ref, now=hands.now(),
+        sound(
+            by="worker", kind="run.defect", key=lease.ref, now=hands.now(),
             request=ActionRequest.objects.get(ref=lease.ref),
             text=f"The {lease.direction} run of {lease.ref} failed by a defect: {said}",
         )  # fmt: skip

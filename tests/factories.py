@@ -69,6 +69,7 @@ from governance.models import (
     Seal,
     SealedEvent,
     TaskAttempt,
+    Verification,
     WeeklyRollup,
 )
 from governance.vocabulary import (
@@ -427,6 +428,19 @@ class ChainHeadFactory(DjangoModelFactory):
     name = factory.Sequence(lambda n: f"chain-{n}")
     length = 0
     last_hash = factory.LazyAttribute(lambda head: sha256(head.name))
+
+
+class VerificationFactory(DjangoModelFactory):
+    class Meta:
+        model = Verification
+
+    asked_by = "clock"
+    begun_at = MONDAY_9AM
+    ended_at = factory.SelfAttribute("begun_at")
+    events = 6
+    chains = 3
+    seals = 1
+    found = 0
 
 
 class SealFactory(DjangoModelFactory):

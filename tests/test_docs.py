@@ -129,7 +129,9 @@ WRITTEN = [
 ]
 OWN_TO_A_MACHINE = (".demo.json", ".env")
 # Ways of raising an alert, and where each takes its kind: as `kind=`, or as that argument.
-RAISING = {"raise_alert": None, "alarm": None, "report": None, "_of": 1}
+RAISING = {
+    "raise_alert": None, "raise_in": None, "sound": None, "alarm": None, "report": None, "_of": 1,
+}  # fmt: skip
 
 
 def texts():

@@ -22,7 +22,7 @@ Every act writes its events in the transaction of what it changes, in a chain th
 request's own, or one of `policy`, `people`, `actions` and `system`. An event says what happened
 (`subject.verb`), who did it, on whose behalf, when, and the facts; all events of one act have one
 `cause`. Nothing takes an event back: the database refuses it, and `manage.py verify_ledger` finds
-whoever got round that.
+whoever got round that. `/audit/` searches the record, and says when all of it was last read again.
 """
 
 

@@ -32,6 +32,40 @@ def raise_alert(
         # The one that stood was closed between the two statements: raise it anew.
 
 
+@transaction.atomic
+def sound(
+    *, by: str, kind: str, key: str, text: str, now: datetime, request: ActionRequest | None = None
+) -> Alert:
+    """Raise an alert that is an act of its own: on record, where no other event of the same act says it.
+
+    On the system's chain, also of a request: its own chain may be what is broken. It is
+    locked here, so the caller locks nothing after.
+    """
+    act = Act(now=now, actor=by)
+    alert = raise_in(act, kind=kind, key=key, text=text, request=request)
+    act.write()
+    return alert
+
+
+def raise_in(
+    act: Act, *, kind: str, key: str, text: str, request: ActionRequest | None = None
+) -> Alert:
+    """Raise an alert as part of an act, which says so only if none stood for this matter."""
+    alert = raise_alert(kind=kind, key=key, text=text, now=act.now, request=request)
+    if alert.raised_at == act.now:
+        ref = {"request": request.ref} if request is not None else {}
+        act.record_named(Chain.SYSTEM, "alert.raised", alert=kind, matter=alert.key, **ref)
+    return alert
+
+
+def close_in(act: Act, *, kind: str, key: str) -> int:
+    """Close the alert that stands for a matter as part of an act, which says so if one stood."""
+    closed = close_alert(kind=kind, key=key, now=act.now)
+    if closed:
+        act.record_named(Chain.SYSTEM, "alert.closed", alert=kind, matter=key)
+    return closed
+
+
 def close_alert(*, kind: str, key: str, now: datetime) -> int:
     """Close the alert that stands for this matter, if one does: it works again."""
     standing = Alert.objects.filter(kind=kind, key=key[:KEY_LENGTH], closed_at__isnull=True)

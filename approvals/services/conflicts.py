@@ -212,6 +212,7 @@ def run_out(climb: Climb) -> bool:
         # The path began a rung late: whoever is asked has their time, and nobody goes past them.
         party.held_until = until
         climb.writes.changed_parties.append(party)
+        climb.act.record(climb.request, "conflict.prolonged", until=until)
         return True
     elif party.role == P.EARLIER:
         go_on(climb)

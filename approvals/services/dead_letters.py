@@ -14,7 +14,7 @@ from django_q.tasks import async_task
 
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Notice
-from approvals.services.alerts import close_alert
+from approvals.services.alerts import close_in
 from governance import actors, bulk, courier
 from governance.errors import AlreadyDecided, NotFound, NotNow, NotYours
 from governance.ledger import Act
@@ -121,10 +121,10 @@ def _end(
         bulk.save_alike(ActionRequest, [request], ["chain_length", "chain_hash"])
     else:
         act.record_named(Chain.SYSTEM, event, **facts)
-    close_alert(kind="notice.failed", key=f"notice {notice.pk}", now=now)
+    close_in(act, kind="notice.failed", key=f"notice {notice.pk}")
     alerts = Notice.objects.filter(state=Notice.State.FAILED, kind=Notice.Kind.ALERT)
     if notice.kind == Notice.Kind.ALERT and not alerts.exists():
-        close_alert(kind="notice.failed", key="alerts", now=now)
+        close_in(act, kind="notice.failed", key="alerts")
     act.write()
 
 
@@ -142,8 +142,8 @@ def _given_up_task(task: str, actor: Person) -> str:
 def _end_task(task: str, name: str, event: str, actor: Person, now: datetime) -> None:
     TaskAttempt.objects.filter(pk=task).delete()
     Failure.objects.filter(pk=task).delete()
-    for kind in courier.ALERTS:
-        close_alert(kind=kind, key=task, now=now)
     act = Act(now=now, actor=actors.person(actor))
+    for kind in courier.ALERTS:
+        close_in(act, kind=kind, key=task)
     act.record_named(Chain.SYSTEM, event, task=task, name=name)
     act.write()

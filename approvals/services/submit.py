@@ -571,9 +571,8 @@ def _at_least(own: Choice, asked: Choice | None) -> Choice:
 
 
 def _alert_no_route(asked: Asked, text: str, now: datetime) -> None:
-    alerts.raise_alert(
-        kind="no-route", key=f"{asked.department} {asked.action}", text=f"Refused: {text}", now=now
-    )
+    matter = f"{asked.department} {asked.action}"
+    alerts.sound(by="submission", kind="no-route", key=matter, text=f"Refused: {text}", now=now)
 
 
 def _refuse_duplicate(problem: IntegrityError, draft: Draft) -> None:

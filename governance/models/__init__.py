@@ -5,7 +5,7 @@ from __future__ import annotations
 from governance.models.action_change import ActionChange
 from governance.models.action_type import ActionType
 from governance.models.clock import DemoClock, Heartbeat, TaskAttempt
-from governance.models.ledger import AuditEvent, ChainHead, Seal, SealedEvent
+from governance.models.ledger import AuditEvent, ChainHead, Seal, SealedEvent, Verification
 from governance.models.metrics import Measure, Metric, MetricsMark, WeeklyRollup
 from governance.models.people import (
     Absence,
@@ -63,5 +63,6 @@ __all__ = [
     "Seal",
     "SealedEvent",
     "TaskAttempt",
+    "Verification",
     "WeeklyRollup",
 ]

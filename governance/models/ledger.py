@@ -33,6 +33,26 @@ class AuditEvent(models.Model):
             models.UniqueConstraint(name="event_one_per_place", fields=["chain", "seq"]),
             models.CheckConstraint(name="event_seq_from_one", condition=Q(seq__gte=1)),
         ]
+        # Each for one search of governance.search, which reads the newest first. What a submission
+        # writes, an agent writes, and of two kinds: it pays for the first alone, whose end it is.
+        indexes = [
+            models.Index(name="event_newest", fields=["at", "id"]),
+            models.Index(
+                name="event_by_person",
+                fields=["actor", "at", "id"],
+                condition=Q(actor__startswith="person:"),
+            ),
+            models.Index(
+                name="event_for_person",
+                fields=["on_behalf_of", "at", "id"],
+                condition=Q(on_behalf_of__startswith="person:"),
+            ),
+            models.Index(
+                name="event_by_kind",
+                fields=["kind", "at", "id"],
+                condition=~Q(kind="request.submitted") & ~Q(kind="step.opened"),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.chain} {self.seq}: {self.kind}"
@@ -51,6 +71,30 @@ class ChainHead(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}, {self.length} long"
+
+
+class Verification(models.Model):
+    """One reading of the whole ledger, and what it found. Written at its end, never changed."""
+
+    asked_by = models.CharField(max_length=120)  # as AuditEvent.actor: "clock", "person:auditor"
+    begun_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    events = models.PositiveBigIntegerField()  # read, as are the next two
+    chains = models.PositiveBigIntegerField()
+    seals = models.PositiveBigIntegerField()
+    found = models.PositiveIntegerField()  # places where the record does not hold
+    findings = models.JSONField(default=list, blank=True)  # the first of them: [chain, seq, what]
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="verification_begins_first", condition=Q(begun_at__lte=models.F("ended_at"))
+            ),
+        ]
+        indexes = [models.Index(name="verification_last", fields=["ended_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.events} events read at {self.ended_at:%d %b %H:%M}, {self.found} findings"
 
 
 class Seal(models.Model):

@@ -2,6 +2,7 @@
 
 `rc_<prefix>_<secret>`: the prefix finds the row, the secret is compared by its
 SHA-256 in constant time. Instants of tokens are real time, whatever the demo's clock.
+Whoever issues one is on record, with the prefix and never with the token.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.db import transaction
+
+from governance import actors
+from governance.ledger import Act
 from governance.models import Agent, AgentCredential, Person, PersonalToken
 from governance.models.people import Token, default_scopes
+from governance.vocabulary import Chain
 
 FORM = re.compile(r"rc_(?P<prefix>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
 
 
+@transaction.atomic
 def issue_agent_token(
     agent: Agent,
     *,
@@ -27,12 +34,14 @@ def issue_agent_token(
     now: datetime,
     scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
+    act: Act | None = None,
 ) -> tuple[str, AgentCredential]:
     """Return a new token and the credential it is for. The token cannot be told again.
 
     Args:
         departments, actions: keys; what is not listed is refused.
         now, expires_at: real time, aware.
+        act: of which it is a part, for the caller to write; one from the console by default.
     """
     token, prefix, digest = _fresh()
     credential = AgentCredential.objects.create(
@@ -45,9 +54,17 @@ def issue_agent_token(
         created_at=now,
         expires_at=expires_at,
     )
+    own = act or Act(now=now, actor=actors.CONSOLE)
+    own.record_named(
+        Chain.PEOPLE, "credential.issued", agent=agent.name, prefix=prefix,
+        departments=credential.departments, actions=credential.actions, scopes=credential.scopes,
+    )  # fmt: skip
+    if act is None:
+        own.write()
     return token, credential
 
 
+@transaction.atomic
 def issue_personal_token(
     person: Person, *, now: datetime, expires_at: datetime | None = None
 ) -> tuple[str, PersonalToken]:
@@ -56,6 +73,11 @@ def issue_personal_token(
     row = PersonalToken.objects.create(
         person=person, prefix=prefix, digest=digest, created_at=now, expires_at=expires_at
     )
+    act = Act(now=now, actor=actors.CONSOLE)
+    act.record_named(
+        Chain.PEOPLE, "personal_token.issued", person=actors.person(person), prefix=prefix
+    )
+    act.write()
     return token, row
 
 

@@ -9,8 +9,9 @@ from django.core.management import CommandError, call_command
 
 from approvals.channels.webhook import webhook_secret
 from approvals.models import Alert, Notice
-from approvals.services.alerts import acknowledge, close_alert, raise_alert
+from approvals.services.alerts import acknowledge, sound
 from approvals.sweeps import tell_of_alerts
+from governance import signs
 from governance.errors import NotYours
 from tests.approvals.asking import answer, ask_for_payment, make_the_first_no_final
 from tests.factories import MONDAY_9AM, ContactChannelFactory, PersonFactory, RoleFactory
@@ -28,8 +29,8 @@ def operator(company):
 
 
 def raised(kind="request.expired", key="k", **over):
-    return raise_alert(
-        **{"kind": kind, "key": key, "text": f"{kind} {key}", "now": MONDAY_9AM} | over
+    return sound(
+        by="clock", **{"kind": kind, "key": key, "text": f"{kind} {key}", "now": MONDAY_9AM} | over
     )
 
 
@@ -103,7 +104,7 @@ def test_what_closes_by_itself_stands_until_it_works_again(operator, kind):
     acknowledge(alert=alert.pk, actor=operator, now=MONDAY_9AM + M)
 
     assert raised(kind=kind) == alert
-    assert close_alert(kind=kind, key="k", now=MONDAY_9AM + 2 * M) == 1
+    assert signs.works_again(by="clock", kind=kind, key="k", now=MONDAY_9AM + 2 * M) == 1
 
 
 def test_only_operators_look_after_alerts(company):

@@ -10,7 +10,7 @@ from django_q.models import Failure, OrmQ
 from approvals.models import Alert, Notice
 from approvals.notifications import deliver_due
 from approvals.selectors import dead_letters, dead_tasks
-from approvals.services.alerts import raise_alert
+from approvals.services.alerts import sound
 from approvals.services.dead_letters import (
     put_aside,
     put_task_aside,
@@ -65,7 +65,9 @@ def test_a_webhook_out_of_tries_is_sent_again_under_its_number_and_its_alert_clo
         facts = {"state": "pending", "reason": "waiting"}
         letter = dead(request=request, ask=None, person=None, via="webhook", kind="state",
                       number=1, facts=facts)  # fmt: skip
-        raise_alert(kind="notice.failed", key=f"notice {letter.pk}", text="No.", now=MONDAY_9AM)
+        sound(
+            by="clock", kind="notice.failed", key=f"notice {letter.pk}", text="No.", now=MONDAY_9AM
+        )
         assert list(dead_letters()) == [letter]
 
         again = send_again(notice=letter.pk, actor=admin, now=LATER)
@@ -103,7 +105,7 @@ def test_what_is_put_aside_is_not_tried_and_is_in_the_record(admin):
 
 def test_the_one_alert_of_alerts_stands_until_none_of_them_is_dead(operator):
     letters = [dead(ask=None, request=None, person=operator, kind="alert") for _ in range(2)]
-    raise_alert(kind="notice.failed", key="alerts", text="No.", now=MONDAY_9AM)
+    sound(by="clock", kind="notice.failed", key="alerts", text="No.", now=MONDAY_9AM)
 
     put_aside(notice=letters[0].pk, actor=operator, now=LATER)
     assert Alert.objects.get().closed_at is None
@@ -146,7 +148,7 @@ def given_up(**over):
 def test_a_task_that_was_given_up_is_queued_again_and_forgotten(admin):
     task = given_up()
     FailureFactory(id=task.pk, func=task.name)
-    raise_alert(kind="task.failed", key=task.pk, text="No.", now=MONDAY_9AM)
+    sound(by="clock", kind="task.failed", key=task.pk, text="No.", now=MONDAY_9AM)
     assert [each.task for each in dead_tasks(limit=9)] == [task.pk]
 
     run_again(task=task.pk, actor=admin, now=LATER)
@@ -160,7 +162,7 @@ def test_a_task_that_was_given_up_is_queued_again_and_forgotten(admin):
 
 def test_a_task_that_kills_its_worker_is_put_aside(operator):
     task = given_up(attempts=6, last_error=DIED, dropped_at=MONDAY_9AM)
-    raise_alert(kind="task.dropped", key=task.pk, text="No.", now=MONDAY_9AM)
+    sound(by="clock", kind="task.dropped", key=task.pk, text="No.", now=MONDAY_9AM)
 
     put_task_aside(task=task.pk, actor=operator, now=LATER)
 

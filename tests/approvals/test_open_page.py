@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from approvals.models import ActionRequest
-from approvals.services.alerts import raise_alert
+from approvals.services.alerts import sound
 from approvals.views import open as page_of
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import FindingFactory, PersonFactory, RoleFactory
@@ -119,7 +119,8 @@ def test_a_parked_one_says_until_when_and_why(client, company, operator, timelin
     ActionRequest.objects.filter(pk=request.pk).update(
         parked_until=timeline.now + timedelta(minutes=5)
     )
-    raise_alert(
+    sound(
+        by="clock",
         kind="sweep.failed",
         key="k",
         text="climb failed: ValueError",
@@ -135,7 +136,8 @@ def test_a_parked_one_says_until_when_and_why(client, company, operator, timelin
 
 def test_alerts_come_first_and_an_operator_looks_after_one(client, company, operator, timeline):
     request = ask_for_payment(company)
-    alert = raise_alert(
+    alert = sound(
+        by="clock",
         kind="audit.clock_overdue",
         key="k",
         text=f"{request.ref} expired: nobody decided.",
@@ -154,7 +156,7 @@ def test_alerts_come_first_and_an_operator_looks_after_one(client, company, oper
 def test_auditors_see_alerts_and_cannot_take_them(client, company, timeline):
     auditor = PersonFactory()
     auditor.roles.add(RoleFactory(key="auditor"))
-    alert = raise_alert(kind="k", key="k", text="Something is wrong.", now=timeline.now)
+    alert = sound(by="clock", kind="k", key="k", text="Something is wrong.", now=timeline.now)
 
     page = see(client, auditor)
 

@@ -8,7 +8,7 @@ import pytest
 
 from approvals import sweeps
 from approvals.models import ActionRequest, Ask, Decision
-from approvals.services.alerts import raise_alert
+from approvals.services.alerts import sound
 from governance import clock
 from tests.approvals.asking import answer, ask_for_payment
 from tests.approvals.test_inbox import HOSTILE
@@ -252,7 +252,14 @@ def test_everybody_can_use_every_page(new_page, house, axe, width, dark):
     ActionRequest.objects.filter(pk=open_.pk).update(
         parked_until=clock.now() + timedelta(minutes=5)
     )
-    raise_alert(kind="sweep.failed", key="k", text="climb failed", now=clock.now(), request=open_)
+    sound(
+        by="clock",
+        kind="sweep.failed",
+        key="k",
+        text="climb failed",
+        now=clock.now(),
+        request=open_,
+    )
     visits = [
         (None, "/accounts/login/"),
         (company.senior_accountant, "/inbox/"),
@@ -299,7 +306,7 @@ def test_nothing_is_wider_than_a_small_phone_whatever_agents_write(new_page, hou
         justification=HOSTILE[:4000],
         counterparty="v" * 200,
     )
-    raise_alert(kind="k", key="k", text="a" * 480, now=clock.now(), request=request)
+    sound(by="clock", kind="k", key="k", text="a" * 480, now=clock.now(), request=request)
     found = {}
 
     for person, path in (

@@ -41,6 +41,7 @@ from tests.factories import (
     RosterShiftFactory,
     SealedEventFactory,
     SealFactory,
+    VerificationFactory,
     WeeklyRollupFactory,
 )
 
@@ -529,6 +530,11 @@ def test_two_events_are_not_both_the_next_one():
 def test_a_chain_begins_at_one():
     with broken("event_seq_from_one"):
         AuditEventFactory(seq=0)
+
+
+def test_a_verification_ends_after_it_began():
+    with broken("verification_begins_first"):
+        VerificationFactory(ended_at=MONDAY_9AM - timedelta(microseconds=1))
 
 
 def test_seals_are_numbered_from_one_and_cover_something():

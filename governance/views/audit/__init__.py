@@ -1,0 +1,1 @@
+"""The record, for auditors: searched, verified, taken away as a file."""
