@@ -13,6 +13,7 @@ from django_q.models import Failure
 from approvals import auditing, audits, tasks
 from approvals.models import ActionRequest, Alert, Ask, Case, Decision, Finding, Step
 from approvals.selectors import open_findings
+from approvals.services.alerts import raise_alert
 from approvals.services.seen import see_request
 from governance.audits import chains_broken
 from governance.ledger import Act
@@ -23,9 +24,11 @@ from tests.factories import (
     MONDAY_9AM,
     CaseFactory,
     DecisionFactory,
+    FailureFactory,
     NoticeFactory,
     RequestFactory,
     ReviewFactory,
+    TaskAttemptFactory,
 )
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +118,24 @@ def test_a_failed_task_stands_until_somebody_has_seen_it(company):
     assert "failed_tasks" in found_by()
     Alert.objects.update(acknowledged_at=MONDAY_9AM)
     assert found_by() == set()
+
+
+@pytest.mark.parametrize("kind", ["task.failed", "task.lost", "task.dropped"])
+def test_a_task_that_was_told_of_when_it_failed_is_no_silent_failure(company, kind):
+    failed, begun = FailureFactory(), TaskAttemptFactory()
+    assert found_by(MONDAY_9AM + 5 * M) == {"failed_tasks", "tasks_lost"}
+
+    for each in (failed, begun):
+        raise_alert(kind=kind, key=each.pk, text="It failed.", now=MONDAY_9AM)
+
+    assert found_by(MONDAY_9AM + 5 * M) == set()
+
+
+def test_a_task_is_lost_four_minutes_after_it_was_begun_and_not_before(company):
+    TaskAttemptFactory()
+
+    assert found_by(MONDAY_9AM + 4 * M) == set()
+    assert found_by(MONDAY_9AM + 4 * M + timedelta(microseconds=1)) == {"tasks_lost"}
 
 
 def test_every_task_that_is_queued_by_name_exists():
