@@ -17,6 +17,7 @@ from governance import clock
 READER = "finance_manager"
 ROWS = 50
 PATH = "/inbox/"
+IDLE_S = 1.0  # gunicorn closes a connection that is idle for two seconds
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 _ROW = re.compile(r'href="/requests/([A-Z0-9-]+)/"')
 
@@ -27,6 +28,7 @@ class Reader:
     def __init__(self, port: int, password: str, username: str = READER) -> None:
         self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         self._cookies: dict[str, str] = {}
+        self._heard = time.monotonic()
         form = self.get("/accounts/login/")
         token = _TOKEN.search(form)
         if token is None:
@@ -43,9 +45,12 @@ class Reader:
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
+        if time.monotonic() - self._heard > IDLE_S:
+            self._http.close()  # gunicorn is about to, or has; the next request connects again
         self._http.request(method, path, body, headers)
         response = self._http.getresponse()
         text = response.read().decode()
+        self._heard = time.monotonic()
         if response.status >= 400:
             raise RuntimeError(f"{method} {path} was answered with {response.status}")
         for line in response.headers.get_all("Set-Cookie", []):

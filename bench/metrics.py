@@ -33,9 +33,9 @@ def _filled(world: World, count: int) -> str:
     url = world.copy()
     began = time.monotonic()
     with world.entered(url):
-        own = rows.ended()
-        rows.copies(own, count, due_at=clock.now(), every=timedelta(0))
-        rows.counted(own, count)
+        climbed = rows.ended(climbed=True)
+        rows.copies(rows.ended(climbed=False), count, due_at=clock.now(), every=timedelta(0))
+        rows.counted(climbed, count)
         rows.analyse()
     say(f"{count} requests that have ended were made in {time.monotonic() - began:.0f} s")
     return url

@@ -57,11 +57,11 @@ def original(*, climbed: bool, amount: str = AMOUNTS[0], now: datetime | None = 
     return taken.pk
 
 
-def ended() -> int:
-    """Submit one request that nobody answers, take it back once others were asked, and return its key."""
+def ended(*, climbed: bool) -> int:
+    """Submit one request, take it back, once others were asked as well if `climbed`, and return its key."""
     pk = original(climbed=False, now=clock.now() - timedelta(hours=3))
     request = ActionRequest.objects.get(pk=pk)
-    for _ in range(2):  # L1, which asks the same people, and L2
+    for _ in range(2 if climbed else 0):  # L1, which asks the same people, and L2
         at = clock.now()
         ActionRequest.objects.filter(pk=pk).update(due_at=at)
         Step.objects.filter(request=pk, state=Step.State.WAITING).update(due_at=at)
@@ -71,7 +71,11 @@ def ended() -> int:
 
 
 def counted(pk: int, count: int) -> None:
-    """Count the copies of an ended request as the worker would, over thirteen weeks; one in five escalated."""
+    """Count the last `count` requests as the worker would, over thirteen weeks; one in five escalated.
+
+    Args:
+        pk: of one that climbed and ended: each is counted for what this one is.
+    """
     chain = ActionRequest.objects.values_list("ref", flat=True).get(pk=pk)
     own = folding.measures_of(AuditEvent.objects.filter(chain=chain).order_by("seq"))
     first = max(ActionRequest.objects.order_by("-pk").values_list("pk", flat=True)[:1]) - count
