@@ -13,6 +13,7 @@ import pytest
 import time_machine
 from django.conf import settings
 from django.db import connection
+from django.test import TransactionTestCase
 from django.utils.module_loading import import_string
 
 from tests.factories import MONDAY_9AM, Company, small_company
@@ -30,19 +31,45 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("house")
 
 
+# Whoever has one of these can ask the product's database. Others cannot: pytest-django refuses them.
+WAYS_TO_THE_DATABASE = {"db", "transactional_db", "live_server", "django_db_setup"}
+
+
 def pytest_configure(config):
-    config.addinivalue_line("markers", "sqlite_only: about SQLite alone")
+    config.addinivalue_line("markers", "sqlite_only: about SQLite alone, or about no database")
+    config.addinivalue_line("markers", "database: asks the product's database; given at collection")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
 def pytest_collection_modifyitems(config, items):
     """Leave out what is about the other database. The suite runs once on each, so nothing is lost:
-    a skip would be counted as a test that did not run."""
+    a skip would be counted as a test that did not run. And mark what asks the database: the rest
+    says the same on either, and runs once."""
+    for item in items:
+        if WAYS_TO_THE_DATABASE.intersection(item.fixturenames) or asks_by_itself(item):
+            item.add_marker(pytest.mark.database)
     postgresql = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
     other = "sqlite_only" if postgresql else "postgresql"
     dropped = [item for item in items if item.get_closest_marker(other)]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if not item.get_closest_marker(other)]
+
+
+def pytest_fixture_setup(fixturedef, request):
+    """A way that is only found while a test runs would have it run on one database, unsaid."""
+    if fixturedef.argname == "_django_db_helper" and not request.node.get_closest_marker(
+        "database"
+    ):
+        raise RuntimeError(f"{request.node.nodeid} must say django_db where it is collected.")
+
+
+def asks_by_itself(item):
+    """Whether a test says so by a mark, or is a method of one of Django's own cases."""
+    case = getattr(item, "cls", None)
+    return item.get_closest_marker("django_db") is not None or (
+        case is not None and issubclass(case, TransactionTestCase)
+    )
 
 
 @pytest.fixture(autouse=True)

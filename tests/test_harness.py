@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.test import TestCase
 
 from approvals.models import ActionRequest, Step
 from approvals.services.submit import submit
@@ -96,6 +97,41 @@ def test_sqlite_is_a_file_in_wal_mode_as_in_production():
 @pytest.mark.django_db
 def test_postgresql_is_used_where_it_is_asked_for():
     assert connection.vendor == "postgresql"
+
+
+def is_said_to_ask(request):
+    return request.node.get_closest_marker("database") is not None
+
+
+def test_what_cannot_ask_the_database_runs_once(request):
+    assert not is_said_to_ask(request)
+    with pytest.raises(RuntimeError, match="Database access not allowed"):
+        Role.objects.count()
+
+
+def test_what_has_a_way_to_the_database_runs_on_both(request, company):
+    assert is_said_to_ask(request)
+
+
+def test_so_does_what_commits(request, transactional_db):
+    assert is_said_to_ask(request)
+
+
+@pytest.mark.django_db
+def test_so_does_what_says_so_by_a_mark(request):
+    assert is_said_to_ask(request)
+
+
+class OfDjango(TestCase):
+    """A case of Django's own, as hypothesis's is."""
+
+    @pytest.fixture(autouse=True)
+    def _said(self, request):
+        self.said = is_said_to_ask(request)
+
+    def test_so_does_a_case_of_django(self):
+        assert self.said
+        Role.objects.count()
 
 
 def test_what_is_cached_by_primary_key_is_forgotten(company):

@@ -61,7 +61,7 @@ SUITES = (
     Suite("sqlite", "not processes and not soak and not tryton", parallel=True),
     Suite(
         "postgresql",
-        "not browser and not processes and not soak and not tryton",
+        "(database or postgresql) and not browser and not processes and not soak and not tryton",
         parallel=True,
     ),
     Suite("sqlite", "soak", parallel=False, shows=True),
