@@ -52,10 +52,12 @@ def test_every_measure_is_taken():
     assert all(printed["measures"][key]["why"] for key in without)
 
 
+@pytest.mark.sqlite_only  # what differs by the database is in `test_every_measure_is_taken`
 def test_whole_cycles_are_measured():
     assert measured("cycle")["measures"]["cycle_per_s"]["value"] > 0
 
 
+@pytest.mark.sqlite_only
 def test_carrying_out_is_measured():
     found = measured("execute")["measures"]
 
@@ -66,11 +68,13 @@ def test_carrying_out_is_measured():
     assert pace["two_workers"]["target_per_s"] > 0
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("floor", ["floor_view.py", "floor.sql"])
 def test_a_floor_is_small(floor):
     assert len((BENCH / floor).read_text().splitlines()) <= 40
 
 
+@pytest.mark.sqlite_only
 def test_the_floor_has_no_address_in_the_product():
     # The package, or its view: a page on which rules are tried is called a bench as well.
     named = re.compile(r"\bfloor_view\b|^\s*(from|import) bench\b|\"bench\.", re.MULTILINE)

@@ -18,6 +18,7 @@ from governance.watchdog import session_is_alive
 from tests.processes.conftest import kill, lines, until
 
 pytestmark = pytest.mark.processes
+once = pytest.mark.sqlite_only  # signals and sessions: no database has a part in them
 log = logging.getLogger("recourse.tests")
 
 START_S = 60  # a machine that is busy takes long to start Python four times
@@ -119,6 +120,7 @@ def test_one_that_hangs_beside_one_that_works_is_replaced_all_the_same(house, wo
     until(lambda: lines(notes) == ["through"], seconds=THROUGH_S)
 
 
+@once
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_clean_stop_leaves_no_process_behind(house, worker, signum):
     worker.process.send_signal(signum)
@@ -128,6 +130,7 @@ def test_a_clean_stop_leaves_no_process_behind(house, worker, signum):
     assert house.objects(AuditEvent).filter(kind="worker.restarted").count() == 0
 
 
+@once
 def test_no_cluster_goes_on_unwatched(house, worker):
     kill(worker.pid)
     worker.process.wait()

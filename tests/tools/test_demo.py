@@ -17,6 +17,8 @@ from tools.demo import Demo, DemoError, free_port, get
 from tools.postgres import fresh_database, is_postgres
 
 pytestmark = pytest.mark.processes
+# On PostgreSQL these would say the same: `test_database_gone` and .ci/run's story have a whole demo there.
+once = pytest.mark.sqlite_only
 PEOPLE = {
     "finance_manager", "senior_accountant", "controller", "cfo", "ceo", "resource_owner", "oncall",
     "oncall_manager", "operator", "compliance", "compliance_2", "head_of_compliance", "auditor",
@@ -51,6 +53,7 @@ def ask(url, token=None, body=None):
         return json.load(answer)
 
 
+@once
 class TestARunningDemo:
     def test_the_demo_file_names_what_others_need(self, demo):
         facts = json.loads(demo.demo_file.read_text())
@@ -125,6 +128,7 @@ def make_demo(start, tmp_path, place):
     return begin
 
 
+@once
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_however_it_ends_no_process_of_the_product_is_left(make_demo, tmp_path, signum):
     program = make_demo()
@@ -139,6 +143,7 @@ def test_however_it_ends_no_process_of_the_product_is_left(make_demo, tmp_path, 
     assert (tmp_path / ".demo.json").exists()
 
 
+@once
 def test_a_process_of_the_product_that_dies_is_named_and_ends_the_demo(make_demo):
     program = make_demo()
     program.says("Recourse runs at", seconds=240)
@@ -151,8 +156,17 @@ def test_a_process_of_the_product_that_dies_is_named_and_ends_the_demo(make_demo
     assert program.everyone() == []
 
 
-def test_data_is_kept_or_replaced_as_asked(stand_ins, place):
-    said = []
+@pytest.fixture
+def lived_in(place, stand_ins):
+    """The place, in which a demo has run."""
+    if not (place["var"] / "seals.jsonl").exists():
+        with Demo(procfile=stand_ins(web="web"), **place):
+            pass
+    return place
+
+
+def test_data_is_kept_or_replaced_as_asked(stand_ins, lived_in):
+    said, place = [], lived_in
     procfile = stand_ins(web="web")  # what is asked here is asked before the start
     seals = place["var"] / "seals.jsonl"
 
@@ -174,6 +188,7 @@ def test_data_is_kept_or_replaced_as_asked(stand_ins, place):
     assert "Starting afresh: the data of the last run goes. KEEP=1 keeps it." in said
 
 
+@once
 def test_a_database_of_somebody_else_is_left_alone(tmp_path):
     path = tmp_path / "books.sqlite3"
     with sqlite3.connect(path) as connection:

@@ -37,7 +37,9 @@ def sweep(*words):
     return done.returncode, done.stdout
 
 
+# On PostgreSQL every point of these is tried by `make crash-sweep`, which .ci/run has there as well.
 @pytest.mark.processes
+@pytest.mark.sqlite_only
 def test_a_payment_whose_worker_is_killed_as_the_target_has_paid_ends_as_if_nothing_had_happened():
     code, printed = sweep("crash", "--only", "payment", "--points", "POST payments")
 
@@ -50,6 +52,7 @@ def test_a_payment_whose_worker_is_killed_as_the_target_has_paid_ends_as_if_noth
 
 
 @pytest.mark.processes
+@pytest.mark.sqlite_only
 def test_a_connector_that_sends_again_as_something_new_is_found_out():
     code, printed = sweep(
         "crash", "--only", "payment", "--points", "POST payments",
@@ -64,6 +67,7 @@ def test_a_connector_that_sends_again_as_something_new_is_found_out():
 
 
 @pytest.mark.processes
+@pytest.mark.sqlite_only
 def test_a_target_is_put_back_to_how_it_stood_while_it_runs(tmp_path):
     import httpx2
 
