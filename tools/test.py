@@ -33,6 +33,7 @@ from tools.processes import POLL_S, ROOT, Guard, end, marked
 
 NO_POSTGRESQL = "no PostgreSQL"  # the fixture's skip says the same
 SUITE_TIMEOUT_S = 2700
+LANES = 3  # suites side by side: on two processors some wait while others compute
 HANG_S = 300  # a test that takes longer prints where it stands
 NOTHING_COLLECTED = 5  # pytest's exit code
 
@@ -44,9 +45,6 @@ class Suite(NamedTuple):
     marks: str  # pytest's -m
     parallel: bool  # over two processes; the others run side by side, one process each
     shows: bool = False  # what its tests print
-    waits: bool = (
-        False  # for processes of its own, which need the machine now and then, and then at once
-    )
 
 
 class Result(NamedTuple):
@@ -57,6 +55,7 @@ class Result(NamedTuple):
     reason: str  # why it was skipped
 
 
+# Of those that run side by side the longest begin first, and the walks, which compute only, fill up at the end.
 SUITES = (
     Suite("sqlite", "not processes and not soak and not tryton", parallel=True),
     Suite(
@@ -64,16 +63,11 @@ SUITES = (
         "(database or postgresql) and not browser and not processes and not soak and not tryton",
         parallel=True,
     ),
-    Suite("sqlite", "soak", parallel=False, shows=True),
-    Suite("postgresql", "soak", parallel=False, shows=True),
+    Suite("sqlite", "processes and not tryton", parallel=False),
     Suite("sqlite", "tryton", parallel=False),
-    Suite("sqlite", "processes and not tryton", parallel=False, waits=True),
-    Suite(
-        "postgresql",
-        "processes and not browser and not tryton",
-        parallel=False,
-        waits=True,
-    ),
+    Suite("postgresql", "processes and not browser and not tryton", parallel=False),
+    Suite("postgresql", "soak", parallel=False, shows=True),
+    Suite("sqlite", "soak", parallel=False, shows=True),
 )
 QUICK = "not browser and not processes and not soak and not tryton"
 
@@ -95,8 +89,8 @@ class Runner:
         self._run(suite, url, None)
 
     def run_side_by_side(self, suites: Sequence[Suite], urls: Mapping[str, str]) -> None:
-        """Run suites at the same time and keep their results. What each prints is shown in one piece."""
-        with ThreadPoolExecutor(max(len(suites), 1)) as pool, ExitStack() as stack:
+        """Run suites in lanes and keep their results. What each prints is shown in one piece."""
+        with ThreadPoolExecutor(LANES) as pool, ExitStack() as stack:
             outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in suites]
             running = [
                 pool.submit(self._run, suite, urls[suite.database], output)
@@ -258,9 +252,7 @@ def run_suites(runner: Runner, options: argparse.Namespace) -> Counter[str]:
         for suite in there:
             if suite.parallel:
                 runner.run(suite, urls[suite.database])
-        for waits in (False, True):
-            alike = [suite for suite in there if not suite.parallel and suite.waits == waits]
-            runner.run_side_by_side(alike, urls)
+        runner.run_side_by_side([suite for suite in there if not suite.parallel], urls)
     return left_out
 
 
