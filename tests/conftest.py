@@ -6,16 +6,20 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import cache
 from inspect import signature
+from typing import NamedTuple
 
 import hypothesis
 import pytest
 import time_machine
 from django.conf import settings
 from django.db import connection
+from django.db.models import DateTimeField
 from django.test import TransactionTestCase
 from django.utils.module_loading import import_string
 
+from governance.reads import NOW, Given, Read
 from tests.factories import MONDAY_9AM, Company, small_company
 from tests.ledger_flush import ledger_survives_flush, own_seal_export
 
@@ -75,11 +79,20 @@ def asks_by_itself(item):
 @pytest.fixture(autouse=True)
 def nothing_remembered():
     """Empty our caches: they are kept by primary key, and each test's rows begin at 1 again."""
-    for name, module in list(sys.modules.items()):
-        if name.split(".")[0] in OURS:
-            for thing in list(vars(module).values()):
-                if callable(clear := getattr(thing, "cache_clear", None)):
-                    clear()
+    for clear in emptying(len(sys.modules)):
+        clear()
+
+
+@cache
+def emptying(modules):
+    """Return what empties each of our caches. Another number of `modules`: there may be more of them."""
+    found = [
+        getattr(thing, "cache_clear", None)
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] in OURS
+        for thing in list(vars(module).values())
+    ]
+    return [clear for clear in found if callable(clear)]
 
 
 @pytest.fixture
@@ -122,10 +135,12 @@ class Timeline:
         sweeps = [import_string(name) for name in settings.RECOURSE_SWEEPS]
         timed = [sweep for sweep in sweeps if "now" in signature(sweep).parameters]
         for _ in range(100):
-            if not sum([sweep(now=self.now) or 0 for sweep in timed]) or not self._stuck():
+            moved = sum([sweep(now=self.now) or 0 for sweep in timed])
+            stuck = self._stuck()
+            if not (moved and stuck):
                 break
-        stuck = self._stuck()
-        assert not stuck, f"due at {self.now:%d %b %H:%M:%S}, and no sweep moved it: {stuck}"
+        rows = [str(model.objects.get(pk=pk)) for model, pk in stuck]
+        assert not rows, f"due at {self.now:%d %b %H:%M:%S}, and no sweep moved it: {rows}"
 
     def _set(self, instant):
         self.now = instant
@@ -133,56 +148,68 @@ class Timeline:
 
     def _next(self, end):
         """Return the first instant after now, and not after `end`, at which something is due."""
-        from governance.models import Absence
-
-        found = [
-            rows.filter(**{f"{at}__gt": self.now, f"{at}__lte": end})
-            .order_by(at)
-            .values_list(at, flat=True)
-            .first()
-            for rows, at in (
-                *self._clocks(),
-                (Absence.objects.filter(cancelled_at=None), "starts_at"),
-            )
-        ]
-        return min((instant for instant in found if instant is not None), default=None)
+        found = [first(after=self.now, end=end) for first in clocks().first]
+        return min((instant for rows in found for (instant,) in rows), default=None)
 
     def _stuck(self):
-        return [
-            str(row)
-            for rows, at in self._clocks()
-            for row in rows.filter(**{f"{at}__lte": self.now})
-        ]
+        """Return (model, pk) of what is due now."""
+        return [(model, pk) for model, due in clocks().due for (pk,) in due(now=self.now)]
 
-    @staticmethod
-    def _clocks():
-        from approvals.models import ActionRequest, Ask, Review, Step
-        from approvals.order_sweeps import waiting_orders
-        from governance.models import ActionChange, PeopleChange
 
-        states = ActionRequest.State
-        open_ = ActionRequest.objects.filter(parked_until=None)
-        waiting = Step.objects.filter(state=Step.State.WAITING)
-        asked = waiting.values("request")
-        # Leases and next attempts are the worker's: tests that have one take it up themselves.
-        return (
-            (
-                open_.filter(
-                    state__in=(states.PENDING, states.HELD, states.BLOCKED, states.APPROVED)
-                ),
-                "due_at",
-            ),
-            (waiting.filter(request__state__in=(states.TROUBLED, states.ROLLING_BACK)), "due_at"),
-            (open_.filter(state=states.EXECUTING), "run_deadline"),
-            (open_.filter(state=states.TROUBLED).exclude(pk__in=asked), "run_deadline"),
-            (open_.filter(state=states.ROLLING_BACK).exclude(pk__in=asked), "run_deadline"),
-            (Ask.objects.all(), "next_ping_at"),
-            (waiting_orders(), "due_at"),
-            (Review.objects.filter(state=Review.State.OPEN), "due_at"),
-            (Review.objects.filter(state=Review.State.OPEN), "remind_at"),
-            (PeopleChange.objects.filter(state=PeopleChange.State.OPEN), "due_at"),
-            (ActionChange.objects.filter(state=ActionChange.State.OPEN), "due_at"),
-        )
+class Clocks(NamedTuple):
+    """What the timeline asks at every stop, compiled once."""
+
+    first: list[Read]  # the first instant of each clock between `after` and `end`
+    due: list[tuple[type, Read]]  # keys of what each clock's model has due at `now`
+
+
+@cache
+def clocks() -> Clocks:
+    from governance.models import Absence
+
+    after, end = (Given(name, DateTimeField()) for name in ("after", "end"))
+
+    def first(rows, at):
+        between = rows.filter(**{f"{at}__gt": after, f"{at}__lte": end})
+        return Read(lambda: between.order_by(at).values_list(at)[:1])
+
+    def due(rows, at):
+        return rows.model, Read(lambda: rows.filter(**{f"{at}__lte": NOW}).values_list("pk"))
+
+    absences = (Absence.objects.filter(cancelled_at=None), "starts_at")
+    return Clocks(
+        [first(rows, at) for rows, at in (*rows_with_a_clock(), absences)],
+        [due(rows, at) for rows, at in rows_with_a_clock()],
+    )
+
+
+def rows_with_a_clock():
+    """Return (rows, column) of everything that must not stand still once its instant is over."""
+    from approvals.models import ActionRequest, Ask, Review, Step
+    from approvals.order_sweeps import waiting_orders
+    from governance.models import ActionChange, PeopleChange
+
+    states = ActionRequest.State
+    open_ = ActionRequest.objects.filter(parked_until=None)
+    waiting = Step.objects.filter(state=Step.State.WAITING)
+    asked = waiting.values("request")
+    # Leases and next attempts are the worker's: tests that have one take it up themselves.
+    return (
+        (
+            open_.filter(state__in=(states.PENDING, states.HELD, states.BLOCKED, states.APPROVED)),
+            "due_at",
+        ),
+        (waiting.filter(request__state__in=(states.TROUBLED, states.ROLLING_BACK)), "due_at"),
+        (open_.filter(state=states.EXECUTING), "run_deadline"),
+        (open_.filter(state=states.TROUBLED).exclude(pk__in=asked), "run_deadline"),
+        (open_.filter(state=states.ROLLING_BACK).exclude(pk__in=asked), "run_deadline"),
+        (Ask.objects.all(), "next_ping_at"),
+        (waiting_orders(), "due_at"),
+        (Review.objects.filter(state=Review.State.OPEN), "due_at"),
+        (Review.objects.filter(state=Review.State.OPEN), "remind_at"),
+        (PeopleChange.objects.filter(state=PeopleChange.State.OPEN), "due_at"),
+        (ActionChange.objects.filter(state=ActionChange.State.OPEN), "due_at"),
+    )
 
 
 @pytest.fixture
