@@ -61,6 +61,29 @@ def test_a_part_of_a_chain_may_be_counted_before_the_rest_is_sealed(company):
     assert (rollup.withdrawn, rollup.hits, rollup.seconds, rollup.minutes) == (1, 0, 0, {})
 
 
+def test_what_goes_on_after_it_was_counted_is_taken_out_again(company):
+    request = ask_for_payment(company)
+
+    def happens(kind, after):
+        with transaction.atomic():
+            act = Act(now=NOW + timedelta(days=after), actor="worker")
+            act.record(request, kind)
+            request.save(update_fields=["chain_length", "chain_hash"])
+            act.write()
+        seal_and_count(NOW + timedelta(days=after, minutes=2))
+
+    happens("request.completed", 0)
+    assert totals("escalation") == [(0, 1)]
+    happens("request.rolling_back", 8)
+    assert totals("escalation") == []
+    happens("request.rolled_back", 9)
+
+    assert totals("escalation") == [(0, 1)]
+    (measure,) = Measure.objects.filter(metric="escalation")
+    assert WeeklyRollup.objects.get(metric="escalation", by="all").week == measure.week
+    assert measure.week == (NOW + timedelta(days=9)).date() - timedelta(days=2)
+
+
 def test_a_finding_stands_in_the_department_of_its_request(company):
     request = ask_for_payment(company)
     with transaction.atomic():
