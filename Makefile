@@ -6,6 +6,7 @@
 #   make lint, make check     lint alone; lint and the quick tests
 #   make crash-sweep          kill the worker at every point of two actions, forward and back (TARGET=tryton, ARGS="--only payment")
 #   make fault-sweep          have every call to a real ERP fail in every way (TARGET=demo, ARGS="--budget 300")
+#   make two-of-everything    two webs, clocks and workers under load, one of each killed every 20 s (SECONDS=300)
 #   make soak                 everything that can happen, in every order, for an hour (MINUTES=5)
 #   make bench                measure, and print JSON (BENCH_SCALE=0.1, ARGS="submit inbox")
 #   make lock                 compile requirements/*.txt from pyproject.toml and requirements/*.in
@@ -15,7 +16,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check story crash-sweep fault-sweep soak bench lock vendor clean
+.PHONY: help demo test lint check story crash-sweep fault-sweep two-of-everything soak bench lock vendor clean
 
 PYTHON := .venv/bin/python
 RUNTIME := .venv/requirements-runtime
@@ -48,6 +49,9 @@ crash-sweep: $(RUNTIME)
 
 fault-sweep: $(RUNTIME) $(MITMPROXY)
 	@exec $(PYTHON) -m tools.trials faults --target $${TARGET:-tryton} $(ARGS)
+
+two-of-everything: $(RUNTIME)
+	@exec $(PYTHON) tools/postgres.py run -- $(PYTHON) -m tools.trials two --seconds $${SECONDS:-300} $(ARGS)
 
 soak: $(DEVELOPMENT)
 	@SOAK_MINUTES=$${MINUTES:-60} exec $(PYTHON) -m pytest -q -s -n 0 -m soak tests/machine

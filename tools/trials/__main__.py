@@ -2,6 +2,7 @@
 
 make crash-sweep                  the worker is killed; on the demo's target
 make crash-sweep ARGS="--only payment --points sent"
+make two-of-everything            two of each process under load, killed in turns; on PostgreSQL
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
+
+from tools.postgres import fresh_database, is_postgres
 
 if TYPE_CHECKING:
     from tools.trials.scenarios import Scenario
@@ -31,11 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, stop)
     with tempfile.TemporaryDirectory(prefix="recourse-trials-") as directory:
-        os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "tools.trials.settings",
-            "RECOURSE_PROFILE": "demo",
-            "RECOURSE_VAR": directory,
-        }
+        os.environ |= {"RECOURSE_PROFILE": "demo", "RECOURSE_VAR": directory}
+        if options.sweep == "two":
+            return two(options, Path(directory))
+        os.environ["DJANGO_SETTINGS_MODULE"] = "tools.trials.settings"
         import django
 
         django.setup()
@@ -47,11 +49,12 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m tools.trials", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("sweep", choices=("crash", "faults"))
+    parser.add_argument("sweep", choices=("crash", "faults", "two"))
     parser.add_argument("--target", choices=("demo", "tryton"), default="demo")
     parser.add_argument("--only", metavar="SCENARIO", default="", help="payment, five or blind")
     parser.add_argument("--points", metavar="WORDS", default="", help="only those named so: undo")
     parser.add_argument("--faults", metavar="NAMES", default="", help="only these: lost,late")
+    parser.add_argument("--seconds", type=float, default=300, help="of load, for two: 300")
     parser.add_argument("--budget", metavar="SECONDS", type=float, default=float("inf"))
     parser.add_argument(
         "--connector", metavar="NAME", default="rollback.services.hands.connector_of",
@@ -135,6 +138,27 @@ def faults(options: argparse.Namespace, directory: Path) -> int:
     )
     whole = run == calls * len(wanted) or options.budget < float("inf")
     return 0 if run and whole and not failed else 1
+
+
+def two(options: argparse.Namespace, directory: Path) -> int:
+    """Run two of everything, on a database of its own beside the one that DATABASE_URL names."""
+    given = os.environ.get("DATABASE_URL", "")
+    if not is_postgres(given):
+        say("Several of each process share a PostgreSQL: python tools/postgres.py run -- …")
+        return 3
+    with fresh_database(given) as url:
+        os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "governance.settings"}
+        import django
+
+        django.setup()
+        from django.db import connections
+
+        from tools.trials import two as everything
+
+        try:
+            return everything.main(url=url, seconds=options.seconds, directory=directory, say=say)
+        finally:
+            connections.close_all()
 
 
 def chosen_of(options: argparse.Namespace) -> list[Scenario]:
