@@ -31,6 +31,9 @@ GOALS: dict[str, tuple[float, float] | None] = {
     "inbox_million_vs_thousand": (1.3, 1.1),
     "metrics_million_vs_thousand": (3, 1.5),
     "metrics_vs_empty_page": (3, 2),
+    "verify_events_vs_reading": (4, 3),
+    "verify_memory_million_vs_tenth": (1.1, 1.02),
+    "sealing_vs_submitting": (1, 10),
     "policy_check_s": (60, 10),
     "policy_memory_twice_vs_once": (1.2, 1.1),
     "cycle_per_s": None,
@@ -39,7 +42,7 @@ GOALS: dict[str, tuple[float, float] | None] = {
     "worker_memory_many_vs_few": (1.1, 1.02),
 }
 LONG = ("cycle", "execute")  # start every process of the demo: not for a look whether it works
-MORE_IS_BETTER = {"submit_vs_floor", "cycle_per_s"}
+MORE_IS_BETTER = {"submit_vs_floor", "sealing_vs_submitting", "cycle_per_s"}
 SMOKE = 0.01  # the scale at which it is only seen to work, and the largest for SQLite
 
 
@@ -55,7 +58,7 @@ def database(directory: Path) -> Iterator[str]:
 
 def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
     """Return what can be measured, by name, in the order of a run."""
-    from bench import cycle, execute, inbox, metrics, policy, submit, sweep
+    from bench import cycle, execute, inbox, metrics, policy, record, submit, sweep
 
     def of(count: int, least: int) -> int:
         return max(round(count * scale), least)
@@ -75,6 +78,9 @@ def parts(scale: float) -> dict[str, Callable[[Any], dict[str, Any]]]:
         ),
         "metrics": lambda world: metrics.run(
             world, few=1000, many=of(1_000_000, 1000), pages=of(20, 3), rounds=rounds
+        ),
+        "record": lambda world: record.run(
+            world, events=of(1_000_000, 1000), submissions=of(1000, 20), rounds=min(rounds, 3)
         ),
         "policy": lambda world: policy.run(
             world, rows=of(200, 16), people=of(500, 40), rounds=min(rounds, 3)

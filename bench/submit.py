@@ -20,6 +20,17 @@ def run(world: World, *, count: int, rounds: int) -> dict[str, Any]:
         return _measured(port, world.token, count=count, rounds=rounds)
 
 
+def pace(port: int, token: str, *, count: int) -> float:
+    """Return how many submissions a second are taken, of `count` over four connections."""
+    from governance.catalogue import CATALOGUE
+
+    example = next(entry["example"] for entry in CATALOGUE if entry["key"] == "vendor_payment")
+    fire(port, [_submissions(PATH, example, token, "warm", 40)])
+    (answer,) = fire(port, [_submissions(PATH, example, token, "pace", count)])
+    expect(answer, 201)
+    return count / float(answer["seconds"])
+
+
 def _measured(port: int, token: str, *, count: int, rounds: int) -> dict[str, Any]:
     from governance.catalogue import CATALOGUE
 
