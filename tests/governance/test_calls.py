@@ -136,6 +136,6 @@ class TestSealing:
         with override_settings(SEAL_KEY="not a key"):
             courier.seal()
 
-        assert courier.seal() == 1
+        assert courier.seal() == 2  # what happened, and that it could not be sealed
 
         assert Alert.objects.get().closed_at is not None

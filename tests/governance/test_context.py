@@ -25,7 +25,10 @@ approvals = (
     "approvals",
 )
 governance = (
-    [path(f"{name}/", page, name=name) for name in ("people", "absences", "policy", "metrics")],
+    [
+        path(f"{name}/", page, name=name)
+        for name in ("people", "absences", "policy", "metrics", "audit")
+    ],
     "governance",
 )
 rollback = ([path("actions/", page, name="actions")], "rollback")

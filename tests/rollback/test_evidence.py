@@ -47,6 +47,7 @@ FILES = {
     "verify.py",
 }  # fmt: skip
 RANDOM = random.Random()  # noqa: S311 - other bytes each time: none may slip through
+pytestmark = pytest.mark.django_db  # the first to run makes what all of them change
 KEPT = {}  # what one test's rows came to, for those that need no database
 
 
