@@ -109,7 +109,9 @@ class Runner:
     def _run(self, suite: Suite, url: str, output: IO[bytes] | None) -> None:
         report = self._reports / f"{next(self._numbers)}.xml"
         words = [
-            *("-m", "pytest", "-q", "-m", self._marks(suite), "-n", "2" if suite.parallel else "0"),
+            *("-m", "pytest", "-q", "-m", self._marks(suite)),
+            # Who is done takes over of what the other has left: tests with a browser come in one piece.
+            *(["-n", "2", "--dist", "worksteal"] if suite.parallel else ["-n", "0"]),
             *(["-s"] if suite.shows else []),
             *("-o", f"faulthandler_timeout={HANG_S}", f"--junitxml={report}", *self._chosen()),
         ]
