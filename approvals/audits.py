@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from django.db.models import Exists, F, OuterRef, Prefetch, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Case as CaseOf
+from django.db.models import CharField, Exists, F, OuterRef, Prefetch, Q, Value, When
+from django.db.models.functions import Cast, Coalesce, Concat
 from django_q.models import Failure
 
 from approvals.batches import PARKED_FOR
@@ -162,10 +163,13 @@ def ended_with_open_parts(now: datetime) -> Iterator[Found]:
 @audit("Tell the person, or send the message again from the dead letters.")
 def notices_out_of_tries(now: datetime) -> Iterator[Found]:
     """A message that will never be delivered, and no alert says so."""
-    said = Alert.objects.filter(
-        Q(request=OuterRef("request")) | Q(request__isnull=True), kind="notice.failed"
+    # All alerts of alerts that were not delivered are one.
+    of_alerts = When(kind=Notice.Kind.ALERT, then=Value("alerts"))
+    own = Concat(Value("notice "), Cast("pk", CharField()))
+    said = Alert.objects.filter(kind="notice.failed", key=OuterRef("told_as"))
+    failed = Notice.objects.annotate(told_as=CaseOf(of_alerts, default=own)).filter(
+        ~Exists(said), state=Notice.State.FAILED
     )
-    failed = Notice.objects.filter(~Exists(said), state=Notice.State.FAILED)
     for pk, request in failed.order_by("pk").values_list("pk", "request")[:SHOWN]:
         yield Found(f"notice {pk}", f"Message {pk} is out of tries, and no alert says so.", request)
 

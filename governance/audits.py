@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils.module_loading import import_string
 
 from governance import clock, verifications
@@ -99,10 +99,17 @@ def end_of_chain(name: str) -> Subquery:
 def unsealed(now: datetime) -> Iterator[Found]:
     """Events of the record that no seal covers, although several should have."""
     old = now - clock.technical(UNSEALED_AFTER_S)
-    # The newest events only: what is older was looked at before, and `verify_ledger` looks at all.
-    newest = AuditEvent.objects.order_by("-pk").values("pk")[: SHOWN * 10]
+    # The first behind the last leaf, and, for one that was committed late, the newest before it.
+    # `verify_ledger` looks at all.
+    leaf = (
+        SealedEvent.objects.order_by("-seal", "-position").values_list("event", flat=True).first()
+    )
+    events = AuditEvent.objects.values("pk")
+    waiting = events.filter(pk__gt=leaf or 0).order_by("pk")[: SHOWN * 10]
+    newest = events.order_by("-pk")[: SHOWN * 10]
     covered = SealedEvent.objects.filter(event=OuterRef("pk"))
-    count = AuditEvent.objects.filter(~Exists(covered), pk__in=newest, at__lt=old).count()
+    looked_at = Q(pk__in=waiting) | Q(pk__in=newest)
+    count = AuditEvent.objects.filter(looked_at, ~Exists(covered), at__lt=old).count()
     if count:
         yield Found("unsealed", f"{count} events of the record are not sealed.")
 

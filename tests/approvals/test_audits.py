@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.utils.module_loading import import_string
 from django_q.models import Failure
 
@@ -22,6 +22,7 @@ from governance.vocabulary import Chain
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import (
     MONDAY_9AM,
+    AlertFactory,
     CaseFactory,
     DecisionFactory,
     FailureFactory,
@@ -104,6 +105,19 @@ def test_a_message_out_of_tries_that_no_alert_tells_of(waiting):
     assert "notices_out_of_tries" in found_by()
 
 
+@pytest.mark.parametrize("of", ["another", "none"])
+def test_an_alert_about_another_message_hides_none(of, waiting):
+    other = NoticeFactory(request=waiting, state="failed", next_attempt_at=None)
+    key = f"notice {other.pk}" if of == "another" else "alerts"
+    request = waiting if of == "another" else None
+    AlertFactory(kind="notice.failed", key=key, request=request, closed_at=MONDAY_9AM)
+    silent = NoticeFactory(request=waiting, state="failed", next_attempt_at=None)
+
+    found = {each.key for each in audits.AUDITS["notices_out_of_tries"](MONDAY_9AM)}
+
+    assert found == {f"notice {silent.pk}"} | ({f"notice {other.pk}"} if of == "none" else set())
+
+
 def test_a_failed_task_stands_until_somebody_has_seen_it(company):
     Failure.objects.create(
         id="t1",
@@ -159,6 +173,17 @@ def test_a_head_that_is_not_its_chains_last_event(waiting):
 def test_an_event_that_no_seal_covers_after_ten_minutes(waiting):
     assert "unsealed" not in found_by(MONDAY_9AM + 10 * M)
     assert "unsealed" in found_by(MONDAY_9AM + 10 * M + timedelta(microseconds=1))
+
+
+def test_an_old_event_without_a_seal_is_seen_behind_any_number_of_new_ones(waiting):
+    later = MONDAY_9AM + 10 * M
+    act = Act(now=later, actor="clock")
+    for _ in range(1000):
+        act.record_named(Chain.SYSTEM, "alert.acknowledged", alert="test")
+    with transaction.atomic():
+        act.write()
+
+    assert "unsealed" in found_by(later + timedelta(microseconds=1))
 
 
 def test_no_active_policy(company):
