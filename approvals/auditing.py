@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from approvals.models import ActionRequest, Finding
 from approvals.services.alerts import close_alert, raise_alert
-from governance import calls, clock
+from governance import calls, clock, wording
 from governance.audits import Found, Look
 from governance.ledger import Act
 from governance.signs import beat
@@ -53,7 +53,7 @@ def run(*, now: datetime, outside: bool = True) -> list[Finding]:
         except (OperationalError, InterfaceError):
             raise  # the database is away, which is no audit's fault
         except Exception as problem:  # noqa: BLE001 - whatever it is, it ends in a finding
-            said = f"The audit {name} itself failed: {type(problem).__name__}: {problem}"
+            said = f"The audit {name} itself failed: {wording.defect(problem)}"
             found, whole = [Found("failed", said)], False
         # Nearly every round finds nothing, and clears nothing: it writes nothing.
         if found or name in standing_of:

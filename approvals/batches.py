@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from approvals.models import ActionRequest
 from approvals.services.alerts import raise_alert
-from governance import logs
+from governance import logs, wording
 from governance.ledger import Act
 from governance.vocabulary import Chain
 
@@ -56,9 +56,7 @@ def park(pk: int, problem: Exception, *, sweep: str, now: datetime) -> None:
     request = ActionRequest.objects.select_for_update(no_key=True, of=("self",)).get(pk=pk)
     until = now + PARKED_FOR
     ActionRequest.objects.filter(pk=pk).update(parked_until=until)
-    # The first line only: after it PostgreSQL quotes the whole row, payload and all.
-    said = str(problem).partition("\n")[0]
-    text = f"{sweep} failed on {request.ref}: {type(problem).__name__}: {said}"
+    text = f"{sweep} failed on {request.ref}: {wording.defect(problem)}"
     with logs.about(ref=request.ref):
         logger.error("%s", text)
     raise_alert(

@@ -22,7 +22,7 @@ from django.utils.module_loading import import_string
 from django_q.models import Failure, Schedule
 from django_q.signals import pre_execute
 
-from governance import addressed, clock, logs, seals, signs, stopping, ticking
+from governance import addressed, clock, logs, seals, signs, stopping, ticking, wording
 from governance.metrics import keeping
 from governance.models import Heartbeat, TaskAttempt
 
@@ -100,7 +100,7 @@ def _begin(task: str, name: str) -> int:
 
 @transaction.atomic
 def _failed(task: str, name: str, attempts: int, problem: BaseException) -> None:
-    error = f"{type(problem).__name__}: {problem}".replace("\0", "")
+    error = wording.defect(problem)
     TaskAttempt.objects.filter(pk=task).update(last_error=error[:300], worker="")
     most = settings.Q_CLUSTER["max_attempts"]
     if attempts >= most:  # the queue does not bring it again

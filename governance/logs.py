@@ -22,6 +22,7 @@ from structlog.stdlib import ProcessorFormatter
 # Everything that a terminal, a log shipper or an editor may take for a line end or a command:
 # C0 and C1 controls with DEL, the Unicode line ends, and marks that turn the reading direction.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+QUEUE = "django-q"  # the logger of the task queue
 MESSAGE_LENGTH, CRASH_LENGTH = 4000, 12_000  # characters: shippers cut a line at 16 KiB
 PLAIN = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -88,13 +89,18 @@ def _described(logger: Any, method: str, event: Any) -> Any:
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname,
         "logger": record.name,
-        "message": _cut(event["event"], MESSAGE_LENGTH),
+        "message": _cut(_safe(record.name, event["event"]), MESSAGE_LENGTH),
         "pid": record.process,
         **get_contextvars(),
     }
     if record.exc_info and (problem := record.exc_info[1]) is not None:
         told["exception"] = _cut("\n".join(_crash(problem)), CRASH_LENGTH)
     return told
+
+
+def _safe(logger: str, message: str) -> str:
+    """Cut what the queue writes at its first line: it writes whole tracebacks, as the database words them."""
+    return message.partition("\n")[0] if logger == QUEUE else message
 
 
 def _rendered(logger: Any, method: str, event: Any) -> str:

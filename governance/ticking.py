@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.utils.module_loading import import_string
 
-from governance import clock, logs, signs
+from governance import clock, logs, signs, wording
 from governance.daemons import DatabaseGone, Life, connected, outlive
 from governance.neighbours import WORKER, Neighbour
 from governance.wake import CHANNEL, LONGEST_SLEEP_S
@@ -115,7 +115,7 @@ class Hands:
             return
         self.failing[name] = time.monotonic()
         log.error("%s: %s failed", self.who, name, exc_info=problem)
-        text = f"{name} fails: {type(problem).__name__}: {problem}"
+        text = f"{name} fails: {wording.defect(problem)}"
         try:
             with connected():
                 signs.report(

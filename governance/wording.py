@@ -206,6 +206,14 @@ def capped(count: int, most: int = 99) -> str:
     return f"{most}+" if count > most else str(count)
 
 
+def defect(problem: BaseException) -> str:
+    """Return kind and first line of an error, for alerts and logs.
+
+    Not its later lines: in those PostgreSQL quotes the whole row, payload and all.
+    """
+    return f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}".replace("\0", "")
+
+
 def plain(text: str, limit: int) -> str:
     """Make somebody else's words safe to stand in one line of ours: a subject, a mail, an alert.
 

@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError
 from approvals.batches import park
 from approvals.models import ActionRequest
 from approvals.services.alerts import sound
-from governance import logs
+from governance import logs, wording
 from rollback import selectors
 from rollback.models import Direction
 from rollback.services import by_hand, execute, recover
@@ -74,7 +74,7 @@ def run_next(hands: Hands) -> bool:
 def _tell_of_defect(pk: int, problem: Exception, hands: Hands) -> None:
     """Raise an alert. The request is not parked: people who are asked about it lose no time by it."""
     request = ActionRequest.objects.get(pk=pk)
-    said = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+    said = wording.defect(problem)
     where = "".join(traceback.format_tb(problem.__traceback__))
     with logs.about(ref=request.ref):
         log.error("reading for %s failed: %s\n%s", request.ref, said, where)
@@ -95,7 +95,7 @@ def _run(lease: Lease, hands: Hands) -> None:
     except (OperationalError, InterfaceError):
         raise
     except Exception as problem:  # noqa: BLE001 - a defect: it ends in a case and in an alert
-        said = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        said = wording.defect(problem)
         # Without its message: PostgreSQL quotes the whole row in it, payload and all.
         where = "".join(traceback.format_tb(problem.__traceback__))
         log.error("%s of %s failed: %s\n%s", lease.direction, lease.ref, said, where)

@@ -17,6 +17,8 @@ from typing import IO, Any
 
 import django
 
+from governance import wording
+
 EACH_NEEDS = (
     "rollback.rehearsal.play",
     "rollback.rehearsal.stage",
@@ -46,7 +48,7 @@ def _answer(asked: dict[str, Any], answers: IO[str]) -> None:
         found = _play(asked)
     except Exception as problem:  # noqa: BLE001 - told to whoever asked, who keeps it
         traceback.print_exc()
-        said = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        said = wording.defect(problem)
         found = {"defect": said}
     answers.write(json.dumps(found) + "\n")
     answers.flush()

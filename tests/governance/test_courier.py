@@ -108,6 +108,16 @@ def test_a_failure_is_kept_and_raised_so_that_the_queue_knows_it():
     assert "tried again, 3 times in all: ValueError: no suchrung" in alert.text
 
 
+def test_of_a_failure_no_more_is_kept_than_its_first_line():
+    work = Work(ValueError("null value\nDETAIL:  Failing row contains (secret)."))
+
+    with pytest.raises(ValueError, match="null"):
+        deliver(work)
+
+    assert TaskAttempt.objects.get().last_error == "ValueError: null value"
+    assert "secret" not in Alert.objects.get().text
+
+
 def test_the_queues_time_out_is_kept_too():
     work = Work(SystemExit("took longer than 60 seconds"))
 

@@ -89,6 +89,14 @@ def test_a_crash_is_told_in_json_without_the_row_that_the_database_quotes():
     assert "secret" not in json.dumps(told)
 
 
+def test_what_the_queue_writes_ends_with_its_first_line():
+    told = logging.LogRecord(
+        "django-q", logging.ERROR, "x.py", 1, f"Failed 'seal' - {AS_POSTGRESQL_SAYS}", (), None
+    )
+
+    assert json.loads(formatter("json").format(told))["message"] == "Failed 'seal' - first"
+
+
 def test_a_line_is_never_longer_than_shippers_take():
     problem = ValueError("x" * 100_000)
 
