@@ -125,8 +125,8 @@ def test_each_condition_is_served_by_its_index(search, index):
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table} (chain, seq, kind, actor, on_behalf_of, facts, cause, at,"
-            " prev_hash, hash) SELECT 'R-' || n / 4, n % 4 + 1,"
-            " CASE WHEN n = 777 THEN 'policy.activated' WHEN n % 4 = 0 THEN 'request.submitted'"
+            " prev_hash, hash) SELECT 'R-' || n / 4, mod(n, 4) + 1,"
+            " CASE WHEN n = 777 THEN 'policy.activated' WHEN mod(n, 4) = 0 THEN 'request.submitted'"
             " ELSE 'step.opened' END,"
             " CASE WHEN n = 888 THEN 'person:rare' ELSE 'agent:ap-agent' END, '', '{}',"
             " gen_random_uuid(), %s::timestamptz + n * interval '1 second', '', ''"
