@@ -157,6 +157,10 @@ class Wrong(Exception):
     """One thing that does not hold: the file, and what."""
 
 
+class Note(str):
+    """Something that a reader should know, and that is not wrong."""
+
+
 class Pack:
     """The files of a pack, and what was found in them."""
 
@@ -192,7 +196,7 @@ class Pack:
         wrongs: List[str] = []
         try:
             for said in check(self):
-                (notes if said.startswith("note: ") else wrongs).append(said)
+                (notes if isinstance(said, Note) else wrongs).append(said)
         except Wrong as problem:
             wrongs.append(str(problem))
         except Exception as problem:
@@ -209,9 +213,11 @@ def files_of(place: Path) -> Files:
         return {each.relative_to(place).as_posix(): each.read_bytes() for each in found}
     with zipfile.ZipFile(place) as archive:
         names = [each for each in archive.namelist() if not each.endswith("/")]
+        if len({name.partition("/")[:2] for name in names}) > 1:
+            raise Wrong(f"{place}: holds more than the folder of one pack")
         if len(set(names)) < len(names):
             raise Wrong(f"{place}: holds two files of one name")
-        return {name.partition("/")[2] or name: archive.read(name) for name in names}
+        return {name.partition("/")[2]: archive.read(name) for name in names}
 
 
 # --- Checks: each yields what is wrong, or a note -------------------------------------------
@@ -293,7 +299,7 @@ def every_proof(pack: Pack) -> Iterator[str]:
     for each in pack.events():
         proof = each["proof"]
         if proof is None:
-            yield f"note: {_place(each)} was not sealed yet when the pack was made"
+            yield Note(f"note: {_place(each)} was not sealed yet when the pack was made")
             continue
         seal = sealed.get(proof["seal"])
         if seal is None:
@@ -327,7 +333,7 @@ def every_seal(pack: Pack) -> Iterator[str]:
                 yield f"{name}: does not follow the seal before it"
         elif before is not None:
             gap = f"{before['number']} and {each['number']}"
-            yield f"note: the seals between {gap} are not in the pack: compare with --seals"
+            yield Note(f"note: the seals between {gap} are not in the pack: compare with --seals")
             if "signature" not in before:
                 yield f"seals.json: seal {before['number']}: nothing says that it is ours"
         before = each
@@ -343,7 +349,9 @@ def what_was_asked(pack: Pack) -> Iterator[str]:
     if said["digest"] != event["facts"]["digest"]:
         yield "request.json: its digest is not the one that was recorded"
     if said["hidden"]:
-        yield f"note: the digest cannot be computed, as {len(said['hidden'])} fields are left out"
+        yield Note(
+            f"note: the digest cannot be computed, as {len(said['hidden'])} fields are left out"
+        )
     elif sha256(canonical(said["covered"])) != said["digest"]:
         yield "request.json: what was asked does not give its digest"
 
@@ -377,7 +385,7 @@ def _recorded(pack: Pack, name: str, field: str) -> Iterator[str]:
     event = pack.event(said["event"])
     recorded = None if event is None else event["facts"].get(field)
     if recorded is None:
-        yield f"note: {name} is stated, not proven: the record has no digest of it"
+        yield Note(f"note: {name} is stated, not proven: the record has no digest of it")
     elif said["written"] == "sorted":
         text = json.dumps(said[field], sort_keys=True, separators=(",", ":"))
         if sha256(text.encode()) != recorded:
@@ -396,7 +404,7 @@ def the_snapshots(pack: Pack) -> Iterator[str]:
             event = pack.event(state["event"])
             recorded = None if event is None else event["facts"].get("state")
             if not recorded:
-                yield f"note: {name} is stated, not proven: the record has no digest of it"
+                yield Note(f"note: {name} is stated, not proven: the record has no digest of it")
             elif event is None or event["facts"]["record"] != said["record"]:
                 yield f"{name}: the event speaks of another record"
             elif digest_of_state(state["fields"]) != recorded:
@@ -415,18 +423,19 @@ def digest_of_state(fields: List[Any]) -> str:
     return sha256(canonical(sorted(found)))
 
 
+def exported_to(place: Path) -> Iterator[Any]:
+    for source in sorted(place.glob("*.jsonl")) if place.is_dir() else [place]:
+        with source.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)
+
+
 def compared_with(place: Path) -> Callable[[Pack], Iterator[str]]:
     """Return a check of the seals against those that were exported outside the database."""
 
     def check(pack: Pack) -> Iterator[str]:
-        sources = sorted(place.glob("*.jsonl")) if place.is_dir() else [place]
         wanted = {each["number"]: each for each in pack.read("seals.json")}
-        found = {}
-        for source in sources:
-            for line in source.read_text().splitlines():
-                each = json.loads(line)
-                if each["number"] in wanted:
-                    found[each["number"]] = each
+        found = {each["number"]: each for each in exported_to(place) if each["number"] in wanted}
         for number, each in wanted.items():
             if number not in found:
                 yield f"seals.json: seal {number}: was not exported to {place}"
@@ -434,6 +443,12 @@ def compared_with(place: Path) -> Callable[[Pack], Iterator[str]]:
                 yield f"seals.json: seal {number}: is not the one exported to {place}"
 
     return check
+
+
+def signer_was_exported(pack: Pack, place: Optional[Path]) -> bool:
+    """Whether the key that signed the pack also signed a seal that was exported outside the database."""
+    signer = base64.b64encode(pack.keys[pack.read(SIGNATURE)["key_id"]]).decode()
+    return any(each["public_key"] == signer for each in exported_to(place)) if place else False
 
 
 def known(key: str) -> Callable[[Pack], Iterator[str]]:
@@ -486,7 +501,7 @@ def main() -> List[str]:
     print(f"Everything holds that this pack can prove: {subject['title']}.")
     for key_id, public in pack.keys.items():
         print(f"Public key {key_id}: {base64.b64encode(public).decode()}")
-    if given.key is None and given.seals is None:
+    if given.key is None and not signer_was_exported(pack, given.seals):
         print("Compare a key with one that you know from elsewhere: the pack vouches for its own.")
     return pack.wrongs
 

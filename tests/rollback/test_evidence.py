@@ -48,6 +48,7 @@ FILES = {
 }  # fmt: skip
 RANDOM = random.Random()  # noqa: S311 - other bytes each time: none may slip through
 pytestmark = pytest.mark.django_db  # the first to run makes what all of them change
+COMPARE = "Compare a key with one that you know from elsewhere"
 KEPT = {}  # what one test's rows came to, for those that need no database
 
 
@@ -143,7 +144,9 @@ def kept_of(told, company, timeline):
         "pack": unzipped(packed(told)),
         "other": unzipped(packed(other)),
         "review": unzipped(build(subject_of_review(review), by="person:auditor", now=timeline.now)),
-        "exported": [seals.exported(each, None) for each in Seal.objects.order_by("number")],
+        "exported": [
+            seals.exported(each, seals.Key.of(public)) for each in Seal.objects.order_by("number")
+        ],
         "public": base64.b64encode(public).decode(),
     }
 
@@ -225,6 +228,22 @@ def test_a_file_too_few_or_too_many_is_found(kept, folder):
 
     code, said = run({**kept["pack"], "note.txt": b"Believe me."}, folder)
     assert (code, wrongs(said)) == (1, ["note.txt: is not of this pack"])
+    assert run({**kept["pack"], "note: read me.html": b"Believe me."}, folder)[0] == 1
+
+
+def test_a_zip_with_a_second_folder_is_no_pack(kept, tmp_path):
+    """Whoever unpacks it sees a page that nothing has checked."""
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
+        archive.writestr("index.html", b"Believe me.")
+        for name, content in kept["pack"].items():
+            archive.writestr(f"evidence/{name}", content)
+
+    done = subprocess.run(
+        [sys.executable, "-I", VERIFIER, tmp_path / "pack.zip"], capture_output=True, text=True
+    )
+
+    assert done.returncode == 1
+    assert "holds more than the folder of one pack" in done.stderr
 
 
 def first(events, kind):
@@ -339,6 +358,10 @@ def test_a_pack_of_somebody_elses_key_is_found_by_whoever_knows_ours(
     own |= {"keys.json": json.dumps([key]).encode(), "seals.json": json.dumps(their_seals).encode()}
     ours, settings.SEAL_KEY = settings.SEAL_KEY, base64.b64encode(b"7" * 32).decode()
     forged = signed(own)
+    with_our_seals = json.dumps([*read(kept["pack"], "keys.json"), key]).encode()
+    resigned = signed(
+        {**own, "keys.json": with_our_seals, "seals.json": kept["pack"]["seals.json"]}
+    )
     settings.SEAL_KEY = ours
     exported = tmp_path / "exported" / "seals.jsonl"
     exported.parent.mkdir()
@@ -348,6 +371,8 @@ def test_a_pack_of_somebody_elses_key_is_found_by_whoever_knows_ours(
     assert run(kept["pack"], folder, "--key", kept["public"])[0] == 0
     assert run(kept["pack"], folder, "--seals", exported.parent)[0] == 0
     assert run(kept["pack"], folder, "--seals", exported)[0] == 0
+    assert COMPARE not in run(kept["pack"], folder, "--seals", exported)[1]
+    assert COMPARE in run(resigned, folder, "--seals", exported)[1]
     code, said = run(forged, folder, "--key", kept["public"])
     assert wrongs(said) == ["signature.json: is not signed with the key that you named"]
     code, said = run(forged, folder, "--seals", exported)
