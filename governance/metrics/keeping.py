@@ -97,7 +97,7 @@ def _count_batch(now: datetime, size: int) -> int:
     leaves = _leaves(mark.seal, mark.leaves, size)
     if not leaves:
         if not Seal.objects.filter(number=mark.seal + 1).exists():
-            _see_that_it_was_counted(mark, now)
+            _see_that_all_was_counted(mark, now)
             return 0
         mark.seal, mark.leaves = mark.seal + 1, 0
         leaves = _leaves(mark.seal, 0, size)
@@ -111,18 +111,23 @@ def _count_batch(now: datetime, size: int) -> int:
     counted = [each for chain in _chains(chains) for each in folding.measures_of(chain)]
     _replace(chains, [*counted, *_of_findings(findings)], findings)
     mark.leaves += len(leaves)
-    mark.counted_at = now
+    mark.counted_at = leaves[-1].seal.sealed_at
     mark.save()
     return len(leaves)
 
 
 def _leaves(seal: int, after: int, size: int) -> Sequence[SealedEvent]:
-    rows = SealedEvent.objects.filter(seal=seal, position__gte=after).select_related("event")
+    rows = SealedEvent.objects.filter(seal=seal, position__gte=after).select_related(
+        "event", "seal"
+    )
     return list(rows.order_by("position")[:size])
 
 
-def _see_that_it_was_counted(mark: MetricsMark, now: datetime) -> None:
-    mark.counted_at = now
+def _see_that_all_was_counted(mark: MetricsMark, now: datetime) -> None:
+    """Note up to when the figures hold: until now, or until the first event that no seal covers yet."""
+    last = SealedEvent.objects.filter(seal=mark.seal).order_by("-position").first()
+    unsealed = AuditEvent.objects.filter(pk__gt=last.event_id if last else 0).order_by("pk").first()
+    mark.counted_at = min(now, unsealed.at) if unsealed is not None else now
     mark.save(update_fields=["counted_at"])
 
 

@@ -43,6 +43,20 @@ def test_what_is_sealed_is_counted_once(company):
     assert Heartbeat.objects.get(name="metrics").beat_at == NOW
 
 
+def test_figures_hold_until_the_first_event_that_is_not_sealed(company):
+    seal_and_count()
+    assert MetricsMark.objects.get().counted_at == NOW
+    answer(ask_for_payment(company), company.finance_manager, now=NOW)
+
+    keeping.count_sealed(NOW + timedelta(hours=1))
+    asked = AuditEvent.objects.filter(sealed__isnull=True).earliest("pk")
+    assert MetricsMark.objects.get().counted_at == asked.at
+
+    seal_and_count(NOW + timedelta(hours=1))
+    keeping.count_sealed(NOW + timedelta(hours=2))
+    assert MetricsMark.objects.get().counted_at == NOW + timedelta(hours=2)
+
+
 def test_a_part_of_a_chain_may_be_counted_before_the_rest_is_sealed(company):
     request = ask_for_payment(company)
     due = request.due_at
