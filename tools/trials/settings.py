@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from governance.settings import *  # noqa: F403 - what is tried is the product as it is
-from governance.settings import DATABASES, RECOURSE_SWEEPS
+from governance.settings import DATABASES, LOGGING, RECOURSE_SWEEPS
 
 DEMO_CLOCK = False  # `now` is given to everything, and moves when nothing else is left to do
+LOGGING["loggers"]["recourse"]["level"] = "WARNING"  # a sweep says itself how far it is
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A worker is killed here, never the machine.
@@ -15,5 +16,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     )
 # These hand something to the worker that has no part in what a request does: no worker is there
 # to take it, and after a while the clock would do it itself.
-FOR_OTHERS = ("call_the_courier", "call_for_seal", "call_for_audit", "call_for_policy_check")
-RECOURSE_SWEEPS = [name for name in RECOURSE_SWEEPS if not name.endswith(FOR_OTHERS)]
+RECOURSE_SWEEPS = [
+    name
+    for name in RECOURSE_SWEEPS
+    if ".call_for_" not in name and not name.endswith(".call_the_courier")
+]
