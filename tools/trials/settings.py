@@ -6,7 +6,8 @@ from governance.settings import *  # noqa: F403 - what is tried is the product a
 from governance.settings import DATABASES, LOGGING, RECOURSE_SWEEPS
 
 DEMO_CLOCK = False  # `now` is given to everything, and moves when nothing else is left to do
-LOGGING["loggers"]["recourse"]["level"] = "WARNING"  # a sweep says itself how far it is
+# A sweep says itself how far it is.
+LOGGING = {**LOGGING, "loggers": {"recourse": {"level": "WARNING"}, "httpx2": {"level": "WARNING"}}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A worker is killed here, never the machine.
