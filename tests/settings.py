@@ -32,5 +32,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     _options["init_command"] = _options["init_command"].replace(
         "synchronous=FULL", "synchronous=OFF"
     )
+else:
+    # Runs on one server at the same time, each in a database of its own.
+    DATABASES["default"]["TEST"] = {"NAME": f"test_{VAR.name}"}
 WHITENOISE_AUTOREFRESH = True  # no `staticfiles/` is collected for tests
 WHITENOISE_USE_FINDERS = True
