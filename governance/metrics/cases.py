@@ -14,7 +14,7 @@ from governance import wording
 from governance.models import ActionType, Department, Measure, Metric, Person, WeeklyRollup
 
 PAGE = 50
-O = Measure.Outcome  # noqa: E741 - outcomes stand in a table
+Outcome = Measure.Outcome
 
 
 class Part(NamedTuple):
@@ -27,46 +27,46 @@ class Part(NamedTuple):
     @property
     def is_counted(self) -> bool:
         """Whether it is some of what was counted, and not all of it nor what was left out."""
-        return len(self.outcomes) == 1 and self.outcomes[0] in (O.HIT, O.MISS)
+        return len(self.outcomes) == 1 and self.outcomes[0] in (Outcome.HIT, Outcome.MISS)
 
 
 _BESIDE = (
-    Part("absent", "Began with an absence", (O.ABSENT,)),
-    Part("withdrawn", "Withdrawn", (O.WITHDRAWN,)),
+    Part("absent", "Began with an absence", (Outcome.ABSENT,)),
+    Part("withdrawn", "Withdrawn", (Outcome.WITHDRAWN,)),
 )
 # By metric, what can be looked at. The first is what one comes for.
 PARTS: dict[str, tuple[Part, ...]] = {
     Metric.ESCALATION: (
-        Part("escalated", "Escalated", (O.HIT,)),
-        Part("others", "Answered by those first asked, or nobody", (O.MISS,)),
-        Part("all", "All that ended", (O.HIT, O.MISS)),
+        Part("escalated", "Escalated", (Outcome.HIT,)),
+        Part("others", "Answered by those first asked, or nobody", (Outcome.MISS,)),
+        Part("all", "All that ended", (Outcome.HIT, Outcome.MISS)),
     ),
     Metric.RESOLUTION: (
-        Part("all", "Resolved", (O.HIT, O.MISS)),
-        Part("late", "Later than the target", (O.MISS,)),
+        Part("all", "Resolved", (Outcome.HIT, Outcome.MISS)),
+        Part("late", "Later than the target", (Outcome.MISS,)),
         *_BESIDE,
     ),
     Metric.ROLLBACK: (
-        Part("failed", "Failed, or needed a person", (O.MISS,)),
-        Part("succeeded", "Succeeded by themselves", (O.HIT,)),
-        Part("all", "All that ended", (O.HIT, O.MISS)),
-        Part("lapsed", "Lapsed", (O.LAPSED,)),
+        Part("failed", "Failed, or needed a person", (Outcome.MISS,)),
+        Part("succeeded", "Succeeded by themselves", (Outcome.HIT,)),
+        Part("all", "All that ended", (Outcome.HIT, Outcome.MISS)),
+        Part("lapsed", "Lapsed", (Outcome.LAPSED,)),
     ),
-    Metric.SILENT: (Part("all", "Found", (O.HIT, O.MISS)),),
+    Metric.SILENT: (Part("all", "Found", (Outcome.HIT, Outcome.MISS)),),
     Metric.BYPASS: (
-        Part("bypasses", "Bypasses", (O.HIT,)),
-        Part("others", "Approved below L4", (O.MISS,)),
-        Part("all", "All approvals", (O.HIT, O.MISS)),
+        Part("bypasses", "Bypasses", (Outcome.HIT,)),
+        Part("others", "Approved below L4", (Outcome.MISS,)),
+        Part("all", "All approvals", (Outcome.HIT, Outcome.MISS)),
     ),
     Metric.UNATTENDED: (
-        Part("people", "Left to a person", (O.MISS,)),
-        Part("alone", "Worked without one", (O.HIT,)),
-        Part("all", "All that ended", (O.HIT, O.MISS)),
+        Part("people", "Left to a person", (Outcome.MISS,)),
+        Part("alone", "Worked without one", (Outcome.HIT,)),
+        Part("all", "All that ended", (Outcome.HIT, Outcome.MISS)),
     ),
     Metric.ASKED_AGAIN: (
-        Part("silence", "Went on without an answer", (O.MISS,)),
-        Part("answered", "Answered", (O.HIT,)),
-        Part("all", "All that ended", (O.HIT, O.MISS)),
+        Part("silence", "Went on without an answer", (Outcome.MISS,)),
+        Part("answered", "Answered", (Outcome.HIT,)),
+        Part("all", "All that ended", (Outcome.HIT, Outcome.MISS)),
     ),
 }
 
@@ -116,15 +116,15 @@ def count(chosen: Chosen) -> int:
     if chosen.levels:
         rows = rows.filter(level__in=chosen.levels)
     field = {
-        O.HIT: "hits", O.MISS: "misses", O.ABSENT: "absent", O.WITHDRAWN: "withdrawn",
-        O.LAPSED: "lapsed",
+        Outcome.HIT: "hits", Outcome.MISS: "misses", Outcome.ABSENT: "absent", Outcome.WITHDRAWN: "withdrawn",
+        Outcome.LAPSED: "lapsed",
     }  # fmt: skip
     return sum(getattr(row, field[outcome]) for row in rows for outcome in chosen.part.outcomes)
 
 
 def counted(chosen: Chosen) -> int:
     """Return how many hits and misses there are beside it, itself among them."""
-    every = Part("", "", (O.HIT, O.MISS))
+    every = Part("", "", (Outcome.HIT, Outcome.MISS))
     return count(replace(chosen, part=every))
 
 

@@ -258,4 +258,4 @@ def test_what_names_no_week_is_none(name):
 
 def test_an_instant_without_a_zone_is_in_no_week():
     with pytest.raises(ValueError, match="time zone"):
-        weeks.week_of(datetime(2026, 3, 2))  # noqa: DTZ001
+        weeks.week_of(datetime(2026, 3, 2))  # noqa: DTZ001 - it is refused
