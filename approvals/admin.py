@@ -16,7 +16,7 @@ look_at(
     models.Review,
     models.Step,
     models.Waiver,
-    secret=SECRET - {"digest"} | {"run_token"},
+    secret=SECRET - {"digest"} | {"run_token", "salt"},
 )
 look_at(
     models.Alert,

@@ -6,7 +6,7 @@ from typing import Any
 
 from approvals.models import ActionRequest
 from approvals.services import submission
-from governance import canonical
+from governance import canonical, commitments
 
 
 def digest_of(request: ActionRequest) -> str:
@@ -19,13 +19,17 @@ def digest_of(request: ActionRequest) -> str:
 
 
 def covered_by(request: ActionRequest) -> dict[str, Any]:
-    """Return what the digest of a request covers, JSON types only. For `request` see `digest_of`."""
+    """Return what the digest of a request covers, JSON types only. For `request` see `digest_of`.
+
+    A field of the payload that evidence leaves out stands in it as its salted digest.
+    """
     action = request.action_type
+    hidden = action.redacted_in("payload")
     money = submission.amount_of(action, request.payload)
     return {
         "action": action.key,
         "version": action.version,
-        "payload": request.payload,
+        "payload": commitments.committed(request.payload, hidden, salt=request.salt),
         "amount": str(money.value) if money else None,
         "currency": money.currency if money else None,
         "department": request.department.key,

@@ -42,7 +42,9 @@ def parts(subject: Subject) -> Iterator[Part]:
 
 def _request(request: ActionRequest) -> Part:
     hidden = request.action_type.redacted_in("payload")
-    covered = _covered(request) | {"payload": commitments.without(request.payload, hidden)}
+    covered = _covered(request)
+    if hidden and not request.salt:
+        covered |= {"payload": commitments.without(request.payload, hidden)}
     state = request.get_state_display().lower()
     content = {
         "ref": request.ref,
@@ -50,6 +52,7 @@ def _request(request: ActionRequest) -> Part:
         "digest": request.digest,
         "covered": covered,
         "hidden": list(hidden),
+        "salted": bool(request.salt),
         "event": [request.ref, 1],
         "justification": request.justification,
         "state": str(request.state),
@@ -101,7 +104,7 @@ def _digest(request: ActionRequest) -> str:
 
 def _asked(request: ActionRequest, hidden: tuple[str, ...]) -> Claim:
     what = "What was asked: action, payload, amount, record"
-    if hidden and _digest(request) == request.digest:
+    if hidden and not request.salt and _digest(request) == request.digest:
         why = f"{len(hidden)} fields are left out, so that its digest cannot be computed from this"
         return Claim(what, Standing.STATED, why)
     first = AuditEvent.objects.filter(chain=request.ref, seq=1).first()

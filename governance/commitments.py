@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from governance import canonical
@@ -58,8 +58,7 @@ def fields_of(state: Any, *, salt: str, side: str, hidden: Iterable[str]) -> lis
     kept_back = {*hidden}
 
     def field(pointer: str, value: Any) -> Field:
-        own = hmac.new(bytes.fromhex(salt), f"{side}{pointer}".encode(), hashlib.sha256)
-        return Field(pointer, value, own.hexdigest(), pointer in kept_back)
+        return Field(pointer, value, _own(salt, side, pointer), pointer in kept_back)
 
     return sorted(field(*each) for each in _leaves(state, "", kept_back))
 
@@ -73,19 +72,59 @@ def digest_of(state: Any, *, salt: str, side: str, hidden: Iterable[str]) -> str
         return ""  # the record then says that it has none
 
 
-def without(state: Any, hidden: Iterable[str], at: str = "") -> Any:
+def without(state: Any, hidden: Iterable[str]) -> Any:
     """Return a JSON value with what stands at the hidden pointers replaced by `HIDDEN`."""
-    kept_back = {*hidden}
-    if at in kept_back:
-        return HIDDEN
-    if isinstance(state, dict):
+    return _replaced(state, {*hidden}, lambda _pointer, _value: HIDDEN, "")
+
+
+def committed(payload: Any, hidden: Iterable[str], *, salt: str) -> Any:
+    """Return a payload as a request's digest covers it: of a field kept back, its salted digest.
+
+    The digest binds the field all the same, and whoever is shown the rest computes it.
+
+    Args:
+        salt: of `new_salt`; "" = of a request from before there were any: the payload as it is.
+
+    Raises Unprocessable for a field that has no canonical form.
+    """
+    if not salt:
+        return payload
+
+    def commitment(pointer: str, value: Any) -> dict[str, str]:
+        return {"sha256": Field(pointer, value, _own(salt, "payload", pointer), True).digest}
+
+    return _replaced(payload, {*hidden}, commitment, "")
+
+
+def blinded(value: Any, *, salt: str, what: str) -> str:
+    """Return a digest of a JSON value from which it cannot be guessed: of its own salt, and of it.
+
+    Args:
+        salt: of `new_salt`; "" = of a request from before there were any: the plain SHA-256.
+        what: the value is, so that the same one elsewhere has another digest.
+
+    Raises Unprocessable for a value that has no canonical form.
+    """
+    if not salt:
+        return canonical.digest(value)
+    return canonical.digest([_own(salt, what, ""), value])
+
+
+def _own(salt: str, side: str, pointer: str) -> str:
+    return hmac.new(bytes.fromhex(salt), f"{side}{pointer}".encode(), hashlib.sha256).hexdigest()
+
+
+def _replaced(value: Any, hidden: set[str], by: Callable[[str, Any], Any], at: str) -> Any:
+    if at in hidden:
+        return by(at, value)
+    if isinstance(value, dict):
         return {
-            name: without(inner, kept_back, f"{at}/{escaped(name)}")
-            for name, inner in state.items()
+            name: _replaced(inner, hidden, by, f"{at}/{escaped(name)}")
+            for name, inner in value.items()
         }
-    if isinstance(state, list):
-        return [without(inner, kept_back, f"{at}/{n}") for n, inner in enumerate(state)]
-    return state
+    if isinstance(value, list):
+        return [_replaced(inner, hidden, by, f"{at}/{n}") for n, inner in enumerate(value)]
+    return value
 
 
 HIDDEN = "(kept back)"

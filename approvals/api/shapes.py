@@ -35,13 +35,15 @@ MENDING_FIELDS = {"verdict", "note", "digest"}
 
 
 def accepted(request: ActionRequest, url: str) -> dict[str, Any]:
-    """Return the answer to a submission."""
+    """Return the answer to a submission; with what whoever computes the digest again needs besides the body."""
+    is_salted = request.salt and request.action_type.redacted_in("payload")
     return {
         "ref": request.ref,
         "state": request.state,
         "digest": request.digest,
         "due_at": request.due_at,
         "url": url,
+        **({"digest_salt": request.salt} if is_salted else {}),
     }
 
 
@@ -373,6 +375,10 @@ class Accepted(serializers.Serializer[Any]):
     digest = serializers.CharField()
     due_at = serializers.DateTimeField(allow_null=True)
     url = serializers.CharField()
+    digest_salt = serializers.CharField(
+        required=False,
+        help_text="Where evidence leaves fields of the payload out: the digest covers their salted digests.",
+    )
 
 
 class RequestRow(serializers.Serializer[Any]):

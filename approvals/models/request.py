@@ -98,6 +98,8 @@ class ActionRequest(Stateful, models.Model):
         Person, models.PROTECT, null=True, blank=True, related_name="+"
     )
     digest = models.CharField(max_length=64)  # SHA-256 over RFC 8785
+    # Of what the record says of values that evidence leaves out; "" = asked for before there were any.
+    salt = models.CharField(max_length=64, blank=True)
     justification = models.TextField(blank=True)
     source_run_id = models.CharField(max_length=200, blank=True)
     source_url = models.CharField(max_length=500, blank=True)

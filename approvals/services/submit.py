@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -20,7 +20,7 @@ from approvals.services.escalate import Climb
 from approvals.services.gather import look_all_the_way_up
 from approvals.services.submission import Asked, Money
 from approvals.services.writes import Writes
-from governance import actors, bulk, canonical, cel, ladder, tables, wording
+from governance import actors, bulk, canonical, cel, commitments, ladder, tables, wording
 from governance.errors import (
     DuplicateEffect,
     KeyReused,
@@ -187,6 +187,7 @@ class Draft:
     policy: tables.Policy
     row: int
     routed: Decimal | None  # the amount, or its sum with what was asked for the counterparty before
+    salt: str = field(default_factory=commitments.new_salt)
 
     @property
     def is_summed(self) -> bool:
@@ -205,11 +206,15 @@ class Draft:
         )
 
     def digest(self) -> str:
-        """Return the SHA-256 that every decision names. Source: DESIGN 5, "What was shown is what runs"."""
+        """Return the SHA-256 that every decision names. Source: DESIGN 5, "What was shown is what runs".
+
+        Raises Unprocessable for a payload that has no canonical form.
+        """
+        hidden = self.action.redacted_in("payload")
         return canonical.digest({
             "action": self.action.key,
             "version": self.action.version,
-            "payload": self.asked.payload,
+            "payload": commitments.committed(self.asked.payload, hidden, salt=self.salt),
             "amount": str(self.money.value) if self.money else None,
             "currency": self.money.currency if self.money else None,
             "department": self.asked.department,
@@ -424,6 +429,7 @@ def _row(draft: Draft, *, idempotency_key: str, body_hash: str, now: datetime) -
         impact=draft.impact,
         on_behalf_of=draft.on_behalf_of,
         digest=draft.digest(),
+        salt=draft.salt,
         justification=asked.justification,
         source_run_id=asked.run_id,
         source_url=asked.source_url,

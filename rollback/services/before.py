@@ -40,7 +40,8 @@ def first(request: ActionRequest, connector: Connector) -> None:
     """
     if _was_held_since(request):
         records = basis_of(request.action_type, request.payload)
-        now = reading.basis_digest(reading.read_all(connector, records), records)
+        readings = reading.read_all(connector, records)
+        now = reading.basis_digest(readings, records, salt=request.salt)
         if now != request.basis_digest:
             raise BasisChanged(f"the record of {request.ref} has changed since it was submitted")
     policy = tables.active_policy()

@@ -19,7 +19,7 @@ from approvals.models import ActionRequest, RecordRead
 from approvals.services import alerts, conflicts, violations
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
-from governance import canonical, tables
+from governance import commitments, tables
 from governance.ladder import READ_WITHIN
 from rollback.connectors.base import CallFailed, CannotRun, Connector, Reading
 from rollback.patterns import wait_s
@@ -60,10 +60,14 @@ def read_all(connector: Connector, records: list[str]) -> dict[str, Reading | No
     return {record: connector.read(record) for record in records}
 
 
-def basis_digest(readings: Mapping[str, Reading | None], records: list[str]) -> str:
-    """Return the SHA-256 of the records an approval rests on, "" where there are none."""
+def basis_digest(readings: Mapping[str, Reading | None], records: list[str], *, salt: str) -> str:
+    """Return the digest of the records an approval rests on, "" where there are none.
+
+    Args:
+        salt: of the request: the record keeps the digest, and evidence may leave fields of them out.
+    """
     states = {record: _state(readings[record]) for record in records}
-    return canonical.digest(states) if states else ""
+    return commitments.blinded(states, salt=salt, what="basis") if states else ""
 
 
 def states_of(readings: Mapping[str, Reading | None]) -> dict[str, Any]:
@@ -123,7 +127,7 @@ def _keep(found: ToRead, readings: dict[str, Reading | None], *, now: datetime) 
         request.read_due_at = None
         first = not request.basis_digest
         request.basis_digest = request.basis_digest or basis_digest(
-            readings, basis_of(request.action_type, request.payload)
+            readings, basis_of(request.action_type, request.payload), salt=request.salt
         )
         ActionRequest.objects.filter(pk=request.pk).update(
             basis_digest=request.basis_digest, read_due_at=None, read_tries=0

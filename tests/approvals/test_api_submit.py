@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import secrets
 from base64 import b64encode
@@ -13,8 +14,9 @@ from django.core.cache import cache
 from django.db import IntegrityError
 from django.urls import reverse
 
+from approvals.digests import covered_by
 from approvals.models import ActionRequest, Alert, Ask, Notice, Resource, Step
-from governance import clock
+from governance import canonical, clock
 from governance.models import AgentCredential, AuditEvent
 from governance.tables import policy
 from tests.approvals.asking import body, make_the_first_no_final
@@ -73,6 +75,21 @@ def test_a_request_is_taken_and_says_when_it_moves(company, agent):
         "due_at": taken.due_at.isoformat().replace("+00:00", "Z"),
         "url": f"http://testserver/api/v1/requests/{taken.ref}/",
     }
+
+
+def test_an_agent_computes_the_digest_again_also_of_what_evidence_leaves_out(company, agent):
+    company.vendor_payment.redacted = {"payload": ["/terms"]}
+    company.vendor_payment.save()
+
+    answered = post(agent, body(company)).json()
+
+    own = hmac.new(bytes.fromhex(answered["digest_salt"]), b"payload/terms", "sha256").hexdigest()
+    terms = company.vendor_payment.example["payload"]["terms"]
+    covered = covered_by(ActionRequest.objects.get())
+    assert covered["payload"]["terms"] == {"sha256": canonical.digest([own, "/terms", terms])}
+    assert answered["digest"] == canonical.digest(covered)
+    again = post(agent, body(company)).json()
+    assert again == answered
 
 
 @pytest.mark.postgresql  # on SQLite every table has a statement of its own

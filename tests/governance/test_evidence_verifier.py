@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from governance import commitments, seals
+from governance import canonical, commitments, seals
 from governance.evidence.packing import VERIFIER
 from governance.evidence.proofs import paths
 
@@ -152,6 +152,36 @@ def test_the_same_value_has_another_digest_in_another_state_on_another_side():
 def test_what_a_database_may_give_back_as_another_number_has_no_digest():
     for odd in (1e25, float(2**60), 2**60, float("nan")):
         assert commitments.digest_of({"a": odd}, salt="00", side="before", hidden=()) == ""
+
+
+def test_a_payload_is_committed_to_with_what_is_kept_back_as_a_salted_digest():
+    salt, payload = commitments.new_salt(), {"a": {"b": 1}, "c": [{"d": "x"}], "e": 2}
+
+    found = commitments.committed(payload, ["/a/b", "/c/0"], salt=salt)
+
+    assert (found["e"], set(found["a"]["b"]), set(found["c"][0])) == (2, {"sha256"}, {"sha256"})
+    assert commitments.committed(payload, ["/a/b", "/c/0"], salt=salt) == found
+    for other in ({**payload, "a": {"b": 2}}, {**payload, "c": [{"d": "y"}]}):
+        assert commitments.committed(other, ["/a/b", "/c/0"], salt=salt) != found
+    assert commitments.committed(payload, ["/a/b"], salt=commitments.new_salt()) != found
+    assert commitments.committed(payload, [], salt=salt) == payload
+    assert (
+        commitments.committed(payload, ["/a/b"], salt="") == payload
+    )  # from before there were any
+
+
+def test_a_blinded_digest_is_of_its_salt_its_place_and_its_value():
+    one, other = commitments.new_salt(), commitments.new_salt()
+
+    digests = {
+        commitments.blinded(value, salt=salt, what=what)
+        for value in ({"a": 1}, {"a": 2})
+        for salt in ("", one, other)
+        for what in ("forward 1", "undo 1")
+    }
+
+    assert len(digests) == 10  # without a salt the place says nothing
+    assert canonical.digest({"a": 1}) in digests
 
 
 def test_what_is_hidden_is_left_out_of_a_payload_and_all_else_stays():

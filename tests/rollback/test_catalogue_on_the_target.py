@@ -145,7 +145,7 @@ def test_an_approval_rests_on_the_record_that_requests_compete_for_and_on_no_oth
     records = basis_of(ActionType(**ENTRIES[key]), action.payload)
 
     def basis():
-        return basis_digest(read_all(connector, records), records)
+        return basis_digest(read_all(connector, records), records, salt="")
 
     at_submission = basis()
     assert at_submission

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import random
+import re
 import runpy
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from approvals.digests import covered_by
 from approvals.models import ActionRequest, Alert, Decision
 from approvals.pack_parts import subject_of_request, subject_of_review
-from governance import actors, seals
+from governance import actors, canonical, seals
 from governance.definitions import digest_of, document_of
 from governance.drafting import names
 from governance.drafting.book import book_of
@@ -32,7 +34,7 @@ from governance.evidence.packing import VERIFIER, signed
 from governance.ledger import Act
 from governance.models import ActionType, AuditEvent, MatrixRow, Seal
 from governance.vocabulary import Chain
-from rollback.models import Snapshot
+from rollback.models import Snapshot, Unit
 from rollback.runner import run_all
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import MONDAY_9AM, PersonFactory, ReviewFactory, RoleFactory
@@ -40,6 +42,7 @@ from tests.ledger_flush import lifted
 from tests.rollback.ledger_target import Books, Worker
 
 SECRET = "DE02 1203 0000 0000 2020 51"
+TERMS = "Net 47"  # one of a hundred: its hash is tried out in no time
 BAD = '<script>alert(1)</script>\u202e"x"'
 FILES = {
     "action.json", "decisions.json", "events.json", "index.html", "keys.json", "manifest.json",
@@ -114,14 +117,15 @@ def auditor(db):
 
 @pytest.fixture
 def told(company, timeline, auditor):
-    """A payment that was approved and carried out, with snapshots of two records of which a field is left out."""
+    """A payment that was carried out, of whose payload and of whose two records a field is left out."""
     action = company.vendor_payment
     action.snapshot_plan = ["line/1", "line/2"]
-    action.redacted = {"records": ["/iban"]}
+    action.redacted = {"payload": ["/terms"], "records": ["/iban"]}
     action.save()
     books = Books(lines=2, records=True)
     books.state["line/1"] = ({"value": "old", "iban": SECRET, "rate": 1.50}, "1")
-    request = ask_for_payment(company, justification=BAD)
+    payload = {**action.example["payload"], "invoice": "INV-88213", "terms": TERMS}
+    request = ask_for_payment(company, justification=BAD, payload=payload)
     timeline.now += timedelta(minutes=1)
     answer(request, company.finance_manager, now=timeline.now, note=BAD)
     run_all(Worker(timeline, books).hands)
@@ -386,6 +390,10 @@ def hide_payload(content):
     content["covered"]["payload"]["vendor"] = "Somebody Else"
 
 
+def hide_terms(content):
+    content["covered"]["payload"]["terms"]["sha256"] = "0" * 64
+
+
 def edit_decision(content):
     content[0]["verdict"] = "reject"
 
@@ -445,6 +453,39 @@ def test_what_the_action_type_keeps_back_is_nowhere_in_the_pack_and_the_rest_is(
     assert standing["What was asked: action, payload, amount, record"] == "proven"
     assert standing["The target's records, before the first write and as we left them"] == "proven"
     assert standing["Where the request stands now"] == "stated"
+
+
+def test_a_field_of_the_payload_that_is_kept_back_costs_no_proof_of_the_rest(kept, folder):
+    asked = read(kept["pack"], "request.json")
+
+    assert TERMS.encode() not in b"".join(kept["pack"].values())
+    assert asked["hidden"] == ["/terms"]
+    assert set(asked["covered"]["payload"]["terms"]) == {"sha256"}
+    assert asked["covered"]["payload"]["invoice"] == "INV-88213"
+    assert canonical.digest(asked["covered"]) == asked["digest"]
+    for hide in (hide_payload, hide_terms):
+        _code, said = run(with_(kept["pack"], "request.json", hide), folder)
+        assert "request.json: what was asked does not give its digest" in wrongs(said)
+
+
+def test_nobody_guesses_what_is_kept_back_from_a_hash_of_the_pack(told):
+    """Whoever knows the few values that a field can have tries them all: here the right one, at once."""
+    found = {
+        each.decode()
+        for each in re.findall(rb"[0-9a-f]{64}", b"".join(unzipped(packed(told)).values()))
+    }
+    plain = {**covered_by(told), "payload": told.payload}
+    states = Snapshot.objects.filter(request=told).values_list("record", "before", "after")
+    guesses = [
+        plain, told.payload, TERMS, SECRET, ["/terms", TERMS], ["/iban", SECRET],
+        *(unit.body for unit in Unit.objects.filter(request=told)),
+        *(each for _, before, after in states for each in (before, after)),
+        {record: before for record, before, _ in states},
+    ]  # fmt: skip
+
+    assert not found & {canonical.digest(each) for each in guesses}
+    assert told.salt not in found
+    assert told.salt
 
 
 def test_the_page_runs_nothing_fetches_nothing_and_takes_words_as_words(kept):

@@ -403,18 +403,18 @@ def test_an_approval_rests_on_its_own_document(erp, target, key):
     )
     deed = Deed(key, **payload)
     records = basis_of(ActionType(**ENTRIES[key]), deed.action.payload)
-    at_submission = basis_digest(read_all(deed.connector, records), records)
+    at_submission = basis_digest(read_all(deed.connector, records), records, salt="")
     other = {
         "vendor_payment": {"invoice": "INV-20388", "amount": {"value": "10.00", "currency": "USD"}},
         "sales_order": {"order": "SO-OTHER"},
         "supplier_invoice": {"vendor": "Halden Machines", "invoice": "SI-OTHER"},
     }[key]
     Deed(key, **other).carry_out()
-    assert basis_digest(read_all(deed.connector, records), records) == at_submission
+    assert basis_digest(read_all(deed.connector, records), records, salt="") == at_submission
 
     deed.carry_out()
 
-    assert basis_digest(read_all(deed.connector, records), records) != at_submission
+    assert basis_digest(read_all(deed.connector, records), records, salt="") != at_submission
 
 
 def test_facts_that_rules_speak_of_are_read(erp, target):
