@@ -1,6 +1,6 @@
 """Runs the audits of every package, and keeps a row and an alert for each finding that stands.
 
-A finding stands until its audit no longer finds it.
+A finding stands until its audit looked and it was gone.
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from datetime import datetime
 
 import httpx2
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import QuerySet
+from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
 from approvals.models import ActionRequest, Finding
 from approvals.services.alerts import close_alert, raise_alert
 from governance import calls, clock, wording
-from governance.audits import Found, Look
+from governance.audits import SHOWN, Found, Look
+from governance.daemons import DatabaseGone, connected
 from governance.ledger import Act
+from governance.models import Heartbeat
 from governance.signs import beat
 from governance.vocabulary import Chain
 
 EVERY_S = 60.0  # real seconds between two rounds
+NEVER_S = 24 * 60 * 60.0  # real seconds; as long ago as no round counts for anything
+SIGN = "audit"  # of life: a round came to its end
+ITSELF = "failed"  # key of the finding of an audit that could not be run
 
 
 def all_audits(*, outside: bool = True) -> dict[str, Look]:
@@ -39,45 +44,66 @@ def all_audits(*, outside: bool = True) -> dict[str, Look]:
 def run(*, now: datetime, outside: bool = True) -> list[Finding]:
     """Run every audit, bring the findings up to date, and return those that stand.
 
-    An audit that itself fails is a finding, and the others go on. Safe to run
-    again; each audit's findings are written in a transaction of their own.
+    Each audit is its own: one that fails is a finding, and the others go on. Safe
+    to run again, and from any number of processes at once; each audit's findings
+    are written in a transaction of their own.
 
     Args:
         outside: with those that call targets.
+
+    Raises DatabaseGone.
     """
-    standing_of = set(_standing().values_list("audit", flat=True))
+    standing_of: dict[str, set[str]] = {}
+    for audit, key in _standing().values_list("audit", "key"):
+        standing_of.setdefault(audit, set()).add(key)
     for name, look in all_audits(outside=outside).items():
-        whole = True
+        standing = standing_of.get(name, set())
         try:
-            found = list(look(now))
-        except (OperationalError, InterfaceError):
-            raise  # the database is away, which is no audit's fault
+            with connected():
+                found, whole = _look(look, standing - {ITSELF}, now)
+        except DatabaseGone:
+            raise  # which is no audit's fault
         except Exception as problem:  # noqa: BLE001 - whatever it is, it ends in a finding
             said = f"The audit {name} itself failed: {wording.defect(problem)}"
-            found, whole = [Found("failed", said)], False
+            found, whole = [Found(ITSELF, said)], False
         # Nearly every round finds nothing, and clears nothing: it writes nothing.
-        if found or name in standing_of:
+        if found or standing:
             _bring_up_to_date(name, found, now, whole=whole)
-    standing = list(_standing().order_by("pk"))
-    beat("audit", now=now, findings=len(standing))
-    return standing
+    still = list(_standing().order_by("pk"))
+    beat(SIGN, now=now, findings=len(still))
+    return still
+
+
+def _look(look: Look, standing: set[str], now: datetime) -> tuple[list[Found], bool]:
+    """Return what is found, and whether whatever is not among it is gone."""
+    found = list(look(now))
+    if len(found) < SHOWN and look.again is None:
+        return found, True
+    left = standing - {each.key for each in found}
+    if look.again is None:
+        return found, False  # it shows no more than so many, and what stands may be among the rest
+    # It looks at the last ones, and what it found before may have left them without being mended.
+    return found + (list(look.again(left, now)) if left else []), True
 
 
 @transaction.atomic
 def _bring_up_to_date(audit: str, found: list[Found], now: datetime, *, whole: bool) -> None:
-    """Open what was found, and clear what was not, unless the audit did not come to its end."""
-    standing = {
-        finding.key: finding for finding in _standing().select_for_update().filter(audit=audit)
-    }
-    keys = {each.key for each in found}
-    about = {each.request for each in found if each.request and each.key not in standing}
+    """Open what was found, and clear what was not, unless that may be there all the same.
+
+    Of several rounds at once one writes at a time, and the last look has the last word.
+    """
+    _wait_for_other_rounds(now)
+    standing = {finding.key: finding for finding in _standing().filter(audit=audit)}
+    later = Finding.objects.filter(Q(found_at__gt=now) | Q(cleared_at__gt=now), audit=audit)
+    decided = set(later.values_list("key", flat=True))
+    here = {each.key: each for each in found}
+    opened = [each for key, each in here.items() if key not in standing and key not in decided]
+    about = {each.request for each in opened if each.request}
     refs = dict(ActionRequest.objects.filter(pk__in=about).values_list("pk", "ref"))
     act = Act(now=now, actor="audit")
-    for each in found:
-        if each.key in standing:
-            continue
+    for each in opened:
         alert = raise_alert(kind=f"audit.{audit}", key=each.key, text=each.text, now=now)
-        finding = Finding(
+        Finding.objects.create(
             audit=audit,
             key=each.key,
             text=each.text[:500],
@@ -85,18 +111,26 @@ def _bring_up_to_date(audit: str, found: list[Found], now: datetime, *, whole: b
             alert=alert,
             found_at=now,
         )
-        Finding.objects.bulk_create([finding], ignore_conflicts=True)  # another round may be first
         act.record_named(
             Chain.SYSTEM, "finding.opened", audit=audit, key=each.key, text=each.text[:300],
             request=refs.get(each.request or 0, ""),
         )  # fmt: skip
     for key, finding in standing.items():
-        if whole and key not in keys:
+        # An audit that came to its end does not fail any more, whatever else it left out.
+        came_to_its_end = key == ITSELF and ITSELF not in here
+        if key not in here and key not in decided and (whole or came_to_its_end):
             finding.cleared_at = now
             finding.save(update_fields=["cleared_at"])
             close_alert(kind=f"audit.{audit}", key=key, now=now)
             act.record_named(Chain.SYSTEM, "finding.cleared", audit=audit, key=key)
     act.write()
+
+
+def _wait_for_other_rounds(now: datetime) -> None:
+    """Lock the one row that every round writes under, until the transaction ends."""
+    long_ago = now - clock.technical(NEVER_S)  # no round has come to its end yet
+    Heartbeat.objects.get_or_create(name=SIGN, defaults={"beat_at": long_ago})
+    Heartbeat.objects.select_for_update(no_key=True).get(name=SIGN)
 
 
 def _standing() -> QuerySet[Finding]:
@@ -129,7 +163,7 @@ def call_for_audit(*, now: datetime) -> int:
     """
     return calls.delegate(
         "approvals.tasks.audit",
-        sign="audit",
+        sign=SIGN,
         every=clock.technical(EVERY_S),
         here=lambda now: run(now=now, outside=False),
         now=now,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from django.db.models import Case as CaseOf
-from django.db.models import CharField, Exists, F, OuterRef, Prefetch, Q, Value, When
+from django.db.models import CharField, Exists, F, OuterRef, Prefetch, Q, QuerySet, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat
 from django_q.models import Failure
 
@@ -25,7 +25,7 @@ from approvals.models import (
     Step,
 )
 from governance import clock, courier
-from governance.audits import OVERDUE_AFTER_S, SHOWN, Found, Look, audit
+from governance.audits import OVERDUE_AFTER_S, SHOWN, Found, Look, audit, numbers_in
 from governance.ladder import AUTOMATIC, BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
 from governance.models import TaskAttempt
 from governance.vocabulary import ExceptionType
@@ -35,6 +35,7 @@ PARKED_TOO_OFTEN = 3  # times, before a request that is due counts as stuck
 UNDERWAY = (S.BLOCKED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
 UNDERWAY_CHECKED = 1000
 PAST = "Somebody wrote rows past the services: find who, in the database's log."
+TASK, BYPASS = "task ", "bypass "  # what the keys of their findings begin with
 # What the queue brings again, or gives up, comes back or leaves an alert well within this time.
 LOST_AFTER_S = 240.0  # real seconds: its retry, its time-out, and as much again as that
 
@@ -174,37 +175,68 @@ def notices_out_of_tries(now: datetime) -> Iterator[Found]:
         yield Found(f"notice {pk}", f"Message {pk} is out of tries, and no alert says so.", request)
 
 
-@audit("Read its error among the dead letters, and run it again or put it aside.")
+def _failed_tasks_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
+    tasks = [key.removeprefix(TASK) for key in keys]
+    yield from _failed(Failure.objects.filter(pk__in=tasks))
+
+
+@audit(
+    "Read its error among the dead letters, and run it again or put it aside.",
+    again=_failed_tasks_again,
+)
 def failed_tasks(now: datetime) -> Iterator[Found]:
     """A task in the queue's table of failures, and no alert says so."""
-    rows = Failure.objects.order_by("-stopped").values_list("id", "func")[:SHOWN]
-    yield from _untold({pk: f"A task of the worker failed: {func}." for pk, func in rows})
+    yield from _failed(Failure.objects.order_by("-stopped")[:SHOWN])
 
 
-@audit("Is the worker running? If the queue has lost it, the next sweep finds its work again.")
+def _failed(rows: QuerySet[Failure]) -> Iterator[Found]:
+    said = {
+        pk: f"A task of the worker failed: {func}." for pk, func in rows.values_list("id", "func")
+    }
+    yield from _untold(said)
+
+
+def _tasks_lost_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
+    # One that was brought again has not come to its end by that.
+    yield from _lost(TaskAttempt.objects.filter(pk__in=[key.removeprefix(TASK) for key in keys]))
+
+
+@audit(
+    "Is the worker running? If the queue has lost it, the next sweep finds its work again.",
+    again=_tasks_lost_again,
+)
 def tasks_lost(now: datetime) -> Iterator[Found]:
     """A task that was begun and did not come to its end, and no alert says so."""
     since = now - clock.technical(LOST_AFTER_S)
-    rows = TaskAttempt.objects.filter(last_at__lt=since).order_by("-last_at")
-    found = {
-        pk: f"{name} was begun and never ended."
-        for pk, name in rows.values_list("pk", "name")[:SHOWN]
-    }
-    yield from _untold(found)
+    yield from _lost(TaskAttempt.objects.filter(last_at__lt=since).order_by("-last_at")[:SHOWN])
+
+
+def _lost(rows: QuerySet[TaskAttempt]) -> Iterator[Found]:
+    yield from _untold(
+        {pk: f"{name} was begun and never ended." for pk, name in rows.values_list("pk", "name")}
+    )
 
 
 def _untold(found: dict[str, str]) -> Iterator[Found]:
     """Yield those, by task, that no alert was ever raised of, or whose finding nobody acknowledged."""
     told = Alert.objects.filter(kind__in=courier.ALERTS, key__in=found)
-    seen = Alert.objects.filter(
-        kind__in=("audit.failed_tasks", "audit.tasks_lost"),
-        key__in=[f"task {pk}" for pk in found],
-        acknowledged_at__isnull=False,
-    )
-    known = {*told.values_list("key", flat=True), *seen.values_list("key", flat=True)}
+    keys = [f"{TASK}{pk}" for pk in found]
+    known = set(told.values_list("key", flat=True))
+    known |= acknowledged("failed_tasks", keys) | acknowledged("tasks_lost", keys)
     for pk, text in found.items():
-        if not known & {pk, f"task {pk}"}:
-            yield Found(f"task {pk}", text)
+        if not known & {pk, f"{TASK}{pk}"}:
+            yield Found(f"{TASK}{pk}", text)
+
+
+def acknowledged(audit: str, keys: Iterable[str]) -> set[str]:
+    """Return the keys of those findings of an audit whose alert an operator has acknowledged.
+
+    For what is past and cannot be mended: it stands until somebody says that they look after it.
+    """
+    seen = Alert.objects.filter(
+        kind=f"audit.{audit}", key__in=list(keys), acknowledged_at__isnull=False
+    )
+    return set(seen.values_list("key", flat=True))
 
 
 @audit("Are clock and worker running? If nobody is asked, name another reviewer in the policy.")
@@ -223,16 +255,31 @@ def reviews_out_of_step(now: datetime) -> Iterator[Found]:
         yield Found(f"review {pk}", f"A review of {ref} is open, and nobody is asked.", request)
 
 
-@audit(PAST)
+def _bypasses_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
+    known = numbers_in(keys, BYPASS)
+    yield from _bare(Decision.objects.filter(pk__in=known))
+    there = Decision.objects.filter(pk__in=known).values_list("pk", flat=True)
+    gone = [known[pk] for pk in known.keys() - set(there)]
+    seen = acknowledged("bypasses_without_a_factor", gone)
+    for key in sorted(set(gone) - seen):
+        yield Found(key, f"The decision of {key} is gone.")
+
+
+@audit(f"{PAST} Then acknowledge its alert: what was decided stays so.", again=_bypasses_again)
 def bypasses_without_a_factor(now: datetime) -> Iterator[Found]:
     """A bypass that was decided without a second factor, or without its review."""
-    bare = Decision.objects.filter(
+    yield from _bare(Decision.objects.order_by("-pk"))
+
+
+def _bare(decisions: QuerySet[Decision]) -> Iterator[Found]:
+    bare = decisions.filter(
         Q(reauthenticated_at__isnull=True) | Q(review__isnull=True), is_bypass=True
     )
-    for pk, request, ref in bare.order_by("-pk").values_list("pk", "request", "request__ref")[
-        :SHOWN
-    ]:
-        yield Found(f"bypass {pk}", f"{ref} was bypassed without a second factor.", request)
+    found = list(bare.values_list("pk", "request", "request__ref")[:SHOWN])
+    seen = acknowledged("bypasses_without_a_factor", [f"{BYPASS}{pk}" for pk, *_ in found])
+    for pk, request, ref in found:
+        if f"{BYPASS}{pk}" not in seen:
+            yield Found(f"{BYPASS}{pk}", f"{ref} was bypassed without a second factor.", request)
 
 
 AUDITS: dict[str, Look] = {

@@ -8,7 +8,7 @@ them and keeps the findings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ UNSEALED_AFTER_S = 600.0
 SHOWN = 100  # findings of one audit in one round; a hundred and a million say the same
 CHAINS_CHECKED = 200
 KEY_LENGTH = 200  # of Finding.key
+CHAIN = "chain "  # what the keys of its findings begin with
 
 
 class Found(NamedTuple):
@@ -47,6 +48,9 @@ class Look(NamedTuple):
 
     find: Callable[[datetime], Iterable[Found]]
     mend: str  # what to do about what it finds
+    # Of the keys on which its findings stand, and which it did not name: those that are still so.
+    # For an audit that looks at the last ones alone; nothing clears by going out of its sight.
+    again: Callable[[Collection[str], datetime], Iterable[Found]] | None = None
 
     def __call__(self, now: datetime) -> Iterable[Found]:
         return self.find(now)
@@ -57,29 +61,50 @@ class Look(NamedTuple):
         return (self.find.__doc__ or "").partition("\n")[0]
 
 
-def audit(mend: str) -> Callable[[Callable[[datetime], Iterable[Found]]], Look]:
-    """Make a generator of findings an audit. `mend` says, in whole sentences, what to do about them."""
-    return lambda find: Look(find, mend)
+def audit(
+    mend: str, *, again: Callable[[Collection[str], datetime], Iterable[Found]] | None = None
+) -> Callable[[Callable[[datetime], Iterable[Found]]], Look]:
+    """Make a generator of findings an audit.
+
+    Args:
+        mend: what to do about them, in whole sentences.
+        again: see `Look`.
+    """
+    return lambda find: Look(find, mend, again)
+
+
+def numbers_in(keys: Iterable[str], prefix: str) -> dict[int, str]:
+    """Return by primary key the keys of findings that are a prefix and a primary key."""
+    return {int(key.removeprefix(prefix)): key for key in keys if key.startswith(prefix)}
+
+
+def _chains_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
+    yield from _chains_unlike_their_heads({key.removeprefix(CHAIN) for key in keys})
 
 
 @audit(
-    "Run manage.py verify_ledger at once, and read “Findings of verify_ledger” in operations.md."
+    "Run manage.py verify_ledger at once, and read “Findings of verify_ledger” in operations.md.",
+    again=_chains_again,
 )
 def chains_broken(now: datetime) -> Iterator[Found]:
     """A chain of the record whose head is not its last event, among those that moved last."""
     recent = AuditEvent.objects.order_by("-pk").values_list("chain", flat=True)[:CHAINS_CHECKED]
-    chains = set(recent)
+    yield from _chains_unlike_their_heads(set(recent))
+
+
+def _chains_unlike_their_heads(chains: set[str]) -> Iterator[Found]:
     named = ChainHead.objects.filter(name__in=chains).annotate(end=end_of_chain("name"))
     heads = list(named.values_list("name", "length", "end"))
     for name in settings.RECOURSE_HEADS_OF:
         heads += import_string(name)(chains)
     for chain, length, end in heads:
-        if length != end:
+        if length != (end or 0):
             yield Found(
-                f"chain {chain}", f"Chain {chain} has {end} events, and its head says {length}."
+                f"{CHAIN}{chain}",
+                f"Chain {chain} has {end or 0} events, and its head says {length}.",
             )
     for chain in sorted(chains - {chain for chain, *_ in heads}):
-        yield Found(f"chain {chain}", f"Chain {chain} has events, and no head.")
+        yield Found(f"{CHAIN}{chain}", f"Chain {chain} has events, and no head.")
 
 
 def end_of_chain(name: str) -> Subquery:
@@ -92,13 +117,18 @@ def end_of_chain(name: str) -> Subquery:
     return Subquery(last.values("seq")[:1])
 
 
+def _unsealed_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
+    # All of them, which takes a second of a million: only while the finding stands.
+    yield from _unsealed_of(AuditEvent.objects.all(), now)
+
+
 @audit(
     "The alert sweep.failed says why sealing fails: a folder that cannot be written, a key that is"
-    " none. Without one: is the worker running?"
+    " none. Without one: is the worker running?",
+    again=_unsealed_again,
 )
 def unsealed(now: datetime) -> Iterator[Found]:
     """Events of the record that no seal covers, although several should have."""
-    old = now - clock.technical(UNSEALED_AFTER_S)
     # The first behind the last leaf, and, for one that was committed late, the newest before it.
     # `verify_ledger` looks at all.
     leaf = (
@@ -107,9 +137,14 @@ def unsealed(now: datetime) -> Iterator[Found]:
     events = AuditEvent.objects.values("pk")
     waiting = events.filter(pk__gt=leaf or 0).order_by("pk")[: SHOWN * 10]
     newest = events.order_by("-pk")[: SHOWN * 10]
-    covered = SealedEvent.objects.filter(event=OuterRef("pk"))
     looked_at = Q(pk__in=waiting) | Q(pk__in=newest)
-    count = AuditEvent.objects.filter(looked_at, ~Exists(covered), at__lt=old).count()
+    yield from _unsealed_of(AuditEvent.objects.filter(looked_at), now)
+
+
+def _unsealed_of(events: QuerySet[AuditEvent], now: datetime) -> Iterator[Found]:
+    old = now - clock.technical(UNSEALED_AFTER_S)
+    covered = SealedEvent.objects.filter(event=OuterRef("pk"))
+    count = events.filter(~Exists(covered), at__lt=old).count()
     if count:
         yield Found("unsealed", f"{count} events of the record are not sealed.")
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
+from approvals.audits import acknowledged
 from approvals.models import ENDED, ActionRequest, Finding
 from governance import clock
-from governance.audits import SHOWN, Found, Look, audit
+from governance.audits import SHOWN, Found, Look, audit, numbers_in
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
 from rollback import evidence
@@ -27,7 +28,7 @@ UNASKED_AFTER_S = (
 )
 LEASE_OVERDUE_AFTER_S = 60.0  # real seconds
 OF_EFFECTS = "effects_without_a_checkpoint"
-UNIT = "unit "  # what the keys of its findings begin with
+UNIT, DRILL = "unit ", "drill "  # what the keys of findings about them begin with
 
 S = ActionRequest.State
 U = Unit.State
@@ -78,15 +79,33 @@ def recoveries_overdue(now: datetime) -> Iterator[Found]:
         yield Found(f"recovery {pk}", f"{ref} has ended, and a recovery of it is open.", request)
 
 
-@audit("Keep the row, find in the database's log who wrote it past the services, and drill anew.")
+def _drills_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
+    known = numbers_in(keys, DRILL)
+    drills = Drill.objects.filter(pk__in=known).select_related("action_type")
+    yield from _altered(drills)
+    gone = [known[pk] for pk in known.keys() - set(drills.values_list("pk", flat=True))]
+    for key in sorted(set(gone) - acknowledged("drills_altered", gone)):
+        yield Found(key, f"{key.capitalize()} is gone.")
+
+
+@audit(
+    "Keep the row, find in the database's log who wrote it past the services, drill anew, and"
+    " acknowledge its alert.",
+    again=_drills_again,
+)
 def drills_altered(now: datetime) -> Iterator[Found]:
     """A drill that is not what was signed, among the last ones."""
     ended = Drill.objects.filter(ended_at__isnull=False).select_related("action_type")
-    for drill in ended.order_by("-pk")[:SHOWN]:
-        flaw = evidence.flaw_of(drill)
-        if flaw:
-            kind = drill.action_type
-            yield Found(f"drill {drill.pk}", f"Drill {drill.pk} of {kind} {flaw}.")
+    yield from _altered(ended.order_by("-pk")[:SHOWN])
+
+
+def _altered(drills: QuerySet[Drill]) -> Iterator[Found]:
+    flaws = {f"{DRILL}{each.pk}": (each, evidence.flaw_of(each)) for each in drills}
+    flawed = {key: found for key, found in flaws.items() if found[1]}
+    seen = acknowledged("drills_altered", flawed)
+    for key, (drill, flaw) in flawed.items():
+        if key not in seen:
+            yield Found(key, f"Drill {drill.pk} of {drill.action_type} {flaw}.")
 
 
 @audit("Drill it: that sets it right.")

@@ -22,7 +22,6 @@ from governance.errors import AlreadyDecided, NotFound, NotNow, NotYours
 from governance.models import Heartbeat
 
 PAGE = 50
-ITSELF = "failed"  # key of the finding of an audit that could not be run
 OF_SWEEPS = {  # findings that no audit looks for
     "clock.late": (
         "Rungs that began late, because the clock was: each has its full time all the same.",
@@ -149,7 +148,7 @@ def _shown(finding: Finding, looks: dict[str, Look]) -> Shown:
     means, mend = OF_SWEEPS.get(finding.audit, ("", ""))
     if look is not None:
         means, mend = look.means, look.mend
-    if finding.key == ITSELF:
+    if finding.key == auditing.ITSELF:
         means = "An audit that could not be run: what it looks for may be there."
         mend = "This is a defect, or a row that cannot be read: the text says which error it was."
     return Shown(finding, _name(finding.audit), means, mend)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils.module_loading import import_string
 from django_q.models import Failure
 
@@ -14,10 +16,12 @@ from approvals import auditing, audits, tasks
 from approvals.models import ActionRequest, Alert, Ask, Case, Decision, Finding, Step
 from approvals.selectors import open_findings
 from approvals.services.alerts import raise_alert
-from approvals.services.seen import see_request
-from governance.audits import chains_broken
+from governance import audits as governance_audits
+from governance import seals
+from governance.audits import Found, Look, chains_broken
+from governance.daemons import DatabaseGone
 from governance.ledger import Act
-from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion
+from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion, TaskAttempt
 from governance.vocabulary import Chain
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import (
@@ -221,6 +225,206 @@ def test_an_audit_that_fails_is_a_finding(waiting, monkeypatch):
     assert "broken" in found_by()
 
 
+def test_an_audit_that_the_database_refuses_stops_none_of_the_others(waiting, monkeypatch):
+    def kept_waiting(now):
+        raise OperationalError("canceling statement due to lock timeout")
+
+    monkeypatch.setitem(governance_audits.AUDITS, "unsealed", kept_waiting)
+    PolicyVersion.objects.update(state="superseded")
+
+    standing = {finding.audit: finding for finding in auditing.run(now=MONDAY_9AM + M)}
+
+    assert standing.keys() == {"unsealed", "no_policy"}
+    assert standing["unsealed"].key == "failed"
+    assert "lock timeout" in standing["unsealed"].alert.text
+    assert Heartbeat.objects.get(pk="audit").facts == {"findings": 2}
+
+
+def test_a_database_that_is_gone_is_no_audits_fault(waiting, monkeypatch):
+    def gone(now):
+        raise DatabaseGone("server closed the connection")
+
+    monkeypatch.setitem(governance_audits.AUDITS, "unsealed", gone)
+
+    with pytest.raises(DatabaseGone):
+        auditing.run(now=MONDAY_9AM + M)
+
+    assert not Finding.objects.exists()
+
+
+def test_an_audit_that_works_again_clears_what_its_failure_was(waiting, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setitem(audits.AUDITS, "clock_overdue", lambda now: 1 / 0)
+        assert found_by() == {"clock_overdue"}
+
+    assert found_by() == set()
+
+
+# --- Several rounds at once ---
+
+
+def bad_and_looked_at_by(monkeypatch, rounds):
+    """Have an audit find one thing, which it does once `rounds` of them look at one moment."""
+    all_look = threading.Barrier(rounds)
+
+    def find(now):
+        all_look.wait(timeout=20)
+        yield Found("thing", "Something is not as it should be.")
+
+    for name in ("governance", "rollback"):
+        monkeypatch.setattr(f"{name}.audits.AUDITS", {})
+    monkeypatch.setattr(audits, "AUDITS", {"planted": Look(find, "Mend it.")})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_control_rounds_that_do_not_wait_for_each_other_all_find_nothing_standing(race):
+    all_looked = threading.Barrier(4)
+
+    def look():
+        standing = Finding.objects.filter(audit="planted", cleared_at=None).exists()
+        all_looked.wait(timeout=20)
+        return standing
+
+    assert race(*[look] * 4) == [False] * 4
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("_round", range(3))
+def test_of_four_rounds_at_once_one_opens_what_all_of_them_found(race, monkeypatch, _round):
+    bad_and_looked_at_by(monkeypatch, 4)
+    rounds = [partial(auditing.run, now=MONDAY_9AM + n * M, outside=False) for n in range(4)]
+
+    outcomes = race(*rounds)
+
+    assert not [each for each in outcomes if isinstance(each, Exception)]
+    assert Finding.objects.count() == Alert.objects.count() == 1
+    assert AuditEvent.objects.filter(kind="finding.opened").count() == 1
+
+
+def test_what_a_later_look_cleared_an_earlier_one_does_not_open_again(monkeypatch):
+    bad_and_looked_at_by(monkeypatch, 1)
+    auditing.run(now=MONDAY_9AM, outside=False)
+    found = [Found("thing", "Something is not as it should be.")]
+    auditing._bring_up_to_date("planted", [], MONDAY_9AM + 2 * M, whole=True)
+
+    auditing._bring_up_to_date("planted", found, MONDAY_9AM + M, whole=True)
+
+    assert not open_findings()
+    auditing._bring_up_to_date("planted", found, MONDAY_9AM + 3 * M, whole=True)
+    assert open_findings() == 1
+
+
+def test_what_a_later_look_opened_an_earlier_one_does_not_clear(monkeypatch):
+    bad_and_looked_at_by(monkeypatch, 1)
+    auditing.run(now=MONDAY_9AM + M, outside=False)
+
+    auditing._bring_up_to_date("planted", [], MONDAY_9AM, whole=True)
+
+    assert open_findings() == 1
+
+
+def test_one_thing_found_twice_by_one_look_is_one_finding(waiting):
+    CaseFactory(request=waiting)
+    CaseFactory(request=waiting, exception="conflict")
+    Step.objects.update(state="superseded")
+    ActionRequest.objects.update(state="rejected", due_at=None, ended_at=MONDAY_9AM)
+
+    assert "ended_with_open_parts" in found_by()
+
+    opened = AuditEvent.objects.filter(kind="finding.opened", facts__audit="ended_with_open_parts")
+    assert opened.count() == 1
+
+
+# --- What went out of an audit's sight ---
+
+
+def test_a_broken_chain_stands_when_others_have_moved_since(waiting, monkeypatch):
+    monkeypatch.setattr("governance.audits.CHAINS_CHECKED", 1)
+    length = waiting.chain_length
+    ActionRequest.objects.update(chain_length=99)
+    assert found_by() == {"chains_broken"}
+    act = Act(now=MONDAY_9AM, actor="clock")
+    act.record_named(Chain.SYSTEM, "worker.restarted")
+    with transaction.atomic():
+        act.write()
+
+    assert found_by() == {"chains_broken"}
+
+    ActionRequest.objects.update(chain_length=length)
+    assert found_by() == set()
+
+
+def test_an_event_without_a_seal_stands_behind_any_number_of_sealed_ones(waiting, monkeypatch):
+    late = MONDAY_9AM + 11 * M
+    assert "unsealed" in found_by(late)
+    monkeypatch.setattr("governance.audits.SHOWN", 0)  # so that it looks at no event at all
+
+    assert "unsealed" in found_by(late)
+
+    seals.seal_now(late)
+    assert "unsealed" not in found_by(late)
+
+
+def test_a_failed_task_stands_behind_any_number_of_others(company, monkeypatch):
+    failed = FailureFactory(stopped=MONDAY_9AM)
+    assert found_by() == {"failed_tasks"}
+    newer = FailureFactory(stopped=MONDAY_9AM + M)
+    raise_alert(kind="task.failed", key=newer.pk, text="It failed.", now=MONDAY_9AM)
+    monkeypatch.setattr(audits, "SHOWN", 1)
+
+    assert found_by() == {"failed_tasks"}
+
+    failed.delete()  # put aside, or run again
+    assert found_by() == set()
+
+
+def test_a_lost_task_stands_behind_any_number_of_others_and_until_it_ended(company, monkeypatch):
+    lost = TaskAttemptFactory(last_at=MONDAY_9AM)
+    now = MONDAY_9AM + 9 * M
+    assert found_by(now) == {"tasks_lost"}
+    newer = TaskAttemptFactory(last_at=MONDAY_9AM + M)
+    raise_alert(kind="task.lost", key=newer.pk, text="It was lost.", now=MONDAY_9AM)
+    monkeypatch.setattr(audits, "SHOWN", 1)
+    assert found_by(now) == {"tasks_lost"}
+
+    TaskAttempt.objects.filter(pk=lost.pk).update(last_at=now)  # it was brought again
+    assert found_by(now) == {"tasks_lost"}
+
+    lost.delete()  # it came to its end
+    assert found_by(now) == set()
+
+
+def test_a_bare_bypass_stands_behind_any_number_of_others_until_somebody_looked(
+    company, monkeypatch
+):
+    standing = Finding.objects.filter(audit="bypasses_without_a_factor", cleared_at=None)
+    for number in range(1, 3):
+        DecisionFactory(is_bypass=True, reauthenticated_at=None, review=ReviewFactory())
+        found_by()
+        assert standing.count() == number
+        monkeypatch.setattr(audits, "SHOWN", 1)
+
+    Alert.objects.update(acknowledged_at=MONDAY_9AM)
+    found_by()
+    assert not standing.exists()
+
+
+def test_an_audit_that_shows_no_more_than_so_many_clears_nothing_it_does_not_show(
+    waiting, company, monkeypatch
+):
+    other = ask_for_payment(company, key="k2", invoice="B")
+    right = waiting.due_at
+    ActionRequest.objects.filter(pk=other.pk).update(due_at=right + M)
+    assert found_by() == {"due_at_differs"}
+    for module in (audits, auditing):
+        monkeypatch.setattr(module, "SHOWN", 1)
+    ActionRequest.objects.filter(pk=waiting.pk).update(due_at=right + M)
+
+    auditing.run(now=MONDAY_9AM + M)
+
+    assert open_findings() == 2
+
+
 def test_the_command_says_what_it_found_and_its_exit_code_too(waiting, capsys, timeline):
     call_command("audit")
     ActionRequest.objects.update(due_at=waiting.due_at + M)
@@ -260,21 +464,40 @@ def test_a_person_present_must_begin_in_fifteen_minutes(company):
     assert [each.key for each in audits.due_at_differs(MONDAY_9AM + M)] == [wrong.ref]
 
 
-def test_a_chain_that_grows_while_it_is_audited_is_not_broken(company, waiting):
-    """Event and head move together: an audit that reads one after the other sees a gap that never was."""
+@pytest.fixture
+def growing(company, waiting):
+    """A request's chain that grows behind each statement that is sent within it."""
     grown = []
 
-    def grow_after_the_ends_are_read(execute, sql, params, many, context):
+    def grow(execute, sql, params, many, context):
         answered = execute(sql, params, many, context)
-        if "MAX" in sql.upper() and not grown:
-            grown.append(True)
-            see_request(ref=waiting.ref, actor=company.finance_manager, now=MONDAY_9AM + M)
+        if not (grown and grown[-1] is None):  # what grows it sends statements too
+            grown.append(None)
+            act = Act(now=MONDAY_9AM, actor="clock")
+            held = ActionRequest.objects.get(pk=waiting.pk)
+            act.record(held, "ask.seen")
+            act.write()
+            held.save(update_fields=["chain_length", "chain_hash"])
+            grown[-1] = held.chain_length
         return answered
 
-    with connection.execute_wrapper(grow_after_the_ends_are_read):
-        found = list(chains_broken(MONDAY_9AM + M))
+    with connection.execute_wrapper(grow):
+        yield grown
+
+
+def test_control_a_head_read_before_its_chains_end_seems_broken(waiting, growing):
+    length = ActionRequest.objects.values_list("chain_length", flat=True).get(pk=waiting.pk)
+    last = AuditEvent.objects.filter(chain=waiting.ref).order_by("-seq")
+
+    assert last.values_list("seq", flat=True)[0] > length
+
+
+def test_a_chain_that_grows_while_it_is_audited_is_not_broken(waiting, growing):
+    """Event and head move together: an audit that reads one after the other sees a gap that never was."""
+    found = list(chains_broken(MONDAY_9AM + M))
 
     assert found == []
+    assert len(growing) >= 3  # behind the list of chains, the named heads, and the requests' own
 
 
 def test_a_chain_without_a_head_is_broken(company, waiting):

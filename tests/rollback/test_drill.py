@@ -19,7 +19,7 @@ from rollback.rehearsal.house import Silent
 from rollback.rehearsal.play import DIFFERS, NOT_RUN, NOT_UNDONE
 from rollback.rehearsal.points import points_of
 from rollback.services import drill as drills
-from tests.factories import PersonFactory, RoleFactory
+from tests.factories import AlertFactory, PersonFactory, RoleFactory
 from tests.rollback.rehearsing import KINDS, PlayHouse, asked, entry, in_production, real, taken
 
 pytestmark = pytest.mark.django_db
@@ -526,6 +526,25 @@ def test_what_was_altered_is_found(kind, timeline, change):
 
     (found,) = audits.drills_altered(timeline.now)
     assert found.key == f"drill {Drill.objects.get().pk}"
+
+
+def test_what_was_altered_stands_behind_any_number_of_other_drills_until_somebody_looked(
+    kind, timeline, monkeypatch
+):
+    through(kind, timeline)
+    Drill.objects.update(signature="0" * 128)
+    key = f"drill {Drill.objects.get().pk}"
+    monkeypatch.setattr(audits, "SHOWN", 0)
+    assert list(audits.drills_altered(timeline.now)) == []
+
+    assert [each.key for each in audits.drills_altered.again([key], timeline.now)] == [key]
+
+    alert = AlertFactory(kind="audit.drills_altered", key=key)
+    Drill.objects.all().delete()
+    (found,) = audits.drills_altered.again([key], timeline.now)
+    assert found.text == f"{key.capitalize()} is gone."
+    Alert.objects.filter(pk=alert.pk).update(acknowledged_at=timeline.now)
+    assert list(audits.drills_altered.again([key], timeline.now)) == []
 
 
 def test_one_figure_in_the_evidence_is_found(kind, timeline):
