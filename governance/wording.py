@@ -104,7 +104,7 @@ def at(instant: datetime, *, now: datetime, zone: tzinfo, seconds: bool = False)
         zone: the reader's.
         seconds: say them too, as refusals do.
     """
-    here, today = instant.astimezone(zone), now.astimezone(zone)
+    here, today = _seen(instant, zone), now.astimezone(zone)
     clock = f"{here:%H:%M:%S}" if seconds else f"{here:%H:%M}"
     days = (here.date() - today.date()).days
     if days == 0:
@@ -119,13 +119,21 @@ def at(instant: datetime, *, now: datetime, zone: tzinfo, seconds: bool = False)
 
 def exact(instant: datetime, zone: tzinfo) -> str:
     """Say the whole instant, to the second and with its zone, for a title or the record."""
-    here = instant.astimezone(zone)
+    here = _seen(instant, zone)
     return f"{here.day}{NBSP}{here:%b %Y, %H:%M:%S} {zone_word(instant, zone)}"
+
+
+def _seen(instant: datetime, zone: tzinfo) -> datetime:
+    """Return an instant in a zone; as it is, where the zone would put it before year 1 or after 9999."""
+    try:
+        return instant.astimezone(zone)
+    except OverflowError:
+        return instant
 
 
 def zone_word(instant: datetime, zone: tzinfo) -> str:
     """Return the zone's short name at that instant: "EST", or "UTC+03" where it has none."""
-    name = instant.astimezone(zone).tzname() or "UTC"
+    name = _seen(instant, zone).tzname() or "UTC"
     return f"UTC{name}" if name[0] in "+-" else name
 
 

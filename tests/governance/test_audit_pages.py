@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from governance import clock, seals, verifications
 from governance.ledger import event_hash
-from governance.models import AuditEvent, Verification
+from governance.models import AuditEvent, Person, Verification
 from tests.approvals.asking import ask_for_payment
 from tests.factories import AuditEventFactory, PersonFactory, RoleFactory
 from tests.ledger_flush import lifted
@@ -124,6 +124,99 @@ def test_a_search_to_mend_says_how_and_finds_nothing(client, auditor, waiting, s
     assert 'data-th="When"' not in html
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"])
+@pytest.mark.parametrize(
+    "instant", ["0001-01-01", "0001-01-01 00:00", "9999-12-31 23:59", "1899-12-31", "9999-01-01"]
+)
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_an_instant_that_is_none_in_some_zone_is_to_be_mended(
+    client, auditor, waiting, zone, instant, name
+):
+    Person.objects.filter(pk=auditor.pk).update(time_zone=zone)
+
+    status, html = page(client, **{name: instant})
+
+    assert status == 422
+    assert "Give a day and a time" in html
+    assert exported(client, form="csv", **{name: instant})[0].status_code == 400
+
+
+NONSENSE = (
+    "\0", "%00", "\ud7ff\uffff", "x" * 5000, "9" * 400, "-1", "0", "[]", "{}", "null", "NaN", "'\"<>&;--",
+    "2026-03-02T09:00:00+99:99~1", "0001-01-01T00:00:00+14:00~1", "9999-12-31T23:59:59-12:00~1",
+    "2026-03-02T09:00:00+00:00~" + "9" * 18, "2026-03-02T09:00:00+00:00~\u0661", "~", "2026-02-30~1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["who", "of", "kind", "since", "until", "after", "form", "other"])
+def test_no_nonsense_in_a_parameter_is_a_defect(client, auditor, waiting, name):
+    for value in NONSENSE:
+        status, _ = page(client, **{name: value})
+        assert status in (200, 422), value
+
+        sent = client.post(reverse("governance:audit-export"), {"form": "csv", name: value})
+        assert sent.status_code in (200, 400), value
+        if sent.streaming:
+            b"".join(sent.streaming_content)
+    twice = client.get(reverse("governance:audit") + f"?{name}=a&{name}=%ff%fe&{name}")
+    assert twice.status_code in (200, 422)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"chain": "a/b"},
+        {"chain": ""},
+        {"chain": "?#%"},
+        {"facts": {"at": "2026-02-30T25:61:61.000000+00:00"}},
+        {"facts": {"at": "0001-01-01T00:00:00.000000+00:00"}},
+        {"facts": {"at": "9999-12-31T23:59:59.999999+00:00"}},
+        {"facts": [1.5, None, {"": {"": []}}]},
+        {"facts": "text"},
+        {"actor": "", "kind": "", "on_behalf_of": "person:"},
+        {"at": datetime(9999, 12, 31, 23, 59, tzinfo=UTC)},
+        {"at": datetime(1, 1, 1, tzinfo=UTC)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12"])
+def test_a_forged_event_is_shown_as_one(client, auditor, forged, zone):
+    Person.objects.filter(pk=auditor.pk).update(time_zone=zone)
+    AuditEventFactory(**forged)
+
+    status, html = page(client)
+
+    assert status == 200
+    assert "not as written" in html
+    for form in ("csv", "jsonl"):
+        assert exported(client, form=form)[0].status_code == 200
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json",
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"number": "one"}',
+        b"\xff",
+        b"[" * 1500,
+        b'{"number": 1e999}',
+    ],
+)
+def test_an_exported_file_that_is_not_ours_is_not_read(client, auditor, waiting, settings, line):
+    seals.seal_now(clock.now())
+    seals.export()
+    with settings.SEAL_EXPORT.open("ab") as file:
+        file.write(line + b"\n")
+
+    status, html = page(client)
+
+    assert status == 200
+    assert "not to be read from this machine" in html
+
+
 def test_nothing_found_says_so(client, auditor, waiting):
     assert "Nothing in the record matches" in page(client, of="R-NONE")[1]
 
@@ -196,7 +289,7 @@ def test_a_reading_that_is_overdue_shows(client, auditor, timeline):
 
 def exported(client, **search):
     answer = client.post(reverse("governance:audit-export"), search)
-    return answer, b"".join(answer.streaming_content).decode()
+    return answer, b"".join(answer.streaming_content).decode() if answer.streaming else ""
 
 
 def test_an_export_as_json_lines_can_be_checked_again(client, auditor, waiting):

@@ -14,6 +14,7 @@ from governance.search import Search
 from governance.vocabulary import Chain
 
 WHEN = "Give a day and a time, as in 2026-03-02 09:00."
+FIRST_YEAR, LAST_YEAR = 1900, 9998  # an instant beside them exists in some zones alone
 FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 WITHOUT_NAME = (actors.CLOCK, "worker", "courier", "console", "policy-check")
 
@@ -62,6 +63,18 @@ class SearchForm(forms.Form):
         """Return the name of a chain: a request's reference in capitals, or a named chain."""
         typed: str = self.cleaned_data["of"]
         return typed.lower() if typed.lower() in Chain.values else typed.upper()
+
+    def clean_since(self) -> datetime | None:
+        return self._within_years("since")
+
+    def clean_until(self) -> datetime | None:
+        return self._within_years("until")
+
+    def _within_years(self, name: str) -> datetime | None:
+        typed: datetime | None = self.cleaned_data[name]
+        if typed is not None and not FIRST_YEAR <= typed.year <= LAST_YEAR:
+            raise forms.ValidationError(WHEN)
+        return typed
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
