@@ -101,17 +101,17 @@ def _begin(task: str, name: str) -> int:
 @transaction.atomic
 def _failed(task: str, name: str, attempts: int, problem: BaseException) -> None:
     error = wording.defect(problem)
+    before: tuple[str, ...]
     TaskAttempt.objects.filter(pk=task).update(last_error=error[:300], worker="")
     most = settings.Q_CLUSTER["max_attempts"]
     if attempts >= most:  # the queue does not bring it again
         text = f"Task {name} failed {attempts} times and was given up. The last time: {error}"
-        signs.all_clear(kind=FAILED, key=task, now=clock.now())  # that said it was tried again
-        event = "task.given_up"
+        event, before = "task.given_up", (FAILED,)  # that said it was tried again
     else:
         text = f"Task {name} failed, and is tried again, {most} times in all: {error}"
-        event = "task.failed"
+        event, before = "task.failed", ()
     signs.report(
-        event, by="worker", kind=FAILED, key=task, text=text,
+        event, by="worker", kind=FAILED, key=task, text=text, instead_of=before,
         now=clock.now(), task=task, name=name, attempts=attempts,
     )  # fmt: skip
 
@@ -122,8 +122,7 @@ def _done(task: str, attempts: int) -> None:
     TaskAttempt.objects.filter(pk=task).delete()
     if attempts > 1:
         Failure.objects.filter(pk=task).delete()  # the queue keeps it even where it worked later
-        for kind in (FAILED, LOST):
-            signs.all_clear(kind=kind, key=task, now=clock.now())
+        signs.works_again(by="worker", kind=FAILED, also=[LOST], key=task, now=clock.now())
 
 
 @transaction.atomic
@@ -135,10 +134,8 @@ def _drop(task: str, name: str) -> None:
     row.save(update_fields=["dropped_at", "worker"])
     last = row.last_error or "its worker died each time"
     text = f"Task {name} was dropped after {MOST_ATTEMPTS} attempts: {last}"
-    for kind in (FAILED, LOST):
-        signs.all_clear(kind=kind, key=task, now=now)
     signs.report(
-        "task.dropped", by="worker", kind=DROPPED, key=task, text=text,
+        "task.dropped", by="worker", kind=DROPPED, key=task, text=text, instead_of=(FAILED, LOST),
         now=now, task=task, name=name, attempts=MOST_ATTEMPTS,
     )  # fmt: skip
 

@@ -79,7 +79,7 @@ class Neighbour:
             return False
         if now - beat.beat_at <= clock.technical(self._sign.after_s):
             if self._silent is not False:  # an earlier process of ours may have raised it
-                signs.all_clear(kind=self._sign.kind, key=name, now=now)
+                signs.works_again(by=self._by, kind=self._sign.kind, key=name, now=now)
             self._silent = False
         elif not self._silent and at - self._since > self._sign.after_s:
             self._tell(beat, now)

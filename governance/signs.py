@@ -77,21 +77,40 @@ def tell(persons: Iterable[int], *, text: str, page: str, now: datetime) -> None
 
 @transaction.atomic
 def report(
-    event: str, *, by: str, kind: str, key: str, text: str, now: datetime, **facts: Any
-) -> None:
-    """Put an event of the house into the record, on its chain `system`, and raise an alert with it."""
-    alarm(kind=kind, key=key, text=text, now=now)
+    event: str, *, by: str, kind: str, key: str, text: str, now: datetime,
+    instead_of: Iterable[str] = (), **facts: Any,
+) -> None:  # fmt: skip
+    """Put an event of the house into the record, on its chain `system`, and raise an alert with it.
+
+    Args:
+        instead_of: kinds of alerts about the same that this one takes the place of.
+    """
     act = Act(now=now, actor=by)
+    _close_in(act, instead_of, key)
+    alarm(kind=kind, key=key, text=text, now=now)
     act.record_named(Chain.SYSTEM, event, **facts)
     act.write()
 
 
 @transaction.atomic
-def works_again(*, by: str, kind: str, key: str, now: datetime) -> int:
-    """Close the alert that stands for (kind, key), and say so in the record. Returns how many: 0 if none stood."""
-    closed = all_clear(kind=kind, key=key, now=now)
-    if closed:
-        act = Act(now=now, actor=by)
-        act.record_named(Chain.SYSTEM, "alert.closed", alert=kind, matter=key)
-        act.write()
+def works_again(*, by: str, kind: str, key: str, now: datetime, also: Iterable[str] = ()) -> int:
+    """Close the alert that stands for (kind, key), and say so in the record. Returns how many: 0 if none stood.
+
+    Args:
+        also: further kinds of alerts about the same, to be closed with it.
+    """
+    act = Act(now=now, actor=by)
+    closed = _close_in(act, (kind, *also), key)
+    act.write()
     return closed
+
+
+def _close_in(act: Act, kinds: Iterable[str], key: str) -> int:
+    """Close alerts as part of an act, which says so of each that stood. Its head is locked after their rows."""
+    count = 0
+    for kind in kinds:
+        closed = all_clear(kind=kind, key=key, now=act.now)
+        if closed:
+            act.record_named(Chain.SYSTEM, "alert.closed", alert=kind, matter=key)
+        count += closed
+    return count

@@ -138,6 +138,7 @@ def test_a_task_that_the_queue_gives_up_is_an_alert(settings):
     alert = Alert.objects.get(closed_at=None)
     assert (alert.kind, alert.key) == ("task.failed", "t-1")
     assert "was given up. The last time: ValueError: never" in alert.text
+    assert closed() == [("task.failed", "t-1")]  # that said it was tried again
 
 
 def test_what_fails_and_then_works_leaves_no_alert_open():
@@ -148,6 +149,13 @@ def test_what_fails_and_then_works_leaves_no_alert_open():
     assert deliver(work) == "done"
 
     assert Alert.objects.filter(closed_at=None).count() == 0
+    assert closed() == [("task.failed", "t-1")]
+
+
+def closed():
+    """What alerts the record says were closed."""
+    events = AuditEvent.objects.filter(kind="alert.closed").order_by("pk")
+    return [(event.facts["alert"], event.facts["matter"]) for event in events]
 
 
 def dead_pid():
@@ -174,6 +182,7 @@ def test_a_task_whose_worker_is_gone_is_told_of_once_for_each_time_and_closes_wh
     assert AuditEvent.objects.filter(kind="task.lost").count() == 2
     assert deliver(Work()) == "done"
     assert Alert.objects.filter(closed_at=None).count() == 0
+    assert closed() == [("task.lost", "t-1")]
 
 
 def test_a_worker_that_lives_or_is_another_machines_is_not_taken_for_dead():
@@ -192,6 +201,7 @@ def test_a_task_that_is_dropped_closes_what_was_said_of_it_before():
 
     alert = Alert.objects.get(closed_at=None)
     assert (alert.kind, "died in the middle" in alert.text) == ("task.dropped", True)
+    assert closed() == [("task.lost", "t-1")]
 
 
 def test_called_by_others_than_a_worker_it_runs_uncounted():

@@ -58,6 +58,9 @@ def test_silence_is_told_of_well_within_a_minute_once_until_it_is_heard_again(si
     beat(sign.name, now=ear.now)
     assert ear.go_on(2)[-1] is False
     assert Alert.objects.filter(closed_at=None).count() == 0
+    closed = AuditEvent.objects.get(kind="alert.closed")
+    assert closed.facts == {"alert": sign.kind, "matter": sign.name}
+    assert closed.actor == "test"
 
 
 def test_who_was_never_heard_is_not_missed():
