@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
-from approvals.digests import covered_by, digest_of
+from approvals.digests import covered_by
 from approvals.models import ActionRequest, Decision, Review
-from governance import actors, commitments, ledger
+from governance import actors, canonical, commitments, ledger
 from governance.errors import Unprocessable
 from governance.evidence.page import shown, shown_instant
-from governance.evidence.parts import Claim, Part, Section, Standing, Subject, claim_of
+from governance.evidence.parts import Part, Section, Subject, fact
 from governance.evidence.rules import action_part, policy_part
-from governance.models import AuditEvent
+from governance.models import AuditEvent, Person
 
 TEXT = 2_000  # characters of what somebody wrote, on the page
+TOLD = "No event of the record says so: these are the rows as they stood when the pack was made."
 
 
 def subject_of_request(request: ActionRequest) -> Subject:
@@ -41,23 +43,13 @@ def parts(subject: Subject) -> Iterator[Part]:
 
 
 def _request(request: ActionRequest) -> Part:
+    """Return what was asked, which `verify.py` holds against the first event, and apart from it what rows tell."""
     hidden = request.action_type.redacted_in("payload")
-    covered = _covered(request)
-    if hidden and not request.salt:
-        covered |= {"payload": commitments.without(request.payload, hidden)}
-    state = request.get_state_display().lower()
-    content = {
-        "ref": request.ref,
-        "title": request.title,
-        "digest": request.digest,
-        "covered": covered,
-        "hidden": list(hidden),
-        "salted": bool(request.salt),
-        "event": [request.ref, 1],
-        "justification": request.justification,
+    plain = commitments.without(request.payload, hidden)
+    covered = _covered(request, plain if hidden and not request.salt else None)
+    told = {
         "state": str(request.state),
         "end_reason": request.end_reason,
-        "submitted_at": ledger.instant(request.submitted_at),
         "approved_at": _instant(request.approved_at),
         "ended_at": _instant(request.ended_at),
         "had_effects": request.had_effects,
@@ -65,145 +57,196 @@ def _request(request: ActionRequest) -> Part:
         "quorum": request.quorum,
         "source": {"run_id": request.source_run_id, "url": request.source_url},
     }
+    content = {
+        "ref": request.ref,
+        "title": request.title,
+        "digest": request.digest,
+        "covered": covered,
+        "hidden": list(hidden),
+        "salted": bool(request.salt),
+        "justification": request.justification,
+        "submitted_at": ledger.instant(request.submitted_at),
+        "told": told,
+    }
+    asked = {**covered, "payload": plain}
     facts = [
-        ("State", f"{state}, {request.end_reason}" if request.end_reason else state),
         ("Submitted", _shown_instant(request.submitted_at)),
-        ("Ended", _shown_instant(request.ended_at) if request.ended_at else "not yet"),
         ("Justification", shown(request.justification, TEXT) or "none"),
-        *((name.replace("_", " ").capitalize(), shown(value)) for name, value in covered.items()),
+        *((_words(name), shown(value)) for name, value in asked.items()),
         ("Digest", request.digest),
     ]
+    head = ("Field", "Value")
     return Part(
         file="request.json",
         content=content,
-        sections=[Section("What was asked", "", ("Field", "Value"), facts)],
-        claims=[
-            _asked(request, hidden),
-            Claim(
-                "Where the request stands now",
-                Standing.STATED,
-                "it is the row's; the events tell how it came there",
-            ),
+        sections=[
+            Section("What was asked", "", head, facts),
+            Section("Where it stands", TOLD, head, _rows(told), is_told=True),
         ],
     )
 
 
-def _covered(request: ActionRequest) -> dict[str, Any]:
+def _covered(request: ActionRequest, instead: Any) -> dict[str, Any]:
+    """Return what the digest covers.
+
+    Args:
+        instead: of the payload, of a request from before there were salts. Then nobody
+            but us can tell whether the digest is of it, and so it is looked at here.
+    """
     try:
-        return covered_by(request)
+        found = covered_by(request)
     except Unprocessable as problem:  # no agent could have sent this: the row was changed
         return {"unreadable": problem.detail}
-
-
-def _digest(request: ActionRequest) -> str:
-    try:
-        return digest_of(request)
-    except Unprocessable:
-        return "none"
-
-
-def _asked(request: ActionRequest, hidden: tuple[str, ...]) -> Claim:
-    what = "What was asked: action, payload, amount, record"
-    if hidden and not request.salt and _digest(request) == request.digest:
-        why = f"{len(hidden)} fields are left out, so that its digest cannot be computed from this"
-        return Claim(what, Standing.STATED, why)
-    first = AuditEvent.objects.filter(chain=request.ref, seq=1).first()
-    recorded = first.facts.get("digest", "") if first is not None else ""
-    return claim_of(what, [(recorded, _digest(request))], where="the first event")
+    if instead is None:
+        return found
+    if canonical.digest(found) != request.digest:
+        return {"unreadable": "What is stored does not give the digest."}
+    return found | {"payload": instead}
 
 
 def _decisions(request: ActionRequest) -> Part:
-    rows = list(
-        Decision.objects.filter(request=request).select_related("person", "step").order_by("at", "pk")
-    )  # fmt: skip
-    events = AuditEvent.objects.filter(chain=request.ref, kind="step.decided").order_by("seq")
-    found = [_decision(row, _event_of(row, events)) for row in rows]
+    rows = Decision.objects.filter(request=request).select_related("person", "step")
+    events = list(AuditEvent.objects.filter(chain=request.ref, kind="step.decided").order_by("seq"))
+    found = [_decision(row, events) for row in rows.order_by("at", "pk")]
     lines = [
         (
-            shown_instant(each["at"]), each["actor"], f"L{each['level']} {each['path']}",
+            shown_instant(each["at"]), shown(each["actor"]), f"L{each['level']} {each['path']}",
             each["verdict"], shown(each["note"], TEXT), str((each["event"] or ["", "none"])[1]),
         )
         for each in found
     ]  # fmt: skip
-    claims = []
-    if lines:
-        proven = all(each["event"] for each in found)
-        why = "each is an event of the record" if proven else "of some there is no event"
-        standing = Standing.PROVEN if proven else Standing.CONTRADICTED
-        claims.append(Claim("Who decided what, when, and of which digest", standing, why))
     head = ("When", "Who", "Asked on", "Said", "Note", "Event")
     return Part(
         file="decisions.json",
         content=found,
         sections=[Section("Decisions", "", head, lines)],
-        claims=claims,
     )
 
 
-def _decision(row: Decision, event: AuditEvent | None) -> dict[str, Any]:
-    """Return a decision; what its event says too is checked against it, name by name."""
-    return {
-        "event": None if event is None else [event.chain, event.seq],
-        "actor": actors.person(row.person),
-        "at": ledger.instant(row.at),
+def _decision(row: Decision, events: list[AuditEvent]) -> dict[str, Any]:
+    """Return a decision, and take its event out of those given.
+
+    What the event says too is checked against it, name by name; what it does not, the row tells.
+    """
+    said = {
         "path": str(row.step.path),
         "level": row.step.level,
         "verdict": str(row.verdict),
         "note": row.note,
         "digest": row.digest,
+        "severity": str(row.severity),
         "via": str(row.via),
         "bypass": row.is_bypass,
         "reauthenticated_at": _instant(row.reauthenticated_at),
-        "details": row.details,
+        **(row.details if isinstance(row.details, dict) else {"details": row.details}),
+    }
+    event = _taken(events, actor=_actor(row.person), at=row.at, verdict=str(row.verdict))
+    facts = {} if event is None or not isinstance(event.facts, dict) else event.facts
+    always = ("path", "level", "verdict", "note", "digest")
+    return {
+        "event": None if event is None else [event.chain, event.seq],
+        "actor": _actor(row.person),
+        "at": ledger.instant(row.at),
+        **{name: value for name, value in said.items() if name in facts or name in always},
+        "told": {
+            name: value for name, value in said.items() if name not in facts and name not in always
+        },
     }
 
 
-def _event_of(row: Decision, events: Iterable[AuditEvent]) -> AuditEvent | None:
-    actor, verdict = actors.person(row.person), str(row.verdict)
-    return next(
-        (
-            each
-            for each in events
-            if (each.at, each.actor, each.facts.get("verdict")) == (row.at, actor, verdict)
-        ),
-        None,
-    )
+def _taken(
+    events: list[AuditEvent], *, actor: str, at: datetime, verdict: str
+) -> AuditEvent | None:
+    """Take the event of a decision out of those given: each is of one."""
+    for each in events:
+        if (each.actor, each.at, fact(each, "verdict")) == (actor, at, verdict):
+            events.remove(each)
+            return each
+    return None
 
 
 def _review(review: Review) -> Part:
-    names = {
-        "asked": review.asked,
-        "closed_by": review.closed_by,
-        "second_person": review.second_person,
+    """Return the review as its opening and its closing recorded it, and apart from that what the row tells."""
+    opened = {
+        "event": _place(review, "review.opened", review.opened_at),
+        "kind": str(review.kind),
+        "reason": review.reason,
+        "replaced": review.signatures_replaced,
+        "at": ledger.instant(review.opened_at),
     }
-    people = {name: None if who is None else actors.person(who) for name, who in names.items()}
+    closed = None if review.closed_at is None else _closed(review, review.closed_at)
+    told = {
+        "asked": _actor_or_none(review.asked),
+        "due_at": _instant(review.due_at),
+        "said": review.details,
+    }
     content = {
         "review": review.pk,
-        "kind": str(review.kind),
-        "state": str(review.state),
-        "reason": review.reason,
-        "finding": review.finding,
-        "orders_rollback": review.orders_rollback,
-        "signatures_replaced": review.signatures_replaced,
-        "target_reference": review.target_reference,
-        "details": review.details,
-        "opened_at": ledger.instant(review.opened_at),
-        "due_at": _instant(review.due_at),
-        "closed_at": _instant(review.closed_at),
-        **people,
+        "opened": opened,
+        "closed": closed,
+        "told": told,
     }
-    rows = [
-        (name.replace("_", " ").capitalize(), shown(value, TEXT))
-        for name, value in content.items()
-        if value not in (None, "", {})
-    ]
-    claim = Claim(
-        "The review, as it stands",
-        Standing.STATED,
-        "it is the row's; its opening, reminders and finding are events of the record",
+    head = ("Field", "Value")
+    return Part(
+        file="review.json",
+        content=content,
+        sections=[
+            Section("The review, as it was opened", "", head, _rows(opened)),
+            Section(
+                "What was found", "" if closed else "It stands open.", head, _rows(closed or {})
+            ),
+            Section("Whom it waits for", TOLD, head, _rows(told), is_told=True),
+        ],
     )
-    section = Section("The review", "", ("Field", "Value"), rows)
-    return Part(file="review.json", content=content, sections=[section], claims=[claim])
+
+
+def _closed(review: Review, at: datetime) -> dict[str, Any]:
+    found = {
+        "event": _place(review, "review.closed", at),
+        "kind": str(review.kind),
+        "finding": str(review.state),
+        "at": ledger.instant(at),
+    }
+    if review.kind != Review.Kind.CLEANUP:
+        return found | {
+            "actor": _actor_or_none(review.closed_by),
+            "note": review.finding,
+            "roll_back": review.orders_rollback,
+        }
+    return found | {
+        "actor": _actor_or_none(review.second_person),
+        "said_by": "" if review.closed_by is None else actors.person(review.closed_by),
+        "outcome": review.details.get("outcome"),
+        "reference": review.target_reference,
+    }
+
+
+def _place(review: Review, kind: str, at: datetime) -> list[Any] | None:
+    """Return where the event stands by which a review was opened or closed."""
+    events = AuditEvent.objects.filter(chain=review.request.ref, kind=kind, at=at).order_by("seq")
+    event = next((each for each in events if fact(each, "review") == review.kind), None)
+    return None if event is None else [event.chain, event.seq]
+
+
+def _rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (_words(name), shown_instant(value) if name.endswith("at") else shown(value, TEXT))
+        for name, value in fields.items()
+        if value not in (None, "", {}) and name != "event"
+    ]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _actor(person: Person) -> str:
+    """Return somebody as the record writes them, which cuts long names."""
+    return actors.person(person)[: ledger.NAME_LENGTH]
+
+
+def _actor_or_none(person: Person | None) -> str | None:
+    return None if person is None else _actor(person)
 
 
 def _instant(at: Any) -> str | None:

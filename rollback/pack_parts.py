@@ -9,7 +9,7 @@ from governance import ledger
 from governance.commitments import HIDDEN
 from governance.errors import Unprocessable
 from governance.evidence.page import shown, shown_instant
-from governance.evidence.parts import Part, Section, Subject, claim_of
+from governance.evidence.parts import Part, Section, Subject, fact
 from governance.models import AuditEvent
 from rollback.models import Snapshot
 
@@ -27,11 +27,6 @@ def parts(subject: Subject) -> Iterator[Part]:
     events = _events(subject.ref)
     found = [_snapshot(row, events) for row in rows]
     lines = [line for each in found for line in _lines(each)]
-    claims = []
-    if rows:
-        what = "The target's records, before the first write and as we left them"
-        pairs = [pair for row in rows for pair in _digests(row, events)]
-        claims.append(claim_of(what, pairs, where="the event of each reading"))
     hidden = sum(line[2] == HIDDEN or line[3] == HIDDEN for line in lines)
     lead = f"{hidden} fields are left out, as the action type says." if hidden else ""
     head = ("Record", "Field", "Before", "As we left it")
@@ -39,15 +34,14 @@ def parts(subject: Subject) -> Iterator[Part]:
         file="snapshots.json",
         content=found,
         sections=[Section("The target's records", lead, head, lines)],
-        claims=claims,
     )
 
 
 def _events(ref: str) -> dict[tuple[str, str], AuditEvent]:
-    """Return by side and record the last event that has its digest."""
+    """Return by side and record the last event of it."""
     rows = AuditEvent.objects.filter(chain=ref, kind__in=KINDS.values()).order_by("seq")
     sides = {kind: side for side, kind in KINDS.items()}
-    return {(sides[row.kind], row.facts["record"]): row for row in rows if row.facts.get("state")}
+    return {(sides[row.kind], str(fact(row, "record"))): row for row in rows}
 
 
 def _snapshot(row: Snapshot, events: dict[tuple[str, str], AuditEvent]) -> dict[str, Any]:
@@ -71,14 +65,6 @@ def _state(row: Snapshot, side: str, events: dict[tuple[str, str], AuditEvent]) 
     if not row.salt:  # without one, the digest of what is left out could be guessed
         fields = [each for each in fields if "value" in each]
     return {"event": place, "fields": fields}
-
-
-def _digests(row: Snapshot, events: dict[tuple[str, str], AuditEvent]) -> Iterator[tuple[str, str]]:
-    """Yield of each state the digest that was recorded, and the one it has now."""
-    for side in KINDS if row.left_at is not None else ["before"]:
-        event = events.get((side, row.record))
-        recorded: str = "" if event is None else event.facts["state"]
-        yield recorded, row.digest_of(side) if recorded else ""
 
 
 def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:

@@ -11,8 +11,7 @@ from approvals.services.evidence import pack_request, pack_review
 from approvals.views.edge import HtmxRequest, visible_or_404
 from governance import actors, clock
 from governance.errors import NotFound, Refused
-from governance.evidence import Subject, name_of
-from governance.evidence.sealed import sealed_pack
+from governance.evidence import Subject, build, name_of
 
 
 @require_POST
@@ -35,7 +34,7 @@ def _answer(request: HtmxRequest, record: Callable[[], Subject]) -> HttpResponse
         raise Http404(refusal.detail) from refusal
     except Refused as refusal:
         return HttpResponse(refusal.detail, status=refusal.status, content_type="text/plain")
-    content = sealed_pack(subject, by=actors.person(request.user))
+    content = build(subject, by=actors.person(request.user), now=clock.now())
     name = f'attachment; filename="{name_of(subject)}.zip"'
     return HttpResponse(
         content, content_type="application/zip", headers={"Content-Disposition": name}

@@ -8,7 +8,7 @@ record comes from each package: `settings.RECOURSE_EVIDENCE` names the functions
 from __future__ import annotations
 
 from governance.evidence.packing import build, name_of
-from governance.evidence.parts import Claim, Event, Part, Section, Standing, Subject, claim_of
+from governance.evidence.parts import Claim, Event, Part, Section, Standing, Subject
 
 __all__ = [
     "Claim",
@@ -18,6 +18,5 @@ __all__ = [
     "Standing",
     "Subject",
     "build",
-    "claim_of",
     "name_of",
 ]

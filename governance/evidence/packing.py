@@ -8,19 +8,18 @@ import json
 import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from governance import canonical, ledger, seals, verify
+from governance.evidence.claims import VERIFIER, claims_of
 from governance.evidence.page import Told, page
-from governance.evidence.parts import Claim, Part, Standing, Subject, parts_of
+from governance.evidence.parts import Claim, Part, Subject, parts_of
 from governance.evidence.record import Record, record_of
 
 KIND = "evidence"  # of the signature; `verify.py` has it too
 FORMAT = "recourse evidence 1"
-VERIFIER = Path(__file__).with_name("verify.py")
 
 
 def name_of(subject: Subject) -> str:
@@ -33,7 +32,8 @@ def build(subject: Subject, *, by: str, now: datetime) -> bytes:
     """Return a pack as a zip.
 
     All of it as it stood at one instant, without holding up writers. Nothing is
-    written: whoever has one made records that, and has it sealed, before.
+    written, and nothing sealed: a pack that had its own events sealed would vouch for
+    what somebody put into the database a moment before.
 
     Args:
         by: who has it made, as the record writes it.
@@ -50,7 +50,6 @@ def build(subject: Subject, *, by: str, now: datetime) -> bytes:
             "kind": subject.kind,
             "ref": subject.ref,
             "review": subject.review,
-            "title": subject.title,
         },
         "made": {"at": ledger.instant(now), "by": by},
         "chain": {
@@ -58,29 +57,19 @@ def build(subject: Subject, *, by: str, now: datetime) -> bytes:
             "length": len(own),
             "hash": own[-1]["hash"] if own else ledger.genesis(subject.ref),
         },
-        "unsealed": record.unsealed,
     }
-    claims = [*_claims(record), *(claim for part in parts for claim in part.claims)]
     files = {
-        "pack.json": _json(head | {"claims": [claim._asdict() for claim in claims]}),
+        "pack.json": _json(head),
         "events.json": _json(record.events),
         "seals.json": _json(record.seals),
         "keys.json": _json(record.keys),
         **{part.file: _json(part.content) for part in parts},
         "verify.py": VERIFIER.read_bytes(),
     }
+    claims = claims_of(files)
+    files["pack.json"] = _json(head | {"claims": [claim._asdict() for claim in claims]})
     files["index.html"] = page(_told(subject, head, record, parts, claims, files)).encode()
     return _zip(name_of(subject), signed(files), now)
-
-
-def _claims(record: Record) -> list[Claim]:
-    proven = "each event gives its hash, names the one before it, and is a leaf of a signed seal"
-    found = [Claim("What happened, by whom and when: the events", Standing.PROVEN, proven)]
-    if record.unsealed:
-        numbers = ", ".join(map(str, record.unsealed))
-        why = "it had no seal yet when the pack was made; its hash and its place in the chain hold"
-        found.append(Claim(f"Events that no seal covers: {numbers}", Standing.STATED, why))
-    return found
 
 
 def _told(
@@ -95,8 +84,8 @@ def _told(
         subject=subject,
         head=head,
         record=record,
-        sections=[section for part in parts for section in part.sections],
-        claims=claims,
+        sections=[(part.file, section) for part in parts for section in part.sections],
+        claims=[claim for claim in claims if claim.file in files],
         files=[(name, hashlib.sha256(files[name]).hexdigest()) for name in sorted(files)],
     )
 

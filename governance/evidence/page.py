@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 
 from governance import wording
 from governance.events import sentence_of
-from governance.evidence.parts import Claim, Section, Subject
+from governance.evidence.parts import Claim, Section, Standing, Subject
 from governance.evidence.record import Record
 
 FACT = 2_000  # characters of one fact; the whole of it is in events.json
@@ -23,7 +23,7 @@ class Told(NamedTuple):
     subject: Subject
     head: dict[str, Any]  # pack.json, without the claims
     record: Record
-    sections: Sequence[Section]
+    sections: Sequence[tuple[str, Section]]  # with the file that they tell
     claims: Sequence[Claim]
     files: Sequence[tuple[str, str]]  # name, SHA-256 in hex
 
@@ -44,9 +44,11 @@ def page(told: Told) -> str:
         "subject": told.subject,
         "head": told.head,
         "made_at": shown_instant(told.head["made"]["at"]),
-        "sections": [each for each in told.sections if not each.is_background],
-        "background": [each for each in told.sections if each.is_background],
-        "claims": told.claims,
+        "sections": [_shown(told, *each) for each in told.sections if not each[1].is_background],
+        "background": [_shown(told, *each) for each in told.sections if each[1].is_background],
+        "claims": [{**each._asdict(), "why": shown(each.why)} for each in told.claims],
+        "events_are": _standing(told, "events.json"),
+        "seals_are": _standing(told, "seals.json"),
         "events": list(_lines(told)),
         "seals": [
             {**each, "sealed_at": shown_instant(each["sealed_at"])}
@@ -59,6 +61,18 @@ def page(told: Told) -> str:
     }
     text: str = render_to_string("evidence/index.html", context)
     return text
+
+
+def _shown(told: Told, file: str, section: Section) -> dict[str, Any]:
+    standing = "told" if section.is_told else _standing(told, file)
+    return {**section._asdict(), "standing": standing}
+
+
+def _standing(told: Told, file: str) -> str:
+    """Return how sure the least sure thing is that a file tells."""
+    found = {claim.standing for claim in told.claims if claim.file == file}
+    worst = (Standing.CONTRADICTED, Standing.STATED, Standing.PROVEN)
+    return next(str(each) for each in worst if each in found)
 
 
 def shown_instant(text: str) -> str:
@@ -85,6 +99,12 @@ def _lines(told: Told) -> Iterator[_Line]:
             kind=each["kind"],
             sentence=sentence_of(each["kind"]),
             by=shown(f"{each['actor']}{behalf}", TEXT),
-            facts=[(name, shown(fact)) for name, fact in each["facts"].items()],
+            facts=_facts(each["facts"]),
             seal="not yet" if proof is None else str(proof["seal"]),
         )
+
+
+def _facts(facts: Any) -> list[tuple[str, str]]:
+    if not isinstance(facts, dict):  # nothing of ours wrote that
+        return [("facts", shown(facts))]
+    return [(shown(name, TEXT), shown(fact)) for name, fact in facts.items()]

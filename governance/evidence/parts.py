@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from governance.models import AuditEvent
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -36,6 +38,7 @@ class Section(NamedTuple):
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     is_background: bool = False  # it stands after the events: the rules, not what happened
+    is_told: bool = False  # by rows of the database alone: no event says so
 
 
 class Standing(StrEnum):
@@ -47,26 +50,12 @@ class Standing(StrEnum):
 
 
 class Claim(NamedTuple):
-    """What a reader may rely on, and why."""
+    """What a reader may rely on, how far, and why not further."""
 
     what: str
+    file: str
     standing: Standing
     why: str
-
-
-def claim_of(what: str, pairs: Iterable[tuple[str, str]], *, where: str) -> Claim:
-    """Return how sure something is of which the record keeps digests.
-
-    Args:
-        pairs: of each piece the digest recorded, "" if there is none, and the one it has now.
-        where: the digests stand, in words.
-    """
-    pairs = list(pairs)
-    if any(recorded and recorded != now for recorded, now in pairs):
-        return Claim(what, Standing.CONTRADICTED, f"it is not what {where} says")
-    if not all(recorded for recorded, _ in pairs):
-        return Claim(what, Standing.STATED, "the record keeps no digest of it, or not of all of it")
-    return Claim(what, Standing.PROVEN, f"it gives the digest in {where}")
 
 
 @dataclass(frozen=True)
@@ -79,8 +68,12 @@ class Part:
     file: str  # "decisions.json"
     content: Any  # JSON
     sections: Sequence[Section] = ()
-    claims: Sequence[Claim] = ()
     events: Sequence[Event] = field(default=())  # of named chains, which go into the pack with it
+
+
+def fact(event: AuditEvent | None, name: str) -> Any:
+    """Return what an event says of something; None if nothing, or if somebody put no facts there."""
+    return event.facts.get(name) if event is not None and isinstance(event.facts, dict) else None
 
 
 Source = Callable[[Subject], Iterable[Part]]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from django.db.models import Q
 
 from governance import ledger, seals
+from governance.events import Event as EventKind
 from governance.evidence.parts import Event
 from governance.evidence.proofs import paths
 from governance.models import AuditEvent, Seal, SealedEvent
@@ -24,24 +25,31 @@ class Record(NamedTuple):
     seals: list[dict[str, Any]]
     keys: list[dict[str, str]]
 
-    @property
-    def unsealed(self) -> list[int]:
-        """The numbers of the chain's events that no seal covers yet."""
-        return [each["seq"] for each in self.events if each["proof"] is None]
-
 
 def record_of(chain: str, others: Iterable[Event]) -> Record:
-    """Read a chain from its beginning, and events of named chains beside it."""
+    """Read a chain from its beginning, and events of named chains beside it.
+
+    Where it ends with the making of packs that no seal covers yet, it is read up to
+    there: they are about the packs, this one among them, and stand in a later one.
+    """
     wanted = Q(chain=chain)
     for each in others:
         wanted |= Q(chain=each.chain, seq=each.seq)
     rows = list(AuditEvent.objects.filter(wanted).select_related("sealed"))
     rows.sort(key=lambda row: (row.chain != chain, row.chain, row.seq))
+    _leave_own_making(rows, chain)
     leaves = [row.sealed for row in rows if hasattr(row, "sealed")]
     own = {row.sealed.seal_id for row in rows if row.chain == chain and hasattr(row, "sealed")}
     sealed = _seals({leaf.seal_id for leaf in leaves}, own)
     proofs = _proofs(leaves)
     return Record([_event(row, proofs) for row in rows], sealed, _keys())
+
+
+def _leave_own_making(rows: list[AuditEvent], chain: str) -> None:
+    for row in reversed([row for row in rows if row.chain == chain]):
+        if row.kind != EventKind.EVIDENCE_PACKED or hasattr(row, "sealed"):
+            return
+        rows.remove(row)
 
 
 def _event(row: AuditEvent, proofs: dict[int, dict[str, Any]]) -> dict[str, Any]:
@@ -76,9 +84,10 @@ def _proofs(leaves: Sequence[SealedEvent]) -> dict[int, dict[str, Any]]:
 
 
 def _seals(numbers: set[int], own: set[int]) -> list[dict[str, Any]]:
-    """Return the seals in question, and those that link the chain's own to the newest.
+    """Return the seals in question with the one before each, and those that link the chain's own to the newest.
 
-    Of a link there is no signature: a later seal, which has one, leads to its hash.
+    Of a link there is no signature: a later seal, which has one, leads to its hash. The
+    one before a seal shows what that was the first to cover.
     """
     newest = Seal.objects.order_by("number").last()
     if newest is None:
@@ -88,7 +97,8 @@ def _seals(numbers: set[int], own: set[int]) -> list[dict[str, Any]]:
         number__gte=min(own, default=newest.number), number__lte=newest.number
     )
     found = linked.order_by("-number")[:MOST_LINKS]
-    rows = {row.number: row for row in [*found, *Seal.objects.filter(number__in=signed)]}
+    wanted = signed | {number - 1 for number in numbers}
+    rows = {row.number: row for row in [*found, *Seal.objects.filter(number__in=wanted)]}
     alone = {number for number in rows if number + 1 not in rows}  # before a gap, or the newest
     return [_seal(rows[number], signed=number in signed | alone) for number in sorted(rows)]
 

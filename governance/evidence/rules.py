@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from governance.definitions import as_recorded, digest_of, document_of
+from governance.definitions import as_recorded, document_of
 from governance.definitions.shape import WORDS
 from governance.drafting import names as naming
 from governance.drafting.book import book_of
 from governance.evidence.page import shown
-from governance.evidence.parts import Event, Part, Section, claim_of
+from governance.evidence.parts import Event, Part, Section
 from governance.models import ActionType, AuditEvent, PolicyVersion
 from governance.vocabulary import Chain
 
@@ -36,13 +36,12 @@ def policy_part(version: PolicyVersion, row: int) -> Part:
         chain=Chain.POLICY, kind="policy.activated", facts__number=version.number
     )
     event = events.order_by("seq").first()
-    book = book_of(version, naming.load())
-    content = book.document()
-    recorded = event.facts.get("content", "") if event is not None else ""
+    content = book_of(version, naming.load()).document()
     return Part(
         file="policy.json",
         content={
             "number": version.number,
+            "matrix_row": row,
             "content": content,
             "written": "canonical",
             "event": _place(event),
@@ -56,13 +55,6 @@ def policy_part(version: PolicyVersion, row: int) -> Part:
                 is_background=True,
             )
             for part, words in PARTS.items()
-        ],
-        claims=[
-            claim_of(
-                f"Policy version {version.number}",
-                [(recorded, book.digest())],
-                where=_where(event),
-            )
         ],
         events=_events(event),
     )
@@ -78,7 +70,6 @@ def action_part(action: ActionType) -> Part:
     )
     event = events.order_by("seq").first()
     document = document_of(action)
-    recorded = event.facts.get("definition", "") if event is not None else ""
     rows = [
         (WORDS[name], shown(value, CELL))
         for name, value in document.items()
@@ -102,13 +93,6 @@ def action_part(action: ActionType) -> Part:
                 is_background=True,
             )
         ],
-        claims=[
-            claim_of(
-                f"Action type {action.key}, version {action.version}",
-                [(recorded, digest_of(document))],
-                where=_where(event),
-            )
-        ],
         events=_events(event),
     )
 
@@ -123,7 +107,3 @@ def _place(event: AuditEvent | None) -> list[Any] | None:
 
 def _events(event: AuditEvent | None) -> tuple[Event, ...]:
     return () if event is None else (Event(event.chain, event.seq),)
-
-
-def _where(event: AuditEvent | None) -> str:
-    return "no event" if event is None else f"event {event.seq} of {event.chain}"

@@ -15,16 +15,21 @@ import argparse
 import base64
 import hashlib
 import hmac
+import io
 import json
 import sys
 import zipfile
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 MANIFEST, SIGNATURE, ITSELF = "manifest.json", "signature.json", "verify.py"
+NAME_LENGTH = 120  # of who did it, as the record writes it
 VERSION = 1  # of what the hashes of events and seals, and signatures, cover
 SEALS = "seals"  # the chain of the seals
+LATE = timedelta(hours=1)  # that an event may be stored after its instant, and no seal in between
+MOST = 5  # reasons that a claim gives
 
 Files = Dict[str, bytes]
 Point = Tuple[int, int, int, int]
@@ -161,21 +166,29 @@ class Note(str):
     """Something that a reader should know, and that is not wrong."""
 
 
+class Unproven(Note):
+    """Something that nothing contradicts, and that the record does not bear out either."""
+
+
 class Pack:
     """The files of a pack, and what was found in them."""
 
     def __init__(self, files: Files) -> None:
         self.files = files
+        self.parsed: Dict[str, Any] = {}
         self.wrongs: List[str] = []
         self.keys: Dict[str, bytes] = {}
+        self.claims: List[Dict[str, str]] = []  # what, file, standing, why
 
     def read(self, name: str) -> Any:
         if name not in self.files:
             raise Wrong(f"{name}: is missing")
-        try:
-            return json.loads(self.files[name])
-        except ValueError as problem:
-            raise Wrong(f"{name}: is no JSON: {problem}") from problem
+        if name not in self.parsed:
+            try:
+                self.parsed[name] = json.loads(self.files[name])
+            except ValueError as problem:
+                raise Wrong(f"{name}: is no JSON: {problem}") from problem
+        return self.parsed[name]
 
     def events(self) -> List[Any]:
         found: List[Any] = self.read("events.json")
@@ -190,8 +203,20 @@ class Pack:
                 return each
         raise Wrong(f"events.json: event {place[1]} of {place[0]} is missing")
 
-    def check(self, what: str, file: str, check: Callable[[Pack], Iterator[str]]) -> None:
-        """Make one check and print what came of it. Whatever it stumbles over is wrong too."""
+    def own(self) -> List[Any]:
+        """Return the events of the request itself, of whose chain all are here."""
+        name = self.read("pack.json")["chain"]["name"]
+        return [each for each in self.events() if each["chain"] == name]
+
+    def asked(self) -> Any:
+        """Return the event by which it was asked."""
+        own = self.own()
+        if not own or own[0]["kind"] != "request.submitted":
+            raise Wrong("events.json: the chain does not begin with a request")
+        return own[0]
+
+    def look(self, what: str, file: str, check: Check) -> Tuple[List[str], List[str]]:
+        """Make one check and return what is wrong, and notes. Whatever it stumbles over is wrong too."""
         notes: List[str] = []
         wrongs: List[str] = []
         try:
@@ -201,10 +226,23 @@ class Pack:
             wrongs.append(str(problem))
         except Exception as problem:
             wrongs.append(f"{file}: cannot be read: {type(problem).__name__} {problem}")
+        if (what, file, check) in RECORD:
+            unproven = [each for each in notes if isinstance(each, Unproven)]
+            standing = "contradicted" if wrongs else "stated" if unproven else "proven"
+            why = "; ".join(said.replace("note: ", "") for said in [*wrongs, *unproven][:MOST])
+            self.claims.append({"what": what, "file": file, "standing": standing, "why": why})
+        return wrongs, notes
+
+    def check(self, what: str, file: str, check: Check) -> None:
+        """Make one check and print what came of it."""
+        wrongs, notes = self.look(what, file, check)
         print(f"{'WRONG' if wrongs else 'ok   '} {what}")
         for said in [*wrongs, *notes]:
             print(f"      {said}")
         self.wrongs += wrongs
+
+
+Check = Callable[[Pack], Iterator[str]]
 
 
 def files_of(place: Path) -> Files:
@@ -274,7 +312,9 @@ def every_event(pack: Pack) -> Iterator[str]:
 def the_chain(pack: Pack) -> Iterator[str]:
     said = pack.read("pack.json")["chain"]
     name, before = said["name"], genesis(said["name"])
-    own = [each for each in pack.events() if each["chain"] == name]
+    own = pack.own()
+    if pack.read("pack.json")["subject"]["ref"] != name:
+        yield "pack.json: is about another request than its chain"
     for seq, each in enumerate(own, 1):
         if each["seq"] != seq:
             raise Wrong(f"events.json: event {seq} of {name} is missing, or stands elsewhere")
@@ -289,6 +329,10 @@ def genesis(chain: str) -> str:
     return sha256(f"recourse ledger {VERSION} {chain}".encode())
 
 
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
 def _place(event: Any) -> str:
     return f"events.json: event {event['seq']} of {event['chain']} ({event['kind']})"
 
@@ -299,7 +343,10 @@ def every_proof(pack: Pack) -> Iterator[str]:
     for each in pack.events():
         proof = each["proof"]
         if proof is None:
-            yield Note(f"note: {_place(each)} was not sealed yet when the pack was made")
+            yield Unproven(
+                f"note: {_place(each)} was not sealed yet when the pack was made; "
+                "a seal is made each minute, and a later pack has it"
+            )
             continue
         seal = sealed.get(proof["seal"])
         if seal is None:
@@ -309,6 +356,12 @@ def every_proof(pack: Pack) -> Iterator[str]:
         root = root_by(leaf, proof["position"], seal["size"], proof["path"])
         if root != seal["root"]:
             yield f"{_place(each)}: its proof does not lead to the root of seal {seal['number']}"
+        earlier = sealed.get(seal["number"] - 1)
+        if earlier is not None and _instant(each["at"]) + LATE < _instant(earlier["sealed_at"]):
+            yield Unproven(
+                f"note: {_place(each)} has no seal of its own time: it was put there, or written "
+                f"anew, after seal {earlier['number']}"
+            )
         other = places.setdefault((proof["seal"], proof["position"]), each)
         if other is not each:
             yield f"{_place(each)}: has the leaf of {_place(other)}"
@@ -342,50 +395,134 @@ def every_seal(pack: Pack) -> Iterator[str]:
 
 
 def what_was_asked(pack: Pack) -> Iterator[str]:
-    said = pack.read("request.json")
-    event = pack.event(said["event"])
-    if event is None:
-        raise Wrong("request.json: names no event")
-    if said["digest"] != event["facts"]["digest"]:
-        yield "request.json: its digest is not the one that was recorded"
+    said, event = pack.read("request.json"), pack.asked()
+    facts, covered = event["facts"], said["covered"]
+    recorded = {name: facts[name] for name in ("title", "justification", "digest")}
+    recorded |= {"ref": event["chain"], "submitted_at": event["at"]}
+    named = {name for name in said if name not in ("covered", "hidden", "salted", "told")}
+    yield from _differences("request.json", {name: said[name] for name in named}, recorded)
+    same = ("action", "version", "amount", "currency", "department", "resource", "business_key")
+    recorded = {name: facts[name] or None for name in (*same, "severity", "impact")}
+    recorded |= {"agent": event["actor"], "on_behalf_of": event["on_behalf_of"] or None}
+    shown = {name: covered.get(name) or None for name in recorded}
+    shown["agent"] = f"agent:{shown['agent']}"[:NAME_LENGTH]
+    if shown["on_behalf_of"]:
+        shown["on_behalf_of"] = f"person:{shown['on_behalf_of']}"[:NAME_LENGTH]
+    yield from _differences("request.json", shown, recorded)
+    if said["hidden"] != _redacted(pack, "payload"):
+        yield "request.json: other fields are left out than the action type says"
     if said["hidden"] and not said["salted"]:
-        yield Note(
-            f"note: the digest cannot be computed, as {len(said['hidden'])} fields are left out"
+        yield Unproven(
+            "note: request.json: the digest cannot be computed from this, and has no salt: who "
+            f"knows the values that {', '.join(said['hidden'])} can have finds which it is"
         )
-    elif sha256(canonical(said["covered"])) != said["digest"]:
+    elif sha256(canonical(covered)) != said["digest"]:
         yield "request.json: what was asked does not give its digest"
 
 
+def _differences(name: str, said: Dict[str, Any], recorded: Dict[str, Any]) -> Iterator[str]:
+    for each in sorted({*said, *recorded}):
+        if each not in said or each not in recorded or said[each] != recorded[each]:
+            yield f"{name}: its {each} is not the one that was recorded"
+
+
+def _redacted(pack: Pack, where: str) -> List[str]:
+    """Return the pointers that the action type has left out of packs."""
+    found: List[str] = pack.read("action.json")["definition"].get("redacted", {}).get(where, [])
+    return found
+
+
+DECIDED = (
+    "path", "level", "verdict", "digest", "severity", "note", "via", "bypass",
+    "reauthenticated_at", "order", "refuse",
+)  # fmt: skip
+
+
 def the_decisions(pack: Pack) -> Iterator[str]:
+    left = {each["seq"] for each in pack.own() if each["kind"] == "step.decided"}
     for number, said in enumerate(pack.read("decisions.json"), 1):
         event = pack.event(said["event"])
         name = f"decisions.json: decision {number}"
         if event is None:
             yield f"{name}: no event records it"
             continue
-        recorded = {**event["facts"], "actor": event["actor"], "at": event["at"]}
-        if event["kind"] != "step.decided":
-            yield f"{name}: event {event['seq']} is no decision"
-        for field in said:
-            if field in recorded and said[field] != recorded[field]:
-                yield f"{name}: its {field} is not the one that was recorded"
+        if event not in pack.own() or event["kind"] != "step.decided":
+            yield f"{name}: event {event['seq']} of {event['chain']} is no decision on this request"
+        elif event["seq"] not in left:
+            yield f"{name}: event {event['seq']} is that of another decision here"
+        left.discard(event["seq"])
+        facts = {each: event["facts"][each] for each in DECIDED if each in event["facts"]}
+        recorded = {**facts, "actor": event["actor"], "at": event["at"]}
+        shown = {each: said[each] for each in said if each not in ("event", "told")}
+        yield from _differences(name, shown, recorded)
+    for seq in sorted(left):
+        yield f"decisions.json: the decision of event {seq} is left out"
+
+
+FOUND = ("finding", "note", "roll_back", "outcome", "reference", "said_by")
+
+
+def the_review(pack: Pack) -> Iterator[str]:
+    subject = pack.read("pack.json")["subject"]
+    if subject["review"] is None:
+        if "review.json" in pack.files:
+            yield "review.json: the pack is about no review"
+        return
+    said = pack.read("review.json")
+    if said["review"] != subject["review"]:
+        yield "review.json: is another review than the one that the pack is about"
+    for part, names in (("opened", ("reason", "replaced")), ("closed", FOUND)):
+        if said[part] is None:
+            continue
+        event = pack.event(said[part]["event"])
+        if event is None:
+            yield f"review.json: no event of the record {part} it"
+            continue
+        if event not in pack.own() or event["kind"] != f"review.{part}":
+            yield f"review.json: event {event['seq']} of {event['chain']} {part} no review of this"
+        facts = {each: event["facts"][each] for each in names if each in event["facts"]}
+        recorded = {**facts, "kind": event["facts"]["review"], "at": event["at"]}
+        shown = {each: said[part][each] for each in said[part] if each != "event"}
+        if part == "closed":
+            recorded["actor"] = event["actor"]
+        yield from _differences(f"review.json: {part}", shown, recorded)
+    same = [each for each in pack.own() if each["facts"].get("review") == said["opened"]["kind"]]
+    kinds = [each["kind"] for each in same]
+    if said["closed"] is None and kinds.count("review.closed") >= kinds.count("review.opened"):
+        yield "review.json: it stands open, and the record closed it"
 
 
 def the_action(pack: Pack) -> Iterator[str]:
-    yield from _recorded(pack, "action.json", "definition")
+    asked = pack.asked()["facts"]
+    wanted = {"action": asked["action"], "version": asked["version"]}
+    yield from _recorded(pack, "action.json", "definition", "action_type.entered", wanted)
 
 
 def the_policy(pack: Pack) -> Iterator[str]:
-    yield from _recorded(pack, "policy.json", "content")
+    asked = pack.asked()["facts"]
+    if pack.read("policy.json")["matrix_row"] != asked["matrix_row"]:
+        yield "policy.json: another row of the matrix routed the request"
+    wanted = {"number": asked["policy"]}
+    yield from _recorded(pack, "policy.json", "content", "policy.activated", wanted)
 
 
-def _recorded(pack: Pack, name: str, field: str) -> Iterator[str]:
-    """Check a document against the digest that the record has of it."""
+def _recorded(
+    pack: Pack, name: str, field: str, kind: str, wanted: Dict[str, Any]
+) -> Iterator[str]:
+    """Check a document: that it is what the request was routed by, and has the digest that was recorded."""
     said = pack.read(name)
+    for each in wanted:
+        if said[each] != wanted[each]:
+            yield f"{name}: is {each} {said[each]}, and the request was routed by {wanted[each]}"
     event = pack.event(said["event"])
-    recorded = None if event is None else event["facts"].get(field)
-    if recorded is None:
-        yield Note(f"note: {name} is stated, not proven: the record has no digest of it")
+    if event is None:
+        yield Unproven(f"note: {name} is stated, not proven: no event of the record has its digest")
+        return
+    if event["kind"] != kind or any(event["facts"].get(each) != said[each] for each in wanted):
+        yield f"{name}: event {event['seq']} of {event['chain']} speaks of something else"
+    recorded = event["facts"].get(field)
+    if not recorded:
+        yield Unproven(f"note: {name} is stated, not proven: the record has no digest of it")
     elif said["written"] == "sorted":
         text = json.dumps(said[field], sort_keys=True, separators=(",", ":"))
         if sha256(text.encode()) != recorded:
@@ -395,20 +532,43 @@ def _recorded(pack: Pack, name: str, field: str) -> Iterator[str]:
 
 
 def the_snapshots(pack: Pack) -> Iterator[str]:
-    for said in pack.read("snapshots.json"):
-        for side in ("before", "after"):
-            state = said[side]
-            name = f"snapshots.json: {said['record']} {side}"
-            if state is None:
+    taken, left = _last(pack, "snapshot.taken"), _last(pack, "snapshot.compared")
+    entries = pack.read("snapshots.json")
+    names = [said["record"] for said in entries]
+    for record in sorted({*taken, *left} - {*names}):
+        yield f"snapshots.json: {record} is left out, which the record has"
+    for said in entries:
+        record = said["record"]
+        if names.count(record) > 1:
+            yield f"snapshots.json: {record} stands there more than once"
+        for side, events, at in (("before", taken, "taken_at"), ("after", left, "left_at")):
+            name, state, event = f"snapshots.json: {record} {side}", said[side], events.get(record)
+            if state is None and event is None and side == "after":
                 continue
-            event = pack.event(state["event"])
-            recorded = None if event is None else event["facts"].get("state")
+            if state is None or event is None:
+                yield f"{name}: {'no event records it' if event is None else 'is left out'}"
+                continue
+            if state["event"] != [event["chain"], event["seq"]]:
+                yield f"{name}: is said to be of another event than the last one of this record"
+            if said[at] != event["at"]:
+                yield f"{name}: was not read at this instant"
+            if side == "before" and said["version"] != event["facts"]["version"]:
+                yield f"{name}: its version is not the one that was recorded"
+            withheld = {each["pointer"] for each in state["fields"] if "salt" not in each}
+            if withheld - {*_redacted(pack, "records")}:
+                yield f"{name}: other fields are left out than the action type says"
+            recorded = event["facts"].get("state")
             if not recorded:
-                yield Note(f"note: {name} is stated, not proven: the record has no digest of it")
-            elif event is None or event["facts"]["record"] != said["record"]:
-                yield f"{name}: the event speaks of another record"
+                yield Unproven(
+                    f"note: {name} is stated, not proven: the record has no digest of it"
+                )
             elif digest_of_state(state["fields"]) != recorded:
                 yield f"{name}: is not the state that was recorded"
+
+
+def _last(pack: Pack, kind: str) -> Dict[str, Any]:
+    """Return by record the last event of a kind."""
+    return {each["facts"]["record"]: each for each in pack.own() if each["kind"] == kind}
 
 
 def digest_of_state(fields: List[Any]) -> str:
@@ -423,6 +583,22 @@ def digest_of_state(fields: List[Any]) -> str:
     return sha256(canonical(sorted(found)))
 
 
+def no_more_than_proven(pack: Pack) -> Iterator[str]:
+    said = {each["what"]: each["standing"] for each in pack.read("pack.json")["claims"]}
+    for each in pack.claims:
+        if said.pop(each["what"], None) != each["standing"]:
+            yield f"pack.json: does not say that this is {each['standing']}: {each['what']}"
+    for what in sorted(said):
+        yield f"pack.json: nothing here shows that {what}"
+
+
+def claims_of(pack: Pack) -> List[Dict[str, str]]:
+    """Return what a pack may claim, for whoever makes one: its page says what this file finds."""
+    for what, file, check in [KEYS, *RECORD]:
+        pack.look(what, file, check)
+    return pack.claims
+
+
 def exported_to(place: Path) -> Iterator[Any]:
     for source in sorted(place.glob("*.jsonl")) if place.is_dir() else [place]:
         with source.open(encoding="utf-8") as lines:
@@ -430,7 +606,7 @@ def exported_to(place: Path) -> Iterator[Any]:
                 yield json.loads(line)
 
 
-def compared_with(place: Path) -> Callable[[Pack], Iterator[str]]:
+def compared_with(place: Path) -> Check:
     """Return a check of the seals against those that were exported outside the database."""
 
     def check(pack: Pack) -> Iterator[str]:
@@ -448,10 +624,10 @@ def compared_with(place: Path) -> Callable[[Pack], Iterator[str]]:
 def signer_was_exported(pack: Pack, place: Optional[Path]) -> bool:
     """Whether the key that signed the pack also signed a seal that was exported outside the database."""
     signer = base64.b64encode(pack.keys[pack.read(SIGNATURE)["key_id"]]).decode()
-    return any(each["public_key"] == signer for each in exported_to(place)) if place else False
+    return any(each.get("public_key") == signer for each in exported_to(place)) if place else False
 
 
-def known(key: str) -> Callable[[Pack], Iterator[str]]:
+def known(key: str) -> Check:
     """Return a check that the pack is signed with a key that the reader knows from elsewhere."""
 
     def check(pack: Pack) -> Iterator[str]:
@@ -462,19 +638,25 @@ def known(key: str) -> Callable[[Pack], Iterator[str]]:
     return check
 
 
-CHECKS: List[Tuple[str, str, Callable[[Pack], Iterator[str]]]] = [
-    ("each file is as it was packed", MANIFEST, every_file),
-    ("the keys are named rightly", "keys.json", the_keys),
-    ("the list of files is signed", SIGNATURE, the_signature),
+KEYS: Tuple[str, str, Check] = ("the keys are named rightly", "keys.json", the_keys)
+RECORD: List[Tuple[str, str, Check]] = [
     ("each event gives its hash", "events.json", every_event),
     ("the events follow each other, without a gap", "events.json", the_chain),
     ("each event is a leaf of its seal", "events.json", every_proof),
     ("each seal is signed and follows the one before", "seals.json", every_seal),
     ("what was asked gives the digest that was decided on", "request.json", what_was_asked),
-    ("each decision is in the record", "decisions.json", the_decisions),
-    ("the definition of the action is the recorded one", "action.json", the_action),
-    ("the policy is the recorded one", "policy.json", the_policy),
-    ("the snapshots are the recorded ones", "snapshots.json", the_snapshots),
+    ("the decisions are the recorded ones, and all of them", "decisions.json", the_decisions),
+    ("the review is the recorded one, if the pack is about one", "review.json", the_review),
+    ("the definition of the action is the one it was asked by", "action.json", the_action),
+    ("the policy is the one it was routed by", "policy.json", the_policy),
+    ("the snapshots are the recorded ones, and all of them", "snapshots.json", the_snapshots),
+]
+CHECKS: List[Tuple[str, str, Check]] = [
+    ("each file is as it was packed", MANIFEST, every_file),
+    KEYS,
+    ("the list of files is signed", SIGNATURE, the_signature),
+    *RECORD,
+    ("the pack claims no more than it proves", "pack.json", no_more_than_proven),
 ]
 
 
@@ -484,9 +666,14 @@ def main() -> List[str]:
     parser.add_argument("--seals", type=Path, help="the exported seals: a file or its folder")
     parser.add_argument("--key", help="the public key that you know from elsewhere, in base64")
     given = parser.parse_args()
-    pack = Pack(files_of(given.pack))
-    for what, file, check in CHECKS:
-        pack.check(what, file, check)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a console may not know all letters
+    try:
+        pack = Pack(files_of(given.pack))
+    except Exception as problem:
+        sys.exit(f"{given.pack}: cannot be read: {problem}")
+    for each in CHECKS:
+        pack.check(*each)
     if given.seals is not None:
         said = "the seals are those that were exported"
         pack.check(said, str(given.seals), compared_with(given.seals))
@@ -498,7 +685,9 @@ def main() -> List[str]:
     if sha256(pack.files[ITSELF]).encode() not in pack.files[MANIFEST]:
         sys.exit(f"{ITSELF}: is not as it was packed. Do not rely on this pack.")
     subject = pack.read("pack.json")["subject"]
-    print(f"Everything holds that this pack can prove: {subject['title']}.")
+    of = f", review {subject['review']}" if subject["review"] is not None else ""
+    print(f"Everything holds that this pack can prove: {subject['ref']}{of}.")
+    print("These files were checked. index.html tells them as whoever signed the pack wrote it.")
     for key_id, public in pack.keys.items():
         print(f"Public key {key_id}: {base64.b64encode(public).decode()}")
     if given.key is None and not signer_was_exported(pack, given.seals):

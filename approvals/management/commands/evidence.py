@@ -11,8 +11,7 @@ from approvals.models import Review
 from approvals.services.evidence import BY_COMMAND, pack_request, pack_review
 from governance import clock
 from governance.errors import NotFound
-from governance.evidence import Subject
-from governance.evidence.sealed import sealed_pack
+from governance.evidence import Subject, build
 
 
 class Command(BaseCommand):
@@ -31,7 +30,7 @@ class Command(BaseCommand):
             subject = _subject(options["ref"], options["review"])
         except NotFound as refusal:
             raise CommandError(refusal.detail) from refusal
-        content = sealed_pack(subject, by=BY_COMMAND)
+        content = build(subject, by=BY_COMMAND, now=clock.now())
         try:
             output.write_bytes(content)
         except OSError as problem:

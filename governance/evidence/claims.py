@@ -1,0 +1,34 @@
+"""What a pack may call proven: what its own verifier finds, and nothing else."""
+
+from __future__ import annotations
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from governance.evidence.parts import Claim, Standing
+
+VERIFIER = Path(__file__).with_name("verify.py")
+
+
+def claims_of(files: dict[str, bytes]) -> list[Claim]:
+    """Return how sure a reader may be of each thing that these files of a pack tell.
+
+    Args:
+        files: by name; of pack.json all but the claims.
+    """
+    found = _VERIFIER.claims_of(_VERIFIER.Pack(files))
+    return [Claim(**{**each, "standing": Standing(each["standing"])}) for each in found]
+
+
+def _loaded() -> ModuleType:
+    """Return the verifier as a module. By any other name than this it checks a pack as soon as it is read."""
+    spec = spec_from_file_location("tested", VERIFIER)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{VERIFIER} cannot be loaded")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_VERIFIER = _loaded()
