@@ -98,6 +98,7 @@ look_at(
     models.Role,
     models.RosterShift,
     models.Seal,
+    models.Uncounted,
     models.WeeklyRollup,
     models.Verification,
 )

@@ -24,6 +24,7 @@ from governance.models import (
     PeopleChange,
     PolicyVersion,
     SealedEvent,
+    Uncounted,
     Verification,
 )
 
@@ -158,6 +159,16 @@ def record_not_as_written(now: datetime) -> Iterator[Found]:
 
 
 @audit(
+    "Run manage.py verify_ledger, and read “Findings of verify_ledger” in operations.md. Once the"
+    " record is as it was written, manage.py rebuild_metrics counts it."
+)
+def records_not_counted(now: datetime) -> Iterator[Found]:
+    """A request that the figures leave out, because its record is broken."""
+    for row in Uncounted.objects.order_by("found_at", "pk")[:SHOWN]:
+        yield Found(f"uncounted {row.chain}", f"{row.chain} is in no figure: {row.why}")
+
+
+@audit(
     "Is the worker running? It reads the record for some seconds at a time, until all of it is read."
 )
 def record_not_read(now: datetime) -> Iterator[Found]:
@@ -201,6 +212,7 @@ AUDITS: dict[str, Look] = {
     "chains_broken": chains_broken,
     "unsealed": unsealed,
     "record_not_as_written": record_not_as_written,
+    "records_not_counted": records_not_counted,
     "record_not_read": record_not_read,
     "changes_overdue": changes_overdue,
     "action_changes_overdue": action_changes_overdue,

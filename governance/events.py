@@ -217,6 +217,10 @@ class Event(TextChoices):
     TASK_RUN_AGAIN = "task.run_again", "Somebody had a task that was given up run again."
     TASK_PUT_ASIDE = "task.put_aside", "Somebody put a task that was given up aside."
     TASK_DROPPED = "task.dropped", "A task killed every worker that took it, and was dropped."
+    METRICS_EXPORTED = (
+        "metrics.exported",
+        "Somebody took the cases behind a figure away as a file.",
+    )
     METRICS_REBUILT = "metrics.rebuilt", "The weekly figures were made anew from the record."
     WORKER_RESTARTED = "worker.restarted", "The worker gave no sign of life, and was restarted."
     PROCESS_FELL_SILENT = "process.fell_silent", "The clock or the worker gave no sign of life."

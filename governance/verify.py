@@ -278,6 +278,16 @@ def _intact(event: _Event) -> bool:
         return False
 
 
+def problem_of(chain: str, events: Iterable[AuditEvent]) -> str:
+    """Return what is wrong first with a chain, its events given in order; "" if nothing is.
+
+    Its head is not looked at: a tail that was cut off does not show.
+    """
+    rows = (_Event(*(getattr(event, name) for name in _Event._fields)) for event in events)
+    found = next(_chain(rows, _Head(chain, 0, ""), Totals(), headed=False), None)
+    return "" if found is None else f"event {found.seq} {found.what}"
+
+
 def is_intact(event: AuditEvent) -> bool:
     """Whether an event's content gives its hash. Alone it proves little: whoever edits it can write both."""
     return _intact(_Event(*(getattr(event, name) for name in _Event._fields)))

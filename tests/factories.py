@@ -69,6 +69,7 @@ from governance.models import (
     Seal,
     SealedEvent,
     TaskAttempt,
+    Uncounted,
     Verification,
     WeeklyRollup,
 )
@@ -491,6 +492,15 @@ class WeeklyRollupFactory(DjangoModelFactory):
     week = factory.Sequence(lambda n: week_of(MONDAY_9AM) - timedelta(weeks=n))
     metric = Metric.ESCALATION
     by = WeeklyRollup.By.ALL
+
+
+class UncountedFactory(DjangoModelFactory):
+    class Meta:
+        model = Uncounted
+
+    chain = factory.Sequence(lambda n: f"R-{n}")
+    why = "event 2 was edited: its content does not give its hash"
+    found_at = MONDAY_9AM
 
 
 class MetricsMarkFactory(DjangoModelFactory):

@@ -82,6 +82,9 @@ class Split(serializers.Serializer[Any]):
 class MetricsShape(serializers.Serializer[Any]):
     week = serializers.CharField()
     counted_at = serializers.DateTimeField(allow_null=True)
+    uncounted = serializers.IntegerField(
+        help_text="Requests that are in no figure: their record is broken."
+    )
     metrics = LineShape(many=True)
     breakdown = Split(many=True)
 
@@ -99,10 +102,12 @@ class Metrics(Api):
         access.demand_reader(request.user)
         week, by = _given(request)
         rows = figures.breakdown(week, by) if by else []
+        standing = figures.standing()
         return Response(
             {
                 "week": weeks.name_of(week),
-                "counted_at": figures.standing().counted_at,
+                "counted_at": standing.counted_at,
+                "uncounted": standing.uncounted,
                 "metrics": [_line(line) for line in figures.lines(week)],
                 "breakdown": [_row(row) for row in rows],
             }

@@ -74,7 +74,8 @@ def pass_over(climb: Climb, gone: Iterable[Passed], *, only_for_reachable: bool 
             put_to(climb, step, asked, place)
             climb.act.record(
                 climb.request, "ask.opened", path=step.path, level=step.level,
-                asked=climb.username(asked.person), instead_of=[climb.username(pk) for pk in why],
+                asked=climb.username(asked.person), reachable=asked.reachable,
+                instead_of=[climb.username(pk) for pk in why],
             )  # fmt: skip
         return True
     step.pass_over(now=climb.now)
@@ -101,7 +102,8 @@ def hand_over(climb: Climb, ask: Ask, to: Candidate, note: str) -> None:
     given.handed_over_from = ask
     climb.act.record(
         climb.request, "ask.handed_over", path=step.path, level=step.level,
-        person=climb.username(ask.person_id), to=climb.username(to.pk), note=note,
+        person=climb.username(ask.person_id), to=climb.username(to.pk), reachable=to.reachable,
+        note=note,
     )  # fmt: skip
 
 

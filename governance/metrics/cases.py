@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from governance import wording
-from governance.models import ActionType, Department, Measure, Metric, Person, WeeklyRollup
+from governance.metrics import figures, weeks
+from governance.metrics.figures import By, Figure, Kind
+from governance.models import ActionType, Department, Measure, Metric, Person
 
 PAGE = 50
 Outcome = Measure.Outcome
+COUNTED = (Outcome.HIT, Outcome.MISS)
 
 
 class Part(NamedTuple):
@@ -27,7 +32,11 @@ class Part(NamedTuple):
     @property
     def is_counted(self) -> bool:
         """Whether it is some of what was counted, and not all of it nor what was left out."""
-        return len(self.outcomes) == 1 and self.outcomes[0] in (Outcome.HIT, Outcome.MISS)
+        return len(self.outcomes) == 1 and self.outcomes[0] in COUNTED
+
+    @property
+    def is_all(self) -> bool:
+        return self.outcomes == COUNTED
 
 
 _BESIDE = (
@@ -39,34 +48,34 @@ PARTS: dict[str, tuple[Part, ...]] = {
     Metric.ESCALATION: (
         Part("escalated", "Escalated", (Outcome.HIT,)),
         Part("others", "Answered by those first asked, or nobody", (Outcome.MISS,)),
-        Part("all", "All that ended", (Outcome.HIT, Outcome.MISS)),
+        Part("all", "All that ended", COUNTED),
     ),
     Metric.RESOLUTION: (
-        Part("all", "Resolved", (Outcome.HIT, Outcome.MISS)),
+        Part("all", "Resolved", COUNTED),
         Part("late", "Later than the target", (Outcome.MISS,)),
         *_BESIDE,
     ),
     Metric.ROLLBACK: (
         Part("failed", "Failed, or needed a person", (Outcome.MISS,)),
         Part("succeeded", "Succeeded by themselves", (Outcome.HIT,)),
-        Part("all", "All that ended", (Outcome.HIT, Outcome.MISS)),
+        Part("all", "All that ended", COUNTED),
         Part("lapsed", "Lapsed", (Outcome.LAPSED,)),
     ),
-    Metric.SILENT: (Part("all", "Found", (Outcome.HIT, Outcome.MISS)),),
+    Metric.SILENT: (Part("all", "Found", (Outcome.HIT,)),),
     Metric.BYPASS: (
         Part("bypasses", "Bypasses", (Outcome.HIT,)),
         Part("others", "Approved below L4", (Outcome.MISS,)),
-        Part("all", "All approvals", (Outcome.HIT, Outcome.MISS)),
+        Part("all", "All approvals", COUNTED),
     ),
     Metric.UNATTENDED: (
         Part("people", "Left to a person", (Outcome.MISS,)),
         Part("alone", "Worked without one", (Outcome.HIT,)),
-        Part("all", "All that ended", (Outcome.HIT, Outcome.MISS)),
+        Part("all", "All that ended", COUNTED),
     ),
     Metric.ASKED_AGAIN: (
         Part("silence", "Went on without an answer", (Outcome.MISS,)),
         Part("answered", "Answered", (Outcome.HIT,)),
-        Part("all", "All that ended", (Outcome.HIT, Outcome.MISS)),
+        Part("all", "All that ended", COUNTED),
     ),
 }
 
@@ -75,12 +84,20 @@ PARTS: dict[str, tuple[Part, ...]] = {
 class Chosen:
     """Whose cases are looked at."""
 
-    metric: str
+    kind: Kind
     week: date
     part: Part
     by: str = ""  # a WeeklyRollup.By, if only one department, action or path
     value: str = ""
-    levels: tuple[int, ...] = ()  # of times: only cases that came so far
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether the whole of which this path's are a share is not this path's alone."""
+        return self.by == By.PATH and self.kind.metric in figures.OF_ALL
+
+    def figure(self) -> Figure:
+        """Return the figure that these are counted in. One query."""
+        return figures.figure(self.kind, self.week, By(self.by or By.ALL), self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,42 +118,50 @@ class Case:
     said: str  # how it ended, or what an audit found
 
 
-def part_of(metric: str, key: str) -> Part:
+def parts_of(kind: Kind) -> tuple[Part, ...]:
+    """Return what can be looked at of a figure. Where there is no target nothing is later than it."""
+    parts = PARTS[kind.metric]
+    return tuple(part for part in parts if part.key != "late" or kind.target is not None)
+
+
+def part_of(kind: Kind, key: str) -> Part:
     """Return a part by its key; the first, if it has none of that name."""
-    parts = PARTS[metric]
+    parts = parts_of(kind)
     return next((part for part in parts if part.key == key), parts[0])
 
 
-def count(chosen: Chosen) -> int:
-    """Return how many there are, by the rollups."""
-    by = chosen.by or WeeklyRollup.By.ALL
-    rows = WeeklyRollup.objects.filter(
-        week=chosen.week, metric=chosen.metric, by=by, value=chosen.value
-    )
-    if chosen.levels:
-        rows = rows.filter(level__in=chosen.levels)
-    field = {
-        Outcome.HIT: "hits", Outcome.MISS: "misses", Outcome.ABSENT: "absent", Outcome.WITHDRAWN: "withdrawn",
-        Outcome.LAPSED: "lapsed",
+def count(figure: Figure, part: Part) -> int:
+    """Return how many of a figure are of this part."""
+    if part.is_all:
+        return figure.of
+    sums = figure.sums
+    of = {
+        Outcome.HIT: sums.hits, Outcome.MISS: sums.misses, Outcome.ABSENT: sums.absent,
+        Outcome.WITHDRAWN: sums.withdrawn, Outcome.LAPSED: sums.lapsed,
     }  # fmt: skip
-    return sum(getattr(row, field[outcome]) for row in rows for outcome in chosen.part.outcomes)
+    return sum(of[outcome] for outcome in part.outcomes)
 
 
-def counted(chosen: Chosen) -> int:
-    """Return how many hits and misses there are beside it, itself among them."""
-    every = Part("", "", (Outcome.HIT, Outcome.MISS))
-    return count(replace(chosen, part=every))
+def url_of(
+    kind: Kind, week: date, *, part: str = "", by: str = "", value: str = "", because: str = ""
+) -> str:
+    """Return the address of a list of cases."""
+    query = {"metric": kind.key, "week": weeks.name_of(week)}
+    query |= {"show": part} if part else {}
+    query |= {"by": by, "of": value} if by else {}
+    query |= {"because": because} if because else {}
+    return f"{reverse('governance:metrics')}?{urlencode(query)}#cases"
 
 
 def measures(chosen: Chosen) -> QuerySet[Measure]:
     """Return them, the newest first."""
     rows = Measure.objects.filter(
-        metric=chosen.metric, week=chosen.week, outcome__in=chosen.part.outcomes
+        metric=chosen.kind.metric, week=chosen.week, outcome__in=chosen.part.outcomes
     )
-    if chosen.by:
+    if chosen.by and not (chosen.is_of_all and chosen.part.is_all):
         rows = rows.filter(**{chosen.by: chosen.value})
-    if chosen.levels:
-        rows = rows.filter(level__in=chosen.levels)
+    if chosen.kind.band:
+        rows = rows.filter(level__in=chosen.kind.levels)
     return rows.order_by("-at", "-pk")
 
 
@@ -147,7 +172,8 @@ def page(
     rows = measures(chosen)
     if after is not None:
         at, pk = after
-        rows = rows.filter(Q(at__lt=at) | Q(at=at, pk__lt=pk))
+        # Not "earlier, or then and below it": an index finds where to begin by the first part alone.
+        rows = rows.filter(at__lte=at).exclude(at=at, pk__gte=pk)
     found = list(rows[: size + 1])
     shown = found[:size]
     last = shown[-1] if len(found) > size else None
@@ -204,8 +230,9 @@ def _amount(row: Measure) -> str:
         return ""
     try:
         return wording.money(Decimal(amount), str(currency))
-    except InvalidOperation as problem:
-        raise ValueError(f"{row} has {amount!r} for an amount") from problem
+    except InvalidOperation:
+        # Folding takes no such amount, so somebody wrote this row past it: it is shown as it stands.
+        return wording.plain(f"{amount} {currency}", 40)
 
 
 _ENDED = {

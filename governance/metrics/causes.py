@@ -1,7 +1,9 @@
 """Why a target was missed, most likely: the matrix, a clock, a channel, a person, or the target system.
 
-Pure but for reading a bounded number of measures. A guess from what the record says, and
-said as one: the cause that most of the cases have, if it is a third of them at least.
+Pure but for reading a bounded number of measures. Which cause is the likely one is a guess: the
+one that most of the cases have, if it is a third of them at least. What its sentence says of them
+is none: it holds for each case that it counts, by the events of that case, and its link leads
+to exactly these.
 """
 
 from __future__ import annotations
@@ -9,34 +11,35 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Literal, NamedTuple
 
 from django.urls import reverse
-from django.utils.http import urlencode
 
 from governance import wording
 from governance.metrics import cases, weeks
 from governance.metrics.figures import Figure
+from governance.metrics.folding import RESOLVE_WITHIN_S
 from governance.models import Absence, ActionType, Measure, Metric, Person, PolicyVersion
-from governance.vocabulary import Path
+from governance.vocabulary import Level, Path
 
 READ = 200  # of the latest cases behind a missed target
 AT_LEAST = 3  # a cause is had by one in so many
 
-What = Literal["matrix", "clock", "channel", "person", "target", "action", "audit"]
+What = Literal["matrix", "clock", "channel", "person", "target", "retry", "action", "audit"]
 WORDS: dict[What, str] = {
     "matrix": "the matrix",
     "clock": "a clock",
     "channel": "a channel",
     "person": "a person",
     "target": "the target system",
+    "retry": "the target system",
     "action": "how it is undone",
     "audit": "what an audit found",
 }
 # Of two that are as frequent, the one that says more comes first.
 ORDER: tuple[What, ...] = (
-    "channel", "matrix", "person", "clock", "target", "action", "audit",
+    "channel", "matrix", "person", "clock", "target", "retry", "action", "audit",
 )  # fmt: skip
 
 
@@ -46,15 +49,27 @@ class Sign(NamedTuple):
     what: What
     which: str
 
+    def __str__(self) -> str:
+        """As addresses have it: "clock~timeout"."""
+        return f"{self.what}~{self.which}"
+
+    @classmethod
+    def read(cls, text: str) -> Sign | None:
+        """Read what `str` gave; None for anything else."""
+        what, between, which = text.partition("~")
+        found = next((word for word in WORDS if word == what), None)
+        return cls(found, which) if found is not None and between else None
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The likely cause of one missed target, in a sentence, and where to look."""
+    """The likely cause of one missed target, in a sentence, its cases, and where it may be mended."""
 
     what: str
     text: str
-    url: str
-    link: str
+    cases: str  # the address of exactly those that it counts
+    url: str = ""
+    link: str = ""
 
 
 def cause_of(figure: Figure) -> Cause | None:
@@ -66,11 +81,20 @@ def cause_of(figure: Figure) -> Cause | None:
 
 
 def _behind(figure: Figure) -> Sequence[Measure]:
+    return list(cases.measures(chosen_behind(figure))[:READ])
+
+
+def chosen_behind(figure: Figure) -> cases.Chosen:
+    """Return which cases make a figure miss its target."""
     kind = figure.kind
-    key = {Metric.RESOLUTION: "late"}.get(kind.metric, "")
-    levels = kind.levels if kind.metric == Metric.RESOLUTION else ()
-    chosen = cases.Chosen(kind.metric, figure.week, cases.part_of(kind.metric, key), levels=levels)
-    return list(cases.measures(chosen)[:READ])
+    late = "late" if kind.metric == Metric.RESOLUTION else ""
+    return cases.Chosen(kind, figure.week, cases.part_of(kind, late))
+
+
+def having(figure: Figure, sign: Sign) -> tuple[list[Measure], int]:
+    """Return the cases that a cause is said of, and among how many: READ at most, the newest."""
+    rows = _behind(figure)
+    return [row for row in rows if sign in signs_of(row)], len(rows)
 
 
 def likeliest(rows: Sequence[Measure]) -> tuple[Sign, int] | None:
@@ -85,99 +109,147 @@ def likeliest(rows: Sequence[Measure]) -> tuple[Sign, int] | None:
 
 
 def signs_of(row: Measure) -> Iterator[Sign]:
-    """Yield what may have caused one case. Pure."""
-    facts = row.facts
-    first = facts.get("first_asked") or []
+    """Yield what may have caused one case, and nothing that its events do not show. Pure."""
+    facts, paths = row.facts, (Path.TIMEOUT, Path.SYSTEM_FAILURE)
     match row.metric:
-        case Metric.ESCALATION | Metric.BYPASS | Metric.ASKED_AGAIN:
-            exceptions = facts.get("exceptions") or [row.path]
-            if facts.get("unreachable"):
-                yield from (Sign("channel", who) for who in facts["unreachable"])
-            elif Path.SYSTEM_FAILURE in exceptions:
-                yield Sign("target", row.action)
-            elif facts.get("nobody_first") or not first:
-                yield Sign("matrix", f"{facts.get('policy')}/{facts.get('matrix_row')}")
-            elif Path.TIMEOUT in exceptions:
-                yield from (Sign("person", who) for who in first)
+        case Metric.ESCALATION if row.path in paths:
+            # `path` is the one on which somebody else was asked: no other is why they were.
+            yield from _of_first(row) if row.path == Path.TIMEOUT else _of_failure(row)
+        case Metric.BYPASS:
+            yield from _of_first(row)
         case Metric.RESOLUTION:
-            if row.path == Path.SYSTEM_FAILURE and not facts.get("silent"):
-                yield Sign("target", row.action)
-            elif facts.get("unreachable"):
-                yield from (Sign("channel", who) for who in facts["unreachable"])
-            elif facts.get("expired"):
+            yield from _of_failure(row) if row.path == Path.SYSTEM_FAILURE else ()
+            yield from _of_silence(row)
+            within = RESOLVE_WITHIN_S.get(Level(row.level))
+            ran_out = facts.get("ran_out_s", 0)
+            if within and row.seconds is not None and row.seconds - ran_out < within <= row.seconds:
                 yield Sign("clock", row.path)
-                yield from (Sign("person", who) for who in facts.get("silent") or [])
         case Metric.ROLLBACK:
-            yield Sign("action", row.action)
+            # What was stranded before anything was taken back shows no undoing that failed.
+            if str(facts.get("how", "")).startswith("recovery."):
+                what: What = "retry" if facts.get("pattern") == "retry" else "action"
+                yield Sign(what, row.action)
         case Metric.UNATTENDED:
-            yield Sign("target", row.action)
+            yield from _of_failure(row)
         case Metric.SILENT:
             yield Sign("audit", str(facts.get("audit", "")))
+
+
+def _of_first(row: Measure) -> Iterator[Sign]:
+    if row.facts.get("nobody_first"):
+        yield Sign("matrix", f"{row.facts.get('policy')}/{row.facts.get('matrix_row')}")
+    yield from _of_silence(row)
+
+
+def _of_silence(row: Measure) -> Iterator[Sign]:
+    yield from (Sign("channel", who) for who in row.facts.get("inbox_alone", ()))
+    yield from (Sign("person", who) for who in row.facts.get("let_run_out", ()))
+
+
+def _of_failure(row: Measure) -> Iterator[Sign]:
+    if row.facts.get("failed"):
+        yield Sign("target", row.action)
 
 
 def _told(figure: Figure, rows: Sequence[Measure], found: tuple[Sign, int] | None) -> Cause | None:
     if not rows:
         return None
+    many = f"{'the last ' if len(rows) == READ else ''}{len(rows):,}"
     if found is None:
-        return Cause("nothing that stands out", _common(rows), _list(figure), "Look at the cases")
+        behind = chosen_behind(figure)
+        url = cases.url_of(figure.kind, figure.week, part=behind.part.key)
+        return Cause("nothing that stands out", _common(rows, many), url)
     sign, count = found
-    of = f"{count:,} of {'the last ' if len(rows) == READ else ''}{len(rows):,}"
-    return _SAYS[sign.what](figure, sign, of)
+    url = cases.url_of(
+        figure.kind, figure.week, part=chosen_behind(figure).part.key, because=str(sign)
+    )
+    text, *way = _SAYS[sign.what](figure, sign.which, f"{count:,} of {many}")
+    return Cause(WORDS[sign.what], text, url, *way)
 
 
-def _common(rows: Sequence[Measure]) -> str:
+def _common(rows: Sequence[Measure], many: str) -> str:
+    said = f"No one cause stands behind a third of {many}."
     path, count = Counter(row.path for row in rows).most_common(1)[0]
-    word = wording.SIGNS[path].word.lower() if path in wording.SIGNS else "of no path"
-    return f"No cause is behind a third of these {len(rows):,}. {count:,} are {word}."
+    if path in wording.SIGNS:
+        said += f" {count:,} came by the {wording.SIGNS[path].word.lower()} path."
+    return said
 
 
-def _person(figure: Figure, sign: Sign, of: str) -> Cause:
-    username = sign.which.removeprefix("person:")
-    name = _name(username)
-    week = figure.week
-    away = Absence.objects.filter(
-        person__username=username, cancelled_at__isnull=True,
-        starts_at__lt=weeks.end_of(week), ends_at__gt=weeks.begin_of(week),
-    ).exists()  # fmt: skip
-    absence = "an absence for a part of that week only" if away else "no absence entered"
-    text = f"{of} waited for the {name}, who did not answer in time and has {absence}."
-    url = reverse("governance:absences")
-    return Cause(WORDS["person"], text, url, "Look at absences")
+Told = tuple[str, str, str] | tuple[str]  # the sentence, and, if there is one, where it is mended
 
 
-def _channel(figure: Figure, sign: Sign, of: str) -> Cause:
-    username = sign.which.removeprefix("person:")
-    text = f"{of} were put to the {_name(username)}, whom no channel reaches."
-    url = reverse("governance:person", args=[username])
-    return Cause(WORDS["channel"], text, url, "Look at the channels")
+def _person(figure: Figure, which: str, of: str) -> Told:
+    username = which.removeprefix("person:")
+    text = (
+        f"{of} ran out with the {_name(username)}, who was asked, could be reached and did not"
+        f" decide. {_away(username, figure.week)}"
+    )
+    return text, reverse("governance:absences"), "Look at absences"
 
 
-def _matrix(figure: Figure, sign: Sign, of: str) -> Cause:
-    policy, _, row = sign.which.partition("/")
-    text = f"{of} had nobody to ask first: row {row} of policy {policy} names who was away or may not decide."
-    return Cause(WORDS["matrix"], text, _policy_url(policy), f"Look at row {row}")
+def _away(username: str, week: date) -> str:
+    begin, end = weeks.begin_of(week), weeks.end_of(week)
+    spans = Absence.objects.filter(
+        person__username=username, cancelled_at__isnull=True, starts_at__lt=end, ends_at__gt=begin
+    ).values_list("starts_at", "ends_at")  # fmt: skip
+    if not spans:
+        return "No absence is entered for them in that week."
+    part = "all" if _cover(spans, begin, end) else "a part"
+    return f"An absence is entered for them for {part} of that week."
 
 
-def _clock(figure: Figure, sign: Sign, of: str) -> Cause:
-    word = wording.SIGNS[sign.which].word.lower()
-    text = f"{of} let at least one window of the {word} path run out, so that the clocks made them late."
+def _cover(spans: Iterable[tuple[datetime, datetime]], begin: datetime, end: datetime) -> bool:
+    """Whether spans leave nothing between two instants. Pure."""
+    upto = begin
+    for since, until in sorted(spans):
+        if since > upto:
+            return False
+        upto = max(upto, until)
+    return upto >= end
+
+
+def _channel(figure: Figure, which: str, of: str) -> Told:
+    username = which.removeprefix("person:")
+    text = (
+        f"{of} ran out with the {_name(username)}, who was asked in the inbox alone:"
+        " no other channel led to them then."
+    )
+    return text, reverse("governance:person", args=[username]), "Look at their channels"
+
+
+def _matrix(figure: Figure, which: str, of: str) -> Told:
+    policy, _, row = which.partition("/")
+    text = (
+        f"{of} had nobody who could be asked first: row {row} of policy {policy} led to nobody who"
+        " could decide then."
+    )
+    return text, _policy_url(policy), f"Look at row {row}"
+
+
+def _clock(figure: Figure, which: str, of: str) -> Told:
+    word = wording.SIGNS[which].word.lower()
+    text = (
+        f"{of} would have been in time without the windows of the {word} path that ran out first."
+    )
     active = PolicyVersion.objects.filter(state="active").values_list("number", flat=True).first()
-    return Cause(WORDS["clock"], text, _policy_url(str(active or "")), "Look at the windows")
+    return text, _policy_url(str(active or "")), "Look at the windows"
 
 
-def _target(figure: Figure, sign: Sign, of: str) -> Cause:
-    text = f"{of} are {_action(sign.which)}, whose target failed or was not there."
-    return Cause(WORDS["target"], text, _list(figure, "action", sign.which), "Look at these")
+def _target(figure: Figure, which: str, of: str) -> Told:
+    return (f"{of} are {_action(which)}, of which an attempt failed while it was carried out.",)
 
 
-def _undo(figure: Figure, sign: Sign, of: str) -> Cause:
-    text = f"{of} are {_action(sign.which)}, which was not taken back without a person."
-    return Cause(WORDS["action"], text, _list(figure, "action", sign.which), "Look at these")
+def _retry(figure: Figure, which: str, of: str) -> Told:
+    return (f"{of} are {_action(which)}, tried again, which failed or needed a person.",)
 
 
-def _audit(figure: Figure, sign: Sign, of: str) -> Cause:
-    text = f"{of} were found by {sign.which.replace('_', ' ')}."
-    return Cause(WORDS["audit"], text, reverse("approvals:findings"), "Look at the findings")
+def _undo(figure: Figure, which: str, of: str) -> Told:
+    return (f"{of} are {_action(which)}, whose undoing failed or needed a person.",)
+
+
+def _audit(figure: Figure, which: str, of: str) -> Told:
+    text = f"{of} were found by the audit “{which.replace('_', ' ')}”."
+    return text, reverse("approvals:findings"), "Look at what stands"
 
 
 _SAYS = {
@@ -186,6 +258,7 @@ _SAYS = {
     "matrix": _matrix,
     "clock": _clock,
     "target": _target,
+    "retry": _retry,
     "action": _undo,
     "audit": _audit,
 }
@@ -206,18 +279,6 @@ def _policy_url(number: str) -> str:
     if number.isdigit() and PolicyVersion.objects.filter(number=number).exists():
         return reverse("governance:policy-version", args=[int(number)])
     return reverse("governance:policy")
-
-
-def _list(figure: Figure, by: str = "", value: str = "") -> str:
-    return cases_url(figure.kind.metric, figure.week, by=by, value=value)
-
-
-def cases_url(metric: str, week: date, *, part: str = "", by: str = "", value: str = "") -> str:
-    """Return the address of a list of cases."""
-    query = {"metric": metric, "week": weeks.name_of(week)}
-    query |= {"show": part} if part else {}
-    query |= {"by": by, "of": value} if by else {}
-    return f"{reverse('governance:metrics')}?{urlencode(query)}#cases"
 
 
 def causes(figures: Iterable[Figure]) -> list[tuple[Figure, Cause]]:

@@ -14,10 +14,11 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal, NamedTuple
 
 from governance.metrics import weeks
-from governance.models import ActionType, Department, Metric, MetricsMark, WeeklyRollup
+from governance.models import ActionType, Department, Metric, MetricsMark, Uncounted, WeeklyRollup
 from governance.vocabulary import Level
 
 By = WeeklyRollup.By
+NAMED = 5  # of the requests that are not counted
 EARLIEST = date(2000, 1, 3)  # a Monday; thirteen weeks before it are still dates
 Band = Literal["", "L1-L2", "L3", "L4"]
 Unit = Literal["percent", "seconds", "count"]
@@ -68,6 +69,7 @@ TILES = (ESCALATION, LOWER, ROLLBACK, SILENT, BYPASS, UNATTENDED)
 KINDS = (
     ESCALATION, LOWER, MIDDLE, UPPER, ROLLBACK, SILENT, BYPASS, UNATTENDED, ASKED_AGAIN,
 )  # fmt: skip
+BY_KEY = {kind.key: kind for kind in KINDS}
 # By path, these are shares of all that ended or was approved: those of one path are all alike.
 OF_ALL = (Metric.ESCALATION, Metric.BYPASS)
 
@@ -206,16 +208,22 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Up to when the ledger is counted."""
+    """Up to when the ledger is counted, and what of it is not."""
 
     counted_at: datetime | None
     anything: bool  # whether anything was ever counted
+    uncounted: int = 0  # requests whose record is broken
+    some: Sequence[str] = ()  # of their refs
 
 
 def standing() -> Standing:
-    """Return up to when the ledger is counted, and whether it came to anything."""
+    """Return up to when the ledger is counted, what is left out, and whether it came to anything. Four queries."""
     mark = MetricsMark.objects.first()
-    return Standing(mark.counted_at if mark else None, WeeklyRollup.objects.exists())
+    broken = Uncounted.objects.order_by("chain").values_list("chain", flat=True)
+    return Standing(
+        mark.counted_at if mark else None, WeeklyRollup.objects.exists(),
+        broken.count(), list(broken[:NAMED]),
+    )  # fmt: skip
 
 
 def lines(week: date, kinds: Sequence[Kind] = KINDS) -> list[Line]:
@@ -241,6 +249,13 @@ def breakdown(week: date, by: By, kinds: Sequence[Kind] = KINDS) -> list[Row]:
         for value in values
     ]
     return sorted(rows, key=lambda row: (row.value == "", row.name))
+
+
+def figure(kind: Kind, week: date, by: By = By.ALL, value: str = "") -> Figure:
+    """Return one figure, as `lines` or `breakdown` has it. One query."""
+    rows = WeeklyRollup.objects.filter(week=week, metric=kind.metric, by__in=[By.ALL, by])
+    sums = _summed(rows)
+    return _figure(kind, week, sums, value, sums, by=by)
 
 
 def names_of(by: By) -> dict[str, str]:

@@ -3,7 +3,8 @@
 Seals are the feed: each event is under exactly one, whichever transaction was late,
 and a seal never changes. So counting goes on from a mark, seal by seal, and nothing is
 missed or counted twice. Each chain that has something new is read whole and what was
-counted of it is replaced; only the difference moves the rollups.
+counted of it is replaced; only the difference moves the rollups. A chain that is broken
+is left out, and a row says so (`Uncounted`): it stops nothing else.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import BigIntegerField, Count, ExpressionWrapper, F, Max, QuerySet, Sum
 
-from governance import bulk, calls, clock, ledger, signs
-from governance.metrics import folding
+from governance import bulk, calls, clock, ledger, signs, verify, wording
+from governance.metrics import folding, weeks
 from governance.metrics.folding import Counted
 from governance.models import (
     AuditEvent,
@@ -28,6 +29,7 @@ from governance.models import (
     MetricsMark,
     Seal,
     SealedEvent,
+    Uncounted,
     WeeklyRollup,
 )
 from governance.vocabulary import Chain, Level
@@ -37,7 +39,11 @@ T = TypeVar("T")
 SIGN = "metrics"  # its Heartbeat
 EVERY_S = 60.0  # real seconds
 BATCH = 2000  # sealed events read in one transaction
-CHAINS = 500  # read whole at a time, when all is made anew
+CHAINS = 500  # read whole at a time
+PIECE = 100  # chains between two times at which a rebuild holds the mark
+# What a row raises that holds what its column cannot, as SQLite allows; and what a chain
+# raises whose events do not hold what they should.
+BROKEN = (KeyError, TypeError, ValueError, AttributeError)
 COLUMNS = Counted._fields
 COUNTS = {
     Measure.Outcome.HIT: "hits",
@@ -46,6 +52,15 @@ COUNTS = {
     Measure.Outcome.WITHDRAWN: "withdrawn",
     Measure.Outcome.LAPSED: "lapsed",
 }
+
+
+class Folded(NamedTuple):
+    """What counts of one chain; or nothing, and why."""
+
+    chain: str
+    length: int  # the number of its last event
+    measures: Sequence[Counted]
+    broken: str = ""
 
 
 class Key(NamedTuple):
@@ -103,24 +118,36 @@ def _count_batch(now: datetime, size: int) -> int:
         leaves = _leaves(mark.seal, 0, size)
     named = set(Chain.values)
     chains = {
-        leaf.event.chain
-        for leaf in leaves
-        if leaf.event.kind in folding.TRIGGERS and leaf.event.chain not in named
+        leaf.chain for leaf in leaves if leaf.kind in folding.TRIGGERS and leaf.chain not in named
     }
-    findings = [leaf.event for leaf in leaves if leaf.event.kind == folding.FINDING]
-    counted = [each for chain in _chains(chains) for each in folding.measures_of(chain)]
-    _replace(chains, [*counted, *_of_findings(findings)], findings)
+    _keep(
+        Measure.objects.filter(chain__in=chains),
+        Uncounted.objects.filter(chain__in=chains),
+        list(_folded(chains)),
+        now,
+    )
+    found = [leaf for leaf in leaves if leaf.kind == folding.FINDING]
+    _replace(_silent([leaf.seq for leaf in found]), _of_findings([leaf.event for leaf in found]))
     mark.leaves += len(leaves)
-    mark.counted_at = leaves[-1].seal.sealed_at
+    mark.counted_at = leaves[-1].sealed_at
     mark.save()
     return len(leaves)
 
 
-def _leaves(seal: int, after: int, size: int) -> Sequence[SealedEvent]:
-    rows = SealedEvent.objects.filter(seal=seal, position__gte=after).select_related(
-        "event", "seal"
-    )
-    return list(rows.order_by("position")[:size])
+class _Leaf(NamedTuple):
+    """A sealed event, without its facts: those of one that is broken cannot even be read."""
+
+    event: int  # primary key
+    chain: str
+    seq: int
+    kind: str
+    sealed_at: datetime
+
+
+def _leaves(seal: int, after: int, size: int) -> Sequence[_Leaf]:
+    rows = SealedEvent.objects.filter(seal=seal, position__gte=after).order_by("position")
+    names = "event", "event__chain", "event__seq", "event__kind", "seal__sealed_at"
+    return [_Leaf(*row) for row in rows.values_list(*names)[:size]]
 
 
 def _see_that_all_was_counted(mark: MetricsMark, now: datetime) -> None:
@@ -131,33 +158,102 @@ def _see_that_all_was_counted(mark: MetricsMark, now: datetime) -> None:
     mark.save(update_fields=["counted_at"])
 
 
-def _chains(names: Iterable[str]) -> Iterator[list[AuditEvent]]:
-    """Yield the events of each of these chains, in order."""
+def _folded(names: Iterable[str]) -> Iterator[Folded]:
+    """Yield what counts of each of these chains."""
     for some in _batches(sorted(names), CHAINS):
-        rows = AuditEvent.objects.filter(chain__in=some).order_by("chain", "seq")
-        for _, events in groupby(rows.iterator(), attrgetter("chain")):
-            yield list(events)
+        for chain, events in _read(some):
+            yield _fold(chain, events)
 
 
-def _of_findings(events: Sequence[AuditEvent]) -> list[Counted]:
-    refs = {str(event.facts.get("request") or "") for event in events} - {""}
-    first = AuditEvent.objects.filter(chain__in=refs, seq=1)
-    submitted = dict(first.values_list("chain", "facts"))
+def _read(names: Sequence[str]) -> Iterator[tuple[str, Sequence[AuditEvent] | None]]:
+    """Yield these chains and their events, in order; None for one that cannot be read."""
+    try:
+        events = list(AuditEvent.objects.filter(chain__in=names).order_by("chain", "seq"))
+    except BROKEN:
+        if len(names) == 1:
+            yield names[0], None  # becomes a row: see `_keep`
+            return
+        half = len(names) // 2
+        yield from _read(names[:half])
+        yield from _read(names[half:])
+        return
+    for chain, own in groupby(events, attrgetter("chain")):
+        yield chain, list(own)
+
+
+def _fold(chain: str, events: Sequence[AuditEvent] | None) -> Folded:
+    if events is None:
+        return Folded(chain, 0, (), "an event of it cannot be read")
+    length = events[-1].seq
+    broken = verify.problem_of(chain, events)
+    if broken:
+        return Folded(chain, length, (), broken)
+    try:
+        return Folded(chain, length, folding.measures_of(events))
+    except BROKEN as problem:
+        return Folded(chain, length, (), f"{type(problem).__name__}: {problem}")
+
+
+def _keep(
+    own: QuerySet[Measure], uncounted: QuerySet[Uncounted], folded: Sequence[Folded], now: datetime
+) -> None:
+    """Have this be what is counted of some chains, and say which of them are not.
+
+    Args:
+        own: what is stored of them.
+        uncounted: those of them that were not counted the last time.
+    """
+    _replace(own, [each for one in folded for each in one.measures])
+    broken = {one.chain: one for one in folded if one.broken}
+    uncounted.exclude(chain__in=broken).delete()
+    for chain, one in broken.items():
+        Uncounted.objects.update_or_create(
+            chain=chain,
+            defaults={"why": wording.plain(one.broken, 300)},
+            create_defaults={"why": wording.plain(one.broken, 300), "found_at": now},
+        )
+
+
+def _silent(seqs: Iterable[int]) -> QuerySet[Measure]:
+    return Measure.objects.filter(chain=Chain.SYSTEM, seq__in=list(seqs))
+
+
+def _of_findings(pks: Sequence[int]) -> list[Counted]:
+    """Return the silent failures that these events are. One that is broken is one all the same."""
+    if not pks:
+        return []
+    events = _events(AuditEvent.objects.filter(pk__in=pks).order_by("seq"))
+    told = [folding.measure_of_finding(event, None) for event in events]
+    first = AuditEvent.objects.filter(chain__in={each.request for each in told} - {""}, seq=1)
+    submitted = {event.chain: event.facts for event in _events(first)}
     return [
-        folding.measure_of_finding(event, submitted.get(str(event.facts.get("request"))))
-        for event in events
+        folding.measure_of_finding(event, submitted.get(each.request))
+        for event, each in zip(events, told, strict=True)
     ]
 
 
-def _replace(
-    chains: Iterable[str], counted: Iterable[Counted], findings: Sequence[AuditEvent]
-) -> None:
-    """Have these be the measures of these chains, and of these findings; move the rollups by the difference."""
-    own = Q(chain__in=list(chains))
-    own |= Q(chain=Chain.SYSTEM, seq__in=[event.seq for event in findings])
+def _events(rows: QuerySet[AuditEvent]) -> list[AuditEvent]:
+    """Return single events; one that cannot be read has no facts."""
+    try:
+        return list(rows)
+    except BROKEN:
+        return [_event(pk) for pk in rows.values_list("pk", flat=True)]
+
+
+def _event(pk: int) -> AuditEvent:
+    try:
+        return AuditEvent.objects.get(pk=pk)
+    except BROKEN:
+        event = AuditEvent.objects.defer("facts", "cause").get(pk=pk)
+        event.facts = {}
+        return event
+
+
+def _replace(own: QuerySet[Measure], counted: Iterable[Counted]) -> None:
+    """Have these be the measures of what `own` finds; move the rollups by the difference."""
     stored = {
         (row[0], row[1], row[4]): (pk, Counted(*row))
-        for pk, *row in Measure.objects.filter(own).values_list("pk", *COLUMNS)
+        for pk, *row in own.values_list("pk", *COLUMNS)
     }
     wanted = {(each.chain, each.seq, each.metric): each for each in counted}
     gone = [kept for key, kept in stored.items() if wanted.get(key) != kept[1]]
@@ -181,21 +277,34 @@ class Sums:
         self._counts: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._minutes: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
-    def add(self, each: Counted, sign: int = 1) -> None:
-        """Count one measure in all, and in its department, action and path; or take it out again."""
+    def add(self, each: Counted, count: int = 1) -> None:
+        """Count one measure in all, and in its department, action and path; or, by -1, take it out again."""
+        minute = None if each.seconds is None else each.seconds // 60
+        self.add_alike(each, count, minute, count * (each.seconds or 0))
+
+    def add_alike(self, each: Counted, count: int, minute: int | None, seconds: int) -> None:
+        """Count so many measures that are like this one and took this minute, and so many seconds together."""
         field = COUNTS[Measure.Outcome(each.outcome)]
-        timed = each.seconds is not None and field in ("hits", "misses")
+        timed = minute is not None and field in ("hits", "misses")
         for key in keys_of(each):
-            self._counts[key][field] += sign
-            if timed and each.seconds is not None:
-                self._counts[key]["seconds"] += sign * each.seconds
-                self._minutes[key][str(each.seconds // 60)] += sign
+            self._counts[key][field] += count
+            if timed:
+                self._counts[key]["seconds"] += seconds
+                self._minutes[key][str(minute)] += count
+
+    def rows(self) -> list[WeeklyRollup]:
+        """Return what was added up, as rows that are not stored."""
+        return [
+            WeeklyRollup(**key._asdict(), **counts, minutes=_merged({}, self._minutes[key]))
+            for key, counts in self._counts.items()
+        ]
 
     def save(self) -> None:
         """Write what was added up on top of what is stored. The caller holds the mark."""
-        weeks = {key.week for key in self._counts}
         metrics = {key.metric for key in self._counts}
-        rows = WeeklyRollup.objects.filter(week__in=weeks, metric__in=metrics)
+        rows = WeeklyRollup.objects.filter(
+            week__in={key.week for key in self._counts}, metric__in=metrics
+        )
         stored = {Key(r.week, r.metric, r.by, r.value, r.level): r for r in rows}
         fields = [*COUNTS.values(), "seconds", "minutes"]
         new: list[WeeklyRollup] = []
@@ -230,42 +339,146 @@ def _merged(minutes: dict[str, int], more: dict[str, int]) -> dict[str, int]:
     return {key: count for key, count in sorted(merged.items(), key=lambda m: int(m[0])) if count}
 
 
-@transaction.atomic
 def rebuild(*, now: datetime, actor: str) -> int:
     """Make all measures and rollups anew from the ledger's events alone. Returns how many measures.
 
-    One transaction: readers see the old figures until it ends, and whoever counts waits for
-    the next time. Memory does not grow with the ledger. It is recorded who had it done.
+    In pieces: nobody who writes waits longer than for one, and readers see figures that move
+    from the old ones to the new. Done again after it was interrupted, it comes to the same.
+    Memory does not grow with the ledger. It is recorded who had it done.
     """
-    MetricsMark.objects.get_or_create(id=1)
-    mark = MetricsMark.objects.select_for_update().get(id=1)
+    return sum(rebuilding(now=now, actor=actor))
+
+
+def rebuilding(*, now: datetime, actor: str, size: int = PIECE) -> Iterator[int]:
+    """Do what `rebuild` does, a piece at a time, and yield of each how many measures it came to.
+
+    No lock is held between two pieces, nor while a piece's events are read.
+    """
     last = Seal.objects.order_by("number").last()
-    Measure.objects.all().delete()
-    WeeklyRollup.objects.all().delete()
-    sums, total = Sums(), 0
-    for some in _batches(_all_measures(), BATCH):
-        bulk.insert_rows(Measure, COLUMNS, some)
-        for each in some:
-            sums.add(each)
-        total += len(some)
-    sums.save()
-    # What was committed since that seal is counted already, and will be found to be so.
-    mark.seal, mark.leaves = (last.number, last.size) if last is not None else (0, 0)
-    mark.counted_at = now
+    # First have rollups be the sums of what is stored: from there on differences move them.
+    for week, metric in sorted(_weeks_and_metrics()):
+        yield _add_up(week, metric)
+    total = 0
+    for some in _pieces(size):
+        count = _make_anew(some, now)
+        total += count
+        yield count
+    _finish(last, total, now, actor)
+
+
+@transaction.atomic
+def _finish(last: Seal | None, total: int, now: datetime, actor: str) -> None:
+    mark = _locked_mark()
+    if last is not None and mark.seal < last.number:
+        # All of what that seal covers was read. What was committed since is counted, too, and
+        # will be found to be so.
+        mark.seal, mark.leaves = last.number, last.size
+    mark.counted_at = max(now, mark.counted_at or now)
     mark.save()
     act = ledger.Act(now=now, actor=actor)
     act.record_named(Chain.SYSTEM, "metrics.rebuilt", measures=total)
     act.write()
-    return total
 
 
-def _all_measures() -> Iterator[Counted]:
-    rows = AuditEvent.objects.exclude(chain__in=Chain.values).order_by("chain", "seq")
-    for _, events in groupby(rows.iterator(chunk_size=BATCH), attrgetter("chain")):
-        yield from folding.measures_of(events)
-    findings = AuditEvent.objects.filter(chain=Chain.SYSTEM, kind=folding.FINDING).order_by("seq")
-    for some in _batches(findings.iterator(chunk_size=BATCH), CHAINS):
-        yield from _of_findings(some)
+def _locked_mark() -> MetricsMark:
+    MetricsMark.objects.get_or_create(id=1)
+    return MetricsMark.objects.select_for_update().get(id=1)
+
+
+class _Piece(NamedTuple):
+    """Some chains whose names follow each other."""
+
+    names: Sequence[str]
+    own: QuerySet[Measure]  # theirs, and of chains between them that are gone
+    uncounted: QuerySet[Uncounted]  # likewise
+
+
+def _pieces(size: int) -> Iterator[_Piece | Sequence[tuple[int, int]]]:
+    """Yield all requests' chains, and then all findings, as (seq, primary key)."""
+    of_requests = AuditEvent.objects.exclude(chain__in=Chain.values)
+    measures, uncounted = Measure.objects.exclude(chain__in=Chain.values), Uncounted.objects.all()
+    after = ""
+    while True:
+        rows = of_requests.filter(chain__gt=after).order_by("chain").values_list("chain", flat=True)
+        names = list(rows.distinct()[:size])
+        upto = {"chain__lte": names[-1]} if len(names) == size else {}
+        yield _Piece(
+            names,
+            measures.filter(chain__gt=after, **upto),
+            uncounted.filter(chain__gt=after, **upto),
+        )
+        if not upto:
+            break
+        after = names[-1]
+    seq = 0
+    found = AuditEvent.objects.filter(chain=Chain.SYSTEM, kind=folding.FINDING).order_by("seq")
+    while some := list(found.filter(seq__gt=seq).values_list("seq", "pk")[:size]):
+        yield some
+        seq = some[-1][0]
+
+
+def _make_anew(piece: _Piece | Sequence[tuple[int, int]], now: datetime) -> int:
+    if not isinstance(piece, _Piece):
+        measures = _of_findings([pk for _, pk in piece])
+        with transaction.atomic():
+            _locked_mark()
+            _replace(_silent(seq for seq, _ in piece), measures)
+        return len(measures)
+    folded = {one.chain: one for one in _folded(piece.names)}
+    with transaction.atomic():
+        _locked_mark()
+        last = AuditEvent.objects.filter(chain__in=piece.names).values_list("chain")
+        grown = [
+            chain for chain, seq in last.annotate(last=Max("seq")) if folded[chain].length != seq
+        ]
+        folded |= {one.chain: one for one in _folded(grown)}
+        _keep(piece.own, piece.uncounted, list(folded.values()), now)
+    return sum(len(one.measures) for one in folded.values())
+
+
+def _weeks_and_metrics() -> set[tuple[date, str]]:
+    found = (
+        model.objects.values_list("week", "metric").distinct() for model in (Measure, WeeklyRollup)
+    )
+    return {pair for pairs in found for pair in pairs}
+
+
+def _add_up(week: date, metric: str) -> int:
+    """Have the rollups of one week and metric be the sums of its measures. Returns 0: it makes none."""
+    if not _differs(week, metric):
+        return 0
+    with transaction.atomic():
+        _locked_mark()
+        rows = _sums_of(week, metric).rows()
+        WeeklyRollup.objects.filter(week=week, metric=metric).delete()
+        bulk.insert(rows)
+    return 0
+
+
+def _differs(week: date, metric: str) -> bool:
+    columns = [*Key._fields, *COUNTS.values(), "seconds", "minutes"]
+    stored = WeeklyRollup.objects.filter(week=week, metric=metric)
+    return sorted(_told(columns, stored)) != sorted(_told(columns, _sums_of(week, metric).rows()))
+
+
+def _told(columns: Sequence[str], rows: Iterable[WeeklyRollup]) -> list[str]:
+    return [repr([getattr(row, name) for name in columns]) for row in rows]
+
+
+def _sums_of(week: date, metric: str) -> Sums:
+    alike = "outcome", "department", "action", "path", "level", "minute"
+    minute = ExpressionWrapper(F("seconds") / 60, output_field=BigIntegerField())
+    rows = Measure.objects.filter(week=week, metric=metric).annotate(minute=minute)
+    sums = Sums()
+    for outcome, department, action, path, level, minutes, count, seconds in (
+        rows.values_list(*alike).order_by().annotate(count=Count("pk"), total=Sum("seconds"))
+    ):  # fmt: skip
+        like = Counted(
+            "", 0, weeks.begin_of(week), week, metric, outcome, "", department, action, path, level,
+            None, {},
+        )  # fmt: skip
+        sums.add_alike(like, count, minutes, seconds or 0)
+    return sums
 
 
 def _batches(each: Iterable[T], size: int) -> Iterator[list[T]]:

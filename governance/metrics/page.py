@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from governance.metrics import said, weeks
-from governance.metrics.causes import cases_url
+from governance.metrics.cases import url_of
 from governance.metrics.figures import (
     ASKED_AGAIN,
     BYPASS,
@@ -83,8 +83,8 @@ class TableRow:
     cells: Sequence[Cell]
 
 
-def tiles(lines: Mapping[Kind, Line], *, picked: str) -> list[Tile]:
-    """Return the six tiles, as DESIGN 6 orders them."""
+def tiles(lines: Mapping[Kind, Line], *, picked: str = "") -> list[Tile]:
+    """Return the six tiles, as DESIGN 6 orders them. `picked`: the metric whose cases are shown."""
     return [_tile(lines, kind, picked) for kind in TILES]
 
 
@@ -99,7 +99,7 @@ def _tile(lines: Mapping[Kind, Line], kind: Kind, picked: str) -> Tile:
         state=WORDS.get(met, "") if met is not None else "",
         lines=[each for each in _beside(lines, kind) if each],
         spark=spark(line),
-        url=cases_url(kind.metric, line.this.week),
+        url=url_of(kind, line.this.week),
         is_picked=kind.metric == picked,
     )
 
@@ -261,5 +261,4 @@ def breakdown_rows(rows: Sequence[Row], by: str) -> list[TableRow]:
 
 
 def _cases(figure: Figure, by: str, value: str) -> str:
-    counted = figure.sums.counted or sum(figure.sums.left_out.values())
-    return cases_url(figure.kind.metric, figure.week, by=by, value=value) if counted else ""
+    return url_of(figure.kind, figure.week, by=by, value=value) if figure.of else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
-from governance.metrics.figures import Figure, Kind, Line
+from governance.metrics.figures import Figure, Kind, Line, Standing
 from governance.wording import NBSP, span
 
 NOTHING = "\u2013"  # a dash: no number, and not zero
@@ -93,3 +93,17 @@ LEFT_OUT = {
 def left_out(figure: Figure) -> str:
     """Say what is counted beside: "2 began with an absence, 1 withdrawn"; "" if nothing is."""
     return ", ".join(f"{count:,} {LEFT_OUT[why]}" for why, count in figure.sums.left_out.items())
+
+
+def uncounted(standing: Standing) -> str:
+    """Say how many requests are in no figure; "" if none is left out."""
+    count = standing.uncounted
+    if count == 1:
+        return "One request is not counted: its record is broken."
+    return f"{count:,} requests are not counted: their record is broken." if count else ""
+
+
+def which_uncounted(standing: Standing) -> str:
+    """Name some of them."""
+    more = standing.uncounted - len(standing.some)
+    return f"{', '.join(standing.some)}{f' and {more:,} more' if more else ''}."

@@ -6,7 +6,7 @@ from governance.models.action_change import ActionChange
 from governance.models.action_type import ActionType
 from governance.models.clock import DemoClock, Heartbeat, TaskAttempt
 from governance.models.ledger import AuditEvent, ChainHead, Seal, SealedEvent, Verification
-from governance.models.metrics import Measure, Metric, MetricsMark, WeeklyRollup
+from governance.models.metrics import Measure, Metric, MetricsMark, Uncounted, WeeklyRollup
 from governance.models.people import (
     Absence,
     Agent,
@@ -63,6 +63,7 @@ __all__ = [
     "Seal",
     "SealedEvent",
     "TaskAttempt",
+    "Uncounted",
     "Verification",
     "WeeklyRollup",
 ]

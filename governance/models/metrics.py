@@ -133,3 +133,19 @@ class MetricsMark(models.Model):
 
     def __str__(self) -> str:
         return f"seal {self.seal}, {self.leaves} leaves"
+
+
+class Uncounted(models.Model):
+    """A request whose record is broken: nothing of it is in any figure until it is counted again."""
+
+    chain = models.CharField(max_length=40)  # its request's ref
+    why = models.CharField(max_length=300)
+    found_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="uncounted_once", fields=["chain"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chain}: {self.why}"

@@ -11,22 +11,30 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.dateparse import parse_datetime
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from governance import clock
 from governance.drafting.sheet import escaped
 from governance.errors import NotYours
-from governance.metrics import access, cases, causes, figures, page, weeks
-from governance.metrics.figures import KINDS, TILES, By
-from governance.models import Metric
+from governance.metrics import access, cases, causes, figures, page, said, taking, weeks
+from governance.metrics.causes import Sign
+from governance.metrics.figures import BY_KEY, ESCALATION, KINDS, TILES, By, Kind
+from governance.models import Person
 
 STANDS_STILL_S = 600.0  # real seconds without a count, after which the page says so
 FILE = "text/csv; charset=utf-8"
 BREAKDOWNS = {By.DEPARTMENT: "Department", By.ACTION: "Action", By.PATH: "Path"}
+LIMITS = {"<": "under", ">": "over", "=": "exactly"}  # a sign would be a formula to a spreadsheet
 NAMES = {By.DEPARTMENT: "department", By.ACTION: "action", By.PATH: "path"}
+
+
+class MetricsRequest(HttpRequest):
+    """A request of somebody who is logged in."""
+
+    user: Person
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,50 +42,60 @@ class Asked:
     """What an address asks for. What it does not say, or says wrongly, is what one comes for."""
 
     week: date
-    metric: str
-    part: cases.Part
+    kind: Kind | None
+    show: str  # which part of its cases
     by: str  # whose cases: of which department, action or path
     of: str
+    because: Sign | None  # only those that a cause is said of
     split: str  # into what the figures are broken down
     after: tuple[datetime, int] | None
 
     @classmethod
-    def read(cls, request: HttpRequest, *, now: datetime) -> Asked:
-        given = request.GET
+    def read(cls, given: QueryDict, *, now: datetime) -> Asked:
         this = weeks.week_of(now)
         week = weeks.read(given.get("week", "")) or this
-        metric = given.get("metric", "")
-        metric = metric if metric in Metric.values else ""
         by, split = given.get("by", ""), given.get("split", "")
+        because = Sign.read(_text(given.get("because", ""), 200))
+        by = by if by in NAMES and because is None else ""
         return cls(
             week=min(max(week, figures.EARLIEST), this),
-            metric=metric,
-            part=cases.part_of(metric or Metric.ESCALATION, given.get("show", "")),
-            by=by if by in NAMES else "",
-            of=given.get("of", "")[:60].replace("\0", "") if by in NAMES else "",
+            kind=BY_KEY.get(given.get("metric", "")),
+            show=given.get("show", ""),
+            by=by,
+            of=_text(given.get("of", ""), 60) if by else "",
+            because=because,
             split=split if split in BREAKDOWNS else "",
             after=_read_cursor(given.get("after", "")),
         )
 
-    def picking(self, metric: str) -> Asked:
-        """Return the same of another metric, unless one was named."""
-        if self.metric:
-            return self
-        part = cases.part_of(metric, "")
-        return Asked(self.week, metric, part, self.by, self.of, self.split, self.after)
+    def chosen(self, otherwise: Kind) -> cases.Chosen:
+        """Return whose cases are asked for; of this figure, if none was named."""
+        kind = self.kind or otherwise
+        if self.because is not None:
+            return causes.chosen_behind(figures.figure(kind, self.week))
+        return cases.Chosen(kind, self.week, cases.part_of(kind, self.show), self.by, self.of)
 
-    @property
-    def chosen(self) -> cases.Chosen:
-        return cases.Chosen(self.metric, self.week, self.part, self.by, self.of)
-
-    def query(self, **other: str) -> str:
+    def query(self, chosen: cases.Chosen, **other: str) -> dict[str, str]:
         """Return the address's query with some of it changed; what is blank is left out."""
         own = {
-            "metric": self.metric, "week": weeks.name_of(self.week), "show": self.part.key,
-            "by": self.by, "of": self.of, "split": self.split,
+            "metric": chosen.kind.key, "week": weeks.name_of(self.week), "show": chosen.part.key,
+            "by": self.by, "of": self.of, "because": str(self.because or ""), "split": self.split,
         } | other  # fmt: skip
-        kept = {name: value for name, value in own.items() if value or (name == "of" and own["by"])}
-        return urlencode(kept)
+        return {name: value for name, value in own.items() if value or (name == "of" and own["by"])}
+
+
+def _text(given: str, length: int) -> str:
+    return given[:length].replace("\0", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One way to look at the cases of a figure."""
+
+    word: str
+    count: str
+    query: str
+    is_here: bool
 
 
 def _reader(request: HttpRequest) -> None:
@@ -92,28 +110,31 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Six figures with targets and thirteen weeks, and the cases behind one. For auditors and administrators."""
     _reader(request)
     now = clock.now()
-    asked = Asked.read(request, now=now)
+    asked = Asked.read(request.GET, now=now)
     standing = figures.standing()
     found = figures.lines(asked.week)
     lines = {line.kind: line for line in found}
-    asked = asked.picking(_first_missed(lines))
-    why = causes.causes(
-        line.this for line in found if line.kind.target is not None and line.this.met is False
-    )
+    chosen = asked.chosen(_first_missed(found))
+    kind = chosen.kind
+    why = causes.causes(line.this for line in found)
     by = By(asked.split) if asked.split else None
-    rows, last = cases.page(asked.chosen, asked.after)
-    names = figures.names_of(By(asked.by)) if asked.by else {}
+
+    def query(**other: str) -> str:
+        return urlencode(asked.query(chosen, **other))
+
     context: dict[str, Any] = {
         "here": "metrics",
         "now": now,
         "standing": standing,
         "stands_still": _stands_still(standing, now),
+        "uncounted": said.uncounted(standing),
+        "which_uncounted": said.which_uncounted(standing),
         "headline": page.headline(lines, asked.week, so_far=asked.week == weeks.week_of(now)),
-        "tiles": page.tiles(lines, picked=asked.metric),
+        "tiles": page.tiles(lines, picked=kind.metric),
         "weeks": weeks.up_to(asked.week),
         "week_rows": page.week_rows(found),
-        "chart": page.chart(_line_of(lines, asked.metric)),
-        "picked": Metric(asked.metric).label,
+        "chart": page.chart(lines[kind]),
+        "picked": kind.name,
         "causes": [(figure.kind.name, cause) for figure, cause in why],
         "splits": [("", "All"), *((str(key), word) for key, word in BREAKDOWNS.items())],
         "split": asked.split,
@@ -122,29 +143,63 @@ def metrics(request: HttpRequest) -> HttpResponse:
         else [],
         "split_name": BREAKDOWNS[by] if by else "",
         "split_heads": [kind.name for kind in TILES],
-        "rows": rows,
-        "count": f"{cases.count(asked.chosen):,}",
-        "counted": f"{cases.counted(asked.chosen):,}" if asked.part.is_counted else "",
-        "parts": [
-            (part, asked.query(show=part.key), part == asked.part)
-            for part in cases.PARTS[asked.metric]
-        ],
-        "part": asked.part,
-        "is_first": asked.after is None,
-        "more": asked.query(after=_cursor_of(*last)) if last else "",
-        "metric": asked.metric,
         "week_name": weeks.name_of(asked.week),
-        "of": names.get(asked.of, asked.of) or "None" if asked.by else "",
-        "of_by": NAMES[By(asked.by)] if asked.by else "",
-        "without_of": asked.query(by="", of=""),
-        "query_of_split": {key: asked.query(split=key) for key in ("", *map(str, BREAKDOWNS))},
-        "earlier": asked.query(week=weeks.name_of(asked.week - timedelta(weeks=1))),
-        "later": asked.query(week=weeks.name_of(asked.week + timedelta(weeks=1)))
+        "query_of_split": {key: query(split=key) for key in ("", *map(str, BREAKDOWNS))},
+        "earlier": query(week=weeks.name_of(asked.week - timedelta(weeks=1)), because=""),
+        "later": query(week=weeks.name_of(asked.week + timedelta(weeks=1)), because="")
         if asked.week < weeks.week_of(now)
         else "",
-        "cases_query": asked.query(split=""),
+        **_cases(asked, chosen),
     }
     return render(request, "metrics/metrics.html", context)
+
+
+def _cases(asked: Asked, chosen: cases.Chosen) -> dict[str, Any]:
+    """Return what the list of cases shows."""
+    figure, part, kind = chosen.figure(), chosen.part, chosen.kind
+    if asked.because is not None:
+        having, among = causes.having(figure, asked.because)
+        rows, last = cases.told(having), None
+        count, of = len(rows), among if among == cases.count(figure, part) else 0
+        head = f"The last {among:,} looked at" if among < cases.count(figure, part) else ""
+    else:
+        rows, last = cases.page(chosen, asked.after)
+        count, head = cases.count(figure, part), ""
+        of = figure.of if part.is_counted and kind.unit != "count" else 0
+    names = figures.names_of(By(asked.by)) if asked.by else {}
+
+    def query(**other: str) -> str:
+        return urlencode(asked.query(chosen, split="", **other))
+
+    return {
+        "rows": rows,
+        "count": f"{count:,}",
+        "counted": f"{of:,}" if of else "",
+        "head": head,
+        "because": asked.because is not None,
+        "parts": [
+            Part(
+                each.word, f"{cases.count(figure, each):,}", query(show=each.key, because=""),
+                each == part and asked.because is None,
+            )
+            for each in cases.parts_of(kind)
+        ],
+        "bands": [
+            (each.band.replace("-", " and "), query(metric=each.key, show="", because=""), each == kind)
+            for each in KINDS
+            if kind.band and each.metric == kind.metric
+        ],
+        "part": part,
+        "kind": kind,
+        "is_first": asked.after is None,
+        "more": query(after=_cursor_of(*last)) if last else "",
+        "of": names.get(asked.of, asked.of) or "None" if asked.by else "",
+        "of_by": NAMES[By(asked.by)] if asked.by else "",
+        # The whole of which a path's are a share is that of all paths.
+        "of_all": chosen.is_of_all and part.is_all,
+        "without_of": query(by="", of="", because=""),
+        "fields": asked.query(chosen, split=""),
+    }  # fmt: skip
 
 
 @require_safe
@@ -152,20 +207,23 @@ def report(request: HttpRequest) -> HttpResponse:
     """The week on one sheet of paper."""
     _reader(request)
     now = clock.now()
-    asked = Asked.read(request, now=now)
+    asked = Asked.read(request.GET, now=now)
     found = figures.lines(asked.week)
     lines = {line.kind: line for line in found}
     why = causes.causes(line.this for line in found)
     departments = figures.breakdown(asked.week, By.DEPARTMENT, TILES)
+    standing = figures.standing()
     context = {
         "here": "metrics",
         "now": now,
-        "standing": figures.standing(),
+        "standing": standing,
         "week_name": weeks.name_of(asked.week),
         "words": weeks.words(asked.week),
         "so_far": asked.week == weeks.week_of(now),
         "headline": page.headline(lines, asked.week, so_far=asked.week == weeks.week_of(now)),
-        "tiles": page.tiles(lines, picked=""),
+        "tiles": page.tiles(lines),
+        "uncounted": said.uncounted(standing),
+        "which_uncounted": said.which_uncounted(standing),
         "rows": [page.report_row(line) for line in found],
         "causes": [(figure.kind.name, cause) for figure, cause in why],
         "departments": page.breakdown_rows(departments[:REPORTED], By.DEPARTMENT),
@@ -182,18 +240,24 @@ REPORTED = 8  # departments on one sheet
 def weeks_file(request: HttpRequest) -> StreamingHttpResponse:
     """The thirteen weeks as a file: every figure in all, and of each department, action and path."""
     _reader(request)
-    asked = Asked.read(request, now=clock.now())
+    asked = Asked.read(request.GET, now=clock.now())
     name = f"recourse-metrics-{weeks.name_of(asked.week)}.csv"
     return _file(name, _week_lines(asked.week))
 
 
-@require_safe
-def cases_file(request: HttpRequest) -> StreamingHttpResponse:
-    """The cases behind one figure as a file, all of them."""
+@require_POST
+def cases_file(request: MetricsRequest) -> StreamingHttpResponse:
+    """Send the cases behind one figure as a file. It is in the record before the first line is sent."""
     _reader(request)
-    asked = Asked.read(request, now=clock.now()).picking(Metric.ESCALATION)
-    name = f"recourse-{asked.metric}-{asked.part.key}-{weeks.name_of(asked.week)}.csv"
-    return _file(name, _case_lines(asked.chosen))
+    now = clock.now()
+    asked = Asked.read(request.POST, now=now)
+    chosen = asked.chosen(ESCALATION)
+    taking.take_cases(actor=request.user, asked=asked.query(chosen, split=""), now=now)
+    name = f"recourse-{chosen.kind.key}-{chosen.part.key}-{weeks.name_of(asked.week)}.csv"
+    if asked.because is None:
+        return _file(name, _case_lines(cases.all_told(chosen)))
+    having, _ = causes.having(chosen.figure(), asked.because)
+    return _file(name, _case_lines(cases.told(having)))
 
 
 def _week_lines(week: date) -> Iterator[list[str]]:
@@ -219,19 +283,19 @@ def _figure_line(figure: figures.Figure, by: By, row: figures.Row) -> list[str]:
     return [
         weeks.name_of(figure.week), kind.key, str(by), row.value,
         "" if figure.value is None else str(figure.value), kind.unit,
-        "" if kind.target is None else f"{kind.target.sign} {kind.target.limit}",
+        "" if kind.target is None else f"{LIMITS[kind.target.sign]} {kind.target.limit}",
         {True: "yes", False: "no", None: ""}[figure.met], str(sums.hits), str(figure.of),
         "" if figure.median_s is None else str(figure.median_s),
         str(sums.absent), str(sums.withdrawn), str(sums.lapsed),
     ]  # fmt: skip
 
 
-def _case_lines(chosen: cases.Chosen) -> Iterator[list[str]]:
+def _case_lines(found: Iterable[cases.Case]) -> Iterator[list[str]]:
     yield [
         "ended_at", "request", "title", "path", "action", "department", "amount", "level",
         "first_asked", "seconds", "how_it_ended",
     ]  # fmt: skip
-    for case in cases.all_told(chosen):
+    for case in found:
         yield [
             case.at.isoformat(), case.ref, case.title, case.path, case.action, case.department,
             case.amount, f"L{case.level}", case.first_asked,
@@ -253,13 +317,8 @@ def _file(name: str, lines: Iterable[list[str]]) -> StreamingHttpResponse:
     )
 
 
-def _first_missed(lines: dict[figures.Kind, figures.Line]) -> str:
-    missed = (kind.metric for kind in TILES if page.met_of(lines, kind) is False)
-    return str(next(missed, Metric.ESCALATION))
-
-
-def _line_of(lines: dict[figures.Kind, figures.Line], metric: str) -> figures.Line:
-    return lines[next(kind for kind in KINDS if kind.metric == metric)]
+def _first_missed(lines: Iterable[figures.Line]) -> Kind:
+    return next((line.kind for line in lines if line.this.met is False), ESCALATION)
 
 
 def _stands_still(standing: figures.Standing, now: datetime) -> bool:

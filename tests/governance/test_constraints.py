@@ -41,6 +41,7 @@ from tests.factories import (
     RosterShiftFactory,
     SealedEventFactory,
     SealFactory,
+    UncountedFactory,
     VerificationFactory,
     WeeklyRollupFactory,
 )
@@ -593,3 +594,10 @@ def test_a_rollup_stands_once_and_that_of_all_has_no_value():
 def test_there_is_one_mark_of_what_is_counted():
     with broken("metrics_mark_is_one"):
         MetricsMark.objects.create(id=2)
+
+
+def test_a_request_is_left_out_once():
+    first = UncountedFactory()
+
+    with broken("uncounted_once"):
+        UncountedFactory(chain=first.chain)

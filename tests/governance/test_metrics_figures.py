@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from governance.metrics import causes, figures, page, said, weeks
 from governance.metrics.figures import By
-from governance.models import Measure
 from tests.factories import MONDAY_9AM, AbsenceFactory
 from tests.governance.measuring import counted
 
@@ -145,8 +144,10 @@ def test_a_target_of_one_percent_is_said_as_such():
 
 
 # --- Causes -----------------------------------------------------------------------------------
+# When a case has a sign is in test_metrics_causes.py; here, what is said of it.
 
-FIRST = {"first_asked": ["person:finance_manager"], "exceptions": ["timeout"]}
+FIRST = {"let_run_out": ["person:finance_manager"]}
+MONDAY = weeks.begin_of(WEEK)
 
 
 def cause_of(kind):
@@ -161,31 +162,40 @@ def test_a_target_that_is_met_has_no_cause(company):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("away", [False, True])
-def test_whoever_did_not_answer_is_named_and_whether_they_were_away(company, away):
+@pytest.mark.parametrize(
+    ("spans", "said_"),
+    [
+        ([], "No absence is entered for them in that week."),
+        ([(-9, 0), (7, 9)], "No absence is entered for them in that week."),
+        ([(1, 2)], "An absence is entered for them for a part of that week."),
+        ([(-1, 3), (4, 9)], "An absence is entered for them for a part of that week."),
+        ([(0, 7)], "An absence is entered for them for all of that week."),
+        ([(-3, 4), (4, 20)], "An absence is entered for them for all of that week."),
+    ],
+    ids=["none", "before and after", "a day", "but for a day", "the week", "two that meet"],
+)
+def test_whoever_did_not_decide_is_named_and_whether_they_were_away(company, spans, said_):
     counted("escalation", "hit", 2, facts=FIRST)
-    counted("escalation", "hit", 1, facts={"first_asked": [], "nobody_first": True})
-    if away:
+    counted("escalation", "hit", 1, facts={"nobody_first": True})
+    for since, until in spans:
         AbsenceFactory(
-            person=company.finance_manager, starts_at=MONDAY_9AM + DAY, ends_at=MONDAY_9AM + 2 * DAY
-        )
+            person=company.finance_manager,
+            starts_at=MONDAY + since * DAY, ends_at=MONDAY + until * DAY,
+        )  # fmt: skip
 
     found = cause_of(figures.ESCALATION)
 
-    assert found.what == "a person"
-    said_ = "an absence for a part of that week only" if away else "no absence entered"
+    assert (found.what, found.url) == ("a person", "/absences/")
     assert found.text == (
-        f"2 of 3 waited for the Finance Manager, who did not answer in time and has {said_}."
+        "2 of 3 ran out with the Finance Manager, who was asked, could be reached and did not"
+        f" decide. {said_}"
     )
-    assert found.url == "/absences/"
 
 
 @pytest.mark.django_db
-def test_a_row_that_names_nobody_who_may_is_the_matrix(company):
-    counted(
-        "escalation", "hit", 3,
-        facts={"nobody_first": True, "policy": company.policy.number, "exceptions": ["timeout"]},
-    )  # fmt: skip
+def test_a_row_that_leads_to_nobody_who_may_is_the_matrix(company):
+    facts = {"nobody_first": True, "policy": company.policy.number}
+    counted("escalation", "hit", 3, facts=facts)
 
     found = cause_of(figures.ESCALATION)
 
@@ -195,7 +205,7 @@ def test_a_row_that_names_nobody_who_may_is_the_matrix(company):
 
 @pytest.mark.django_db
 def test_whom_no_channel_reaches_is_a_channel(company):
-    counted("bypass", "hit", 1, facts=FIRST | {"unreachable": ["person:finance_manager"]})
+    counted("bypass", "hit", 1, facts={"inbox_alone": ["person:finance_manager"]})
 
     found = cause_of(figures.BYPASS)
 
@@ -204,26 +214,29 @@ def test_whom_no_channel_reaches_is_a_channel(company):
 
 @pytest.mark.django_db
 def test_windows_that_ran_out_are_a_clock(company):
-    facts = {"expired": [1, 2], "silent": ["person:one"]}
-    counted("resolution", "miss", 1, level=2, seconds=9999, facts=facts)
-    facts = {"expired": [1, 2], "silent": ["person:two"]}
-    counted("resolution", "miss", 1, level=2, seconds=9999, facts=facts)
+    for who in ("one", "two"):
+        facts = {"ran_out_s": 3600, "let_run_out": [f"person:{who}"]}
+        counted("resolution", "miss", 1, level=2, seconds=9999, facts=facts)
 
     found = cause_of(figures.LOWER)
 
     assert found.what == "a clock"
-    assert "the timeout path" in found.text
+    assert found.text == (
+        "2 of 2 would have been in time without the windows of the timeout path that ran out first."
+    )
 
 
 @pytest.mark.django_db
-def test_what_was_not_taken_back_leads_to_its_cases(company):
-    counted("rollback", "miss", 1, path="undo")
+def test_what_was_not_taken_back_and_what_was_tried_again_in_vain_are_two(company):
+    undone = {"how": "recovery.failed", "pattern": "compensate"}
+    counted("rollback", "miss", 2, path="undo", facts=undone)
+    counted("rollback", "miss", 1, facts={"how": "recovery.failed", "pattern": "retry"})
 
     found = cause_of(figures.ROLLBACK)
 
-    assert found.url == (
-        "/metrics/?metric=rollback&week=2026-W10&by=action&of=vendor_payment#cases"
-    )
+    assert (found.what, found.url) == ("how it is undone", "")
+    assert found.text.startswith("2 of 3 are of “")
+    assert found.text.endswith("”, whose undoing failed or needed a person.")
 
 
 @pytest.mark.django_db
@@ -232,20 +245,35 @@ def test_what_one_audit_found_leads_to_the_findings(company):
 
     found = cause_of(figures.SILENT)
 
-    assert (found.text, found.url) == ("2 of 2 were found by due at differs.", "/findings/")
+    assert (found.text, found.url) == (
+        "2 of 2 were found by the audit “due at differs”.", "/findings/",
+    )  # fmt: skip
 
 
 @pytest.mark.django_db
 def test_where_nothing_stands_out_that_is_said(company):
     for number in range(4):
         counted("silent", "hit", 1, path="", facts={"audit": f"audit {number}"})
+    counted("bypass", "hit", 2)
 
-    assert cause_of(figures.SILENT).what == "nothing that stands out"
+    silent, bypass = cause_of(figures.SILENT), cause_of(figures.BYPASS)
+
+    assert (silent.what, silent.text) == (
+        "nothing that stands out", "No one cause stands behind a third of 4.",
+    )  # fmt: skip
+    assert bypass.text == ("No one cause stands behind a third of 2. 2 came by the timeout path.")
 
 
-def test_signs_of_a_case_are_those_of_what_it_was():
-    failed = Measure(
-        metric="escalation", action="sales_order", facts={"exceptions": ["system_failure"]}
-    )
+@pytest.mark.django_db
+def test_of_more_than_are_looked_at_the_last_are(company):
+    counted("escalation", "hit", causes.READ + 1, facts=FIRST)
 
-    assert list(causes.signs_of(failed)) == [("target", "sales_order")]
+    assert cause_of(figures.ESCALATION).text.startswith("200 of the last 200 ran out with")
+
+
+@pytest.mark.parametrize("text", ["", "person", "nobody~x", "~", "clock~"])
+def test_what_is_no_sign_is_none_and_a_sign_is_read_as_it_was_written(text):
+    found = causes.Sign.read(text)
+
+    assert (found is None) == (text != "clock~")
+    assert causes.Sign.read(str(causes.Sign("person", "a~b"))) == causes.Sign("person", "a~b")

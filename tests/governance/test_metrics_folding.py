@@ -18,25 +18,36 @@ class Event(NamedTuple):
     chain: str
     seq: int
     kind: str
+    actor: str
     facts: dict[str, Any]
     at: datetime
 
 
 def chain(*told):
-    """Return events out of (kind, facts) or (kind, facts, after): minutes after the first."""
+    """Return events out of (kind, facts) or (kind, facts, after, actor): minutes after the first."""
     first = {
         "department": "accounts-payable", "action": "vendor_payment", "title": "Pay Acme",
         "amount": "12000.00", "currency": "USD", "matrix_row": 14, "policy": 3,
     }  # fmt: skip
-    rows = [("request.submitted", first, 0), *((*each, 0)[:3] for each in told)]
+    rows = [("request.submitted", first, 0, ""), *map(whole, told)]
     return [
-        Event("R-1", seq, kind, facts, MONDAY + timedelta(minutes=after))
-        for seq, (kind, facts, after) in enumerate(rows, start=1)
+        Event("R-1", seq, kind, actor, facts, MONDAY + timedelta(minutes=after))
+        for seq, (kind, facts, after, actor) in enumerate(rows, start=1)
     ]
 
 
-def step(path, level, *asked, in_case=True, after=0):
-    facts = {"path": path, "level": level, "asked": list(asked), "in_case": in_case}
+def whole(each):
+    kind, facts, after, actor = (*each, *(0, "")[len(each) - 2 :])
+    return kind, facts, after, actor
+
+
+def step(path, level, *asked, in_case=True, after=0, unreachable=(), minutes=30):
+    opened_at = MONDAY + timedelta(minutes=after)
+    facts = {
+        "path": path, "level": level, "asked": list(asked), "in_case": in_case,
+        "unreachable": list(unreachable), "opened_at": opened_at.isoformat(),
+        "due_at": (opened_at + timedelta(minutes=minutes)).isoformat(),
+    }  # fmt: skip
     return "step.opened", facts, after
 
 
@@ -85,7 +96,8 @@ def test_it_escalated_if_a_case_asked_somebody_who_was_not_asked_first():
 )
 def test_whoever_an_ask_is_handed_to_is_of_the_rung_it_stands_on(path, outcome):
     rung = () if path == "approval" else (opened(), step("timeout", 1, "finance_manager"))
-    handed = "ask.handed_over", {"path": path, "level": len(rung) // 2, "to": "controller"}
+    facts = {"person": "finance_manager", "to": "controller", "reachable": True}
+    handed = "ask.handed_over", {"path": path, "level": len(rung) // 2, **facts}
 
     assert outcomes("escalation", FIRST, *rung, handed, ("request.withdrawn", {})) == [outcome]
 
@@ -136,6 +148,20 @@ def test_what_was_withdrawn_or_began_with_an_absence_is_counted_beside():
     assert outcomes("resolution", opened(), resolved(after=9, absent=True)) == ["absent"]
 
 
+def test_the_case_of_a_conflict_whose_newcomer_is_withdrawn_is_withdrawn():
+    held = opened("conflict"), step("conflict", 2, "resource_owner")
+    left = resolved("left", after=9, exception="conflict")
+
+    assert outcomes("resolution", *held, left) == ["hit"]
+    assert outcomes("resolution", *held, ("request.withdrawn", {}, 9), left) == ["withdrawn"]
+
+
+def test_a_case_that_was_over_before_its_request_was_withdrawn_counts():
+    case = opened(), resolved(after=9)
+
+    assert outcomes("resolution", *case, ("request.withdrawn", {}, 30)) == ["hit"]
+
+
 def test_a_case_counts_from_when_it_was_opened_though_the_clock_came_later():
     late = ("case.opened", {"exception": "timeout", "opened_at": MONDAY.isoformat()}, 5)
 
@@ -168,6 +194,25 @@ def test_what_is_stranded_failed_once_whether_a_recovery_was_begun_or_not():
     assert outcomes("rollback", stranded) == ["miss"]
     begun = ("recovery.ordered", {}), stranded, ("recovery.failed", {"needed_a_person": True})
     assert outcomes("rollback", *begun) == ["miss"]
+
+
+@pytest.mark.parametrize("ends", ["rolled_back", "completed_manually"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_is_stranded_and_cleaned_up_later_failed_once(begun, ends):
+    failed = "recovery.failed", {"needed_a_person": True}, 2
+    cleaned = "review.closed", {"review": "cleanup", "outcome": ends}, 60 * 24 * 9
+    told = [("recovery.ordered", {}), ("request.stranded", {}, 1), failed, cleaned]
+    if not begun:
+        told = [told[1], told[3]]
+
+    assert outcomes("rollback", *told) == ["miss"]
+    assert outcomes("escalation", *told) == ["miss"], "it ended once, too"
+
+
+def test_a_retry_that_failed_and_what_is_stranded_after_it_are_two():
+    retried = ("recovery.begun", {}), ("recovery.failed", {"pattern": "retry"})
+
+    assert outcomes("rollback", *retried, ("request.stranded", {})) == ["miss", "miss"]
 
 
 @pytest.mark.parametrize(("level", "outcome"), [(0, "miss"), (3, "miss"), (4, "hit")])
@@ -220,7 +265,7 @@ def test_l1_of_a_timeout_ends_with_an_answer_or_without(then, outcome):
 
 def test_a_finding_is_a_silent_failure_of_the_request_it_is_about():
     facts = {"audit": "due_at_differs", "text": "It differs.", "request": "R-1"}
-    event = Event("system", 7, "finding.opened", facts, MONDAY)
+    event = Event("system", 7, "finding.opened", "audit", facts, MONDAY)
 
     of_nothing = measure_of_finding(event, None)
     of_a_request = measure_of_finding(event, {"department": "sales", "action": "sales_order"})
@@ -240,7 +285,9 @@ def test_a_finding_is_a_silent_failure_of_the_request_it_is_about():
         ("2026-03-01T23:59:59.999999+00:00", "2026-W09"),
         ("2026-03-02T00:00:00+00:00", "2026-W10"),
         ("2026-03-01T22:30:00-05:00", "2026-W10"),  # Sunday there, Monday in UTC
-        ("2027-01-03T12:00:00+00:00", "2026-W53"),
+        ("2027-01-03T23:59:59.999999+00:00", "2026-W53"),
+        ("2027-01-04T00:00:00+00:00", "2027-W01"),
+        ("2024-12-30T00:00:00+00:00", "2025-W01"),
     ],
 )
 def test_a_week_begins_on_monday_at_midnight_in_utc(at, week):
@@ -249,8 +296,26 @@ def test_a_week_begins_on_monday_at_midnight_in_utc(at, week):
     assert (weeks.name_of(monday), weeks.read(week)) == (week, monday)
 
 
+def test_the_last_week_of_a_year_is_followed_by_the_first_of_the_next():
+    last, first = weeks.read("2026-W53"), weeks.read("2027-W01")
+
+    assert weeks.up_to(first)[-2:] == (last, first)
+    assert weeks.end_of(last) == weeks.begin_of(first)
+    assert weeks.words(last) == "Week 53, Mon 28 Dec 2026 to Sun 3 Jan 2027"
+
+
+def test_what_ends_at_monday_midnight_is_of_the_week_that_begins():
+    instant = datetime(2026, 3, 9, tzinfo=UTC)
+    minutes = (instant - MONDAY).total_seconds() / 60
+    micro = 1 / 60_000_000
+
+    for after, week in ((minutes - micro, date(2026, 3, 2)), (minutes, date(2026, 3, 9))):
+        (measure,) = found("escalation", ("request.expired", {}, after))
+        assert measure.week == week
+
+
 @pytest.mark.parametrize(
-    "name", ["", "2026-W54", "2026-W00", "2026-47", "\u0662026-W47", "9999-W99"]
+    "name", ["", "2027-W53", "2026-W54", "2026-W00", "2026-47", "\u0662026-W47", "9999-W99"]
 )
 def test_what_names_no_week_is_none(name):
     assert weeks.read(name) is None

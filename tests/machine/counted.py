@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from fractions import Fraction
+from statistics import mean, median
 
 from approvals.models import ENDED, ActionRequest, Ask, Case, Decision, Finding, Review, Step
+from governance.metrics import figures
 from governance.metrics.weeks import week_of
 from governance.models import WeeklyRollup
 from rollback.models import Recovery
@@ -12,16 +15,23 @@ from rollback.models import Recovery
 WITHIN_S = {1: 7200, 2: 7200, 3: 28800}
 
 
-def by_the_tables() -> Counter:
-    """Return {(week, metric, level, slice, value, outcome): count} of requests, cases, steps and recoveries."""
-    counted: Counter = Counter()
+def by_the_tables() -> tuple[Counter, dict]:
+    """Return what is counted of requests, cases, steps and recoveries, and how long each case took.
 
-    def count(metric, outcome, at, request=None, path="", level=0):
+    {(week, metric, level, slice, value, outcome): count}, and {(week, metric, level, slice, value):
+    [seconds, ...]} of what counts as a hit or a miss.
+    """
+    counted: Counter = Counter()
+    times: dict = defaultdict(list)
+
+    def count(metric, outcome, at, request=None, path="", level=0, seconds=None):
         department = request.department.key if request else ""
         action = request.action_type.key if request else ""
         slices = (("all", ""), ("department", department), ("action", action), ("path", path))
         for by, value in slices:
             counted[week_of(at), metric, level, by, value, outcome] += 1
+            if seconds is not None and outcome in ("hit", "miss"):
+                times[week_of(at), metric, level, by, value].append(seconds)
 
     for request in ActionRequest.objects.select_related("department", "action_type"):
         asks = Ask.objects.filter(step__request=request, asked_at__isnull=False)
@@ -41,10 +51,11 @@ def by_the_tables() -> Counter:
             within = WITHIN_S.get(case.highest_level)
             outcome = "miss" if within and seconds >= within else "hit"
             outcome = "absent" if case.absent else outcome
-            outcome = "withdrawn" if case.outcome == "withdrawn" else outcome
+            outcome = "withdrawn" if _was_withdrawn(case, request) else outcome
             count(
-                "resolution", outcome, case.resolved_at, request, case.exception, case.highest_level
-            )
+                "resolution", outcome, case.resolved_at, request, case.exception,
+                case.highest_level, int(seconds),
+            )  # fmt: skip
         for step in Step.objects.filter(request=request, level=1, closed_at__isnull=False):
             metric = {"timeout": "again", "system_failure": "unattended"}.get(step.path)
             if metric:
@@ -64,11 +75,18 @@ def by_the_tables() -> Counter:
                 count("rollback", "miss", at, request, "undo")
     for finding in Finding.objects.select_related("request__department", "request__action_type"):
         count("silent", "hit", finding.found_at, finding.request)
-    return counted
+    return counted, times
+
+
+def _was_withdrawn(case, request):
+    """Whether a case ended because its request was taken back, as that of a conflict does by being left."""
+    return case.outcome == "withdrawn" or (
+        request.state == "withdrawn" and case.resolved_at == request.ended_at
+    )
 
 
 def by_the_rollups() -> Counter:
-    """Return the same of the stored rollups."""
+    """Return how many there are, by the stored rollups."""
     counted: Counter = Counter()
     names = {"hits": "hit", "misses": "miss"} | dict.fromkeys(("absent", "withdrawn", "lapsed"))
     for row in WeeklyRollup.objects.all():
@@ -77,3 +95,25 @@ def by_the_rollups() -> Counter:
                 key = row.week, row.metric, row.level, row.by, row.value, name or field
                 counted[key] = getattr(row, field)
     return counted
+
+
+def times_differ(times: dict) -> list[str]:
+    """Say where means, medians and sums of times are not those of the tables."""
+    stored = {
+        (row.week, row.metric, row.level, row.by, row.value): row
+        for row in WeeklyRollup.objects.filter(metric="resolution")
+        if row.hits + row.misses
+    }
+    wrong = [f"{key}: {len(times[key])} times" for key in times.keys() ^ stored.keys()]
+    for key in times.keys() & stored.keys():
+        ours, sums = times[key], figures.Sums()
+        sums.add(stored[key])
+        if (stored[key].seconds, sums.counted) != (sum(ours), len(ours)):
+            wrong.append(f"{key}: {stored[key].seconds} s of {sums.counted}, want {ours}")
+        if figures.mean_s(sums) != mean(map(Fraction, ours)) // 1:
+            wrong.append(f"{key}: a mean of {figures.mean_s(sums)}, want that of {ours}")
+        # A median is kept by whole minutes, so that it may be up to a minute too low.
+        middle = figures.median_s(sums.minutes)
+        if middle is None or not 0 <= median(ours) - middle < 60:
+            wrong.append(f"{key}: a median of {middle}, want that of {ours}")
+    return wrong

@@ -12,7 +12,7 @@ from governance import seals
 from governance.metrics import keeping
 from governance.models import Measure, WeeklyRollup
 from rollback.connectors.base import Gives
-from tests.machine.counted import by_the_rollups, by_the_tables
+from tests.machine.counted import by_the_rollups, by_the_tables, times_differ
 from tests.machine.target import Mood
 from tests.machine.test_machine import Machine, organisation
 from tests.machine.world import World, forget
@@ -58,14 +58,15 @@ def kept():
 
 
 def test_what_is_counted_as_it_comes_is_what_the_ledger_and_the_tables_say(organisation):
-    seen = set()
+    seen, timed = set(), 0
 
     @settings(
-        max_examples=8, derandomize=True, deadline=None, database=None,
+        max_examples=14, derandomize=True, deadline=None, database=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(acts=st.lists(ACTS, min_size=25, max_size=60), native=st.booleans())
     def walk(acts, native):
+        nonlocal timed
         with transaction.atomic():
             try:
                 forget()
@@ -85,7 +86,10 @@ def test_what_is_counted_as_it_comes_is_what_the_ledger_and_the_tables_say(organ
                 live = kept()
                 told = {(metric, outcome) for _, metric, *_, outcome in by_the_rollups()}
                 seen.update(told)
-                assert by_the_rollups() == by_the_tables()
+                counted, times = by_the_tables()
+                assert by_the_rollups() == counted
+                assert times_differ(times) == []
+                timed += sum(map(len, times.values()))
                 keeping.rebuild(now=world.now, actor="test")
                 assert kept() == live
                 count(world.now)
@@ -95,6 +99,7 @@ def test_what_is_counted_as_it_comes_is_what_the_ledger_and_the_tables_say(organ
         forget()
 
     walk()
+    assert timed > 20, f"the walks were too short: {timed} times"
     wanted = {"escalation", "resolution", "rollback", "bypass", "unattended"}
     assert {metric for metric, _ in seen} >= wanted, f"the walks were too short: {seen}"
     assert {("rollback", "miss"), ("escalation", "hit"), ("resolution", "miss")} <= seen
