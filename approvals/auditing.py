@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from approvals.models import ActionRequest, Finding
 from approvals.services.alerts import close_alert, raise_alert
 from governance import calls, clock, wording
-from governance.audits import SHOWN, Found, Look
+from governance.audits import SHOWN, SIGN, Found, Look
 from governance.daemons import DatabaseGone, connected
 from governance.ledger import Act
 from governance.models import Heartbeat
@@ -25,7 +25,6 @@ from governance.vocabulary import Chain
 
 EVERY_S = 60.0  # real seconds between two rounds
 NEVER_S = 24 * 60 * 60.0  # real seconds; as long ago as no round counts for anything
-SIGN = "audit"  # of life: a round came to its end
 ITSELF = "failed"  # key of the finding of an audit that could not be run
 
 

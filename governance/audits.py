@@ -16,11 +16,12 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils.module_loading import import_string
 
-from governance import clock, verifications
+from governance import clock, verifications, wording
 from governance.models import (
     ActionChange,
     AuditEvent,
     ChainHead,
+    Heartbeat,
     PeopleChange,
     PolicyVersion,
     SealedEvent,
@@ -34,6 +35,31 @@ SHOWN = 100  # findings of one audit in one round; a hundred and a million say t
 CHAINS_CHECKED = 200
 KEY_LENGTH = 200  # of Finding.key
 CHAIN = "chain "  # what the keys of its findings begin with
+
+
+SIGN = "audit"  # the heartbeat of a round of all audits that came to its end
+STALE_AFTER_S = (
+    300.0  # real seconds without a round; the clock does the worker's after three minutes
+)
+
+
+def last_round() -> datetime | None:
+    """Return when all audits were last run to their end, None if they never were."""
+    return Heartbeat.objects.filter(name=SIGN).values_list("beat_at", flat=True).first()
+
+
+def why_held(*, findings: int, looked_at: datetime | None, now: datetime) -> str:
+    """Return why nothing is promoted now, "" if no audit holds it.
+
+    Args:
+        findings: how many stand.
+        looked_at: when a round last came to its end.
+    """
+    if findings:
+        return wording.held_by_findings(findings)
+    if looked_at is None or now - looked_at > clock.technical(STALE_AFTER_S):
+        return wording.held_unlooked(looked_at)
+    return ""
 
 
 class Found(NamedTuple):

@@ -204,6 +204,12 @@ def held_by_findings(count: int) -> str:
     return f"{plural(count, 'silent failure')} {are} open: nothing is promoted until there is none."
 
 
+def held_unlooked(looked_at: datetime | None) -> str:
+    """Say what the audits keep from being promoted while they do not run: nobody knows what they would find."""
+    since = f"since {looked_at:%d %b %H:%M} UTC" if looked_at is not None else "yet"
+    return f"Nobody has looked for silent failures {since}: nothing is promoted until an audit has run."
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """Say a count with its noun: "1 request", "2 requests", "0 requests"."""
     return f"{count:,}{NBSP}{one if count == 1 else many or one + 's'}"

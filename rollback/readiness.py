@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from governance import wording
+from governance import audits, wording
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
 from rollback import key_lint
@@ -33,6 +33,7 @@ class Facts(NamedTuple):
     refuted_at: datetime | None  # the end of its last drill that showed the undo not to work
     why_no_drill: str  # what keeps it from being drilled, "" if nothing does
     silent_failures: int  # open, in the whole house
+    looked_at: datetime | None  # when they were last looked for
 
 
 class Gate(NamedTuple):
@@ -55,7 +56,7 @@ def gates(facts: Facts, *, now: datetime) -> list[Gate]:
         _business_key(facts),
         _snapshot(facts),
         _drill(facts, now),
-        _silence(facts),
+        _silence(facts, now),
     ]
 
 
@@ -146,7 +147,6 @@ def _drill(facts: Facts, now: datetime) -> Gate:
     return Gate("drill", "Drill", True, words, TO_BE_USED)
 
 
-def _silence(facts: Facts) -> Gate:
-    count = facts.silent_failures
-    words = wording.held_by_findings(count) if count else "None is open."
-    return Gate("silence", "Silent failures", not count, words, TO_BE_TESTED)
+def _silence(facts: Facts, now: datetime) -> Gate:
+    held = audits.why_held(findings=facts.silent_failures, looked_at=facts.looked_at, now=now)
+    return Gate("silence", "Silent failures", not held, held or "None is open.", TO_BE_TESTED)

@@ -101,6 +101,14 @@ def company(db) -> Company:
     return small_company()
 
 
+@pytest.fixture
+def audited(db):
+    """A house whose audits have just run, whenever a test asks: nothing is promoted without."""
+    from tests.factories import HeartbeatFactory
+
+    return HeartbeatFactory(name="audit", beat_at=MONDAY_9AM + timedelta(days=1000))
+
+
 class Timeline:
     """A clock the test owns. It stops at every due instant on the way, and drives the sweeps there.
 

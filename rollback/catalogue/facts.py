@@ -9,6 +9,7 @@ from django.db.models import Max, Q
 
 from approvals import selectors
 from approvals.services import submission
+from governance import audits
 from governance.errors import Unprocessable
 from governance.models import ActionType
 from governance.services.actions import Gates
@@ -19,13 +20,13 @@ from rollback.services import drill
 
 
 def facts_of(action_type: ActionType) -> Facts:
-    """Return what is known of a version. Two queries."""
+    """Return what is known of a version. Three queries."""
     (found,) = facts_of_each([action_type])
     return found
 
 
 def facts_of_each(versions: Sequence[ActionType]) -> list[Facts]:
-    """Return what is known of these versions. Two queries, however many they are."""
+    """Return what is known of these versions. Three queries, however many they are."""
     last = (
         Drill.objects.filter(action_type__in=versions, ended_at__isnull=False)
         .values("action_type")
@@ -36,7 +37,7 @@ def facts_of_each(versions: Sequence[ActionType]) -> list[Facts]:
         .order_by("action_type")
     )
     drills = {each["action_type"]: (each["passed_at"], each["refuted_at"]) for each in last}
-    silent = selectors.open_findings()
+    silent = selectors.open_findings(), audits.last_round()
     return [_facts(each, drills.get(each.pk, (None, None)), silent) for each in versions]
 
 
@@ -54,7 +55,9 @@ def gates_of(action_type: ActionType, *, now: datetime) -> list[Gate]:
 
 
 def _facts(
-    action_type: ActionType, drills: tuple[datetime | None, datetime | None], silent: int
+    action_type: ActionType,
+    drills: tuple[datetime | None, datetime | None],
+    silent: tuple[int, datetime | None],
 ) -> Facts:
     problems = registry.problems(action_type)
     target, touched = "", action_type.records_touched
@@ -72,7 +75,7 @@ def _facts(
         touched,
         *drills,
         "" if problems else drill.why_not(action_type),
-        silent,
+        *silent,
     )
 
 

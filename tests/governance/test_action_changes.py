@@ -25,6 +25,7 @@ from governance.errors import (
 )
 from governance.models import ActionChange, ActionType, AuditEvent, Person
 from governance.services import actions as services
+from governance.signs import beat
 from governance.stepup import Presence
 from governance.sweeps import lapse_action_changes
 from tests.factories import (
@@ -67,6 +68,12 @@ def one(admins):
 @pytest.fixture
 def two(admins):
     return admins[1]
+
+
+@pytest.fixture(autouse=True)
+def looked(audited):
+    """Of what follows, nothing is about audits that do not run, but what says so."""
+    return audited
 
 
 @pytest.fixture
@@ -329,6 +336,33 @@ def test_nothing_moves_on_while_a_silent_failure_stands_whatever_the_gates_say(
     finding.save()
     confirm(change, two)
     assert fresh(version).state == becomes
+
+
+@pytest.mark.parametrize("becomes", [T.TESTED, T.PRODUCTION])
+def test_nothing_moves_on_while_nobody_looks_for_silent_failures(one, two, draft, looked, becomes):
+    version = draft if becomes == T.TESTED else moved(draft, T.TESTED)
+    looked.delete()
+    with pytest.raises(services.NotReady, match="Nobody has looked for silent failures yet"):
+        ask(version, becomes, actor=one)
+    beat("audit", now=MONDAY_9AM)
+    change = ask(version, becomes, actor=one)
+    five = timedelta(minutes=5)
+
+    with pytest.raises(services.NotReady, match="since 02 Mar 09:00 UTC: nothing is promoted"):
+        confirm(change, two, now=MONDAY_9AM + five + timedelta(microseconds=1))
+
+    assert (fresh(change).state, fresh(version).state) == (S.OPEN, version.state)
+    confirm(change, two, now=MONDAY_9AM + five)
+    assert fresh(version).state == becomes
+
+
+def test_what_is_retired_waits_for_no_audit(one, two, draft, looked):
+    version = moved(draft, T.PRODUCTION)
+    looked.delete()
+
+    confirm(ask(version, T.RETIRED, actor=one), two)
+
+    assert fresh(version).state == T.RETIRED
 
 
 def test_the_gates_are_told_what_it_becomes(one, two, draft):

@@ -49,7 +49,7 @@ def drilled(action, at=MONDAY_9AM):
 
 
 @pytest.fixture(autouse=True)
-def at_nine(settings):
+def at_nine(settings, audited):
     settings.TARGETS = {"demo": {"url": "http://demo.example", "token": "secret-token"}}
     with time_machine.travel(MONDAY_9AM + timedelta(hours=1), tick=True):
         yield

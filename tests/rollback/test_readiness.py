@@ -22,6 +22,13 @@ PAYMENT = next(entry for entry in CATALOGUE if entry["key"] == "vendor_payment")
 ORDER = next(entry for entry in CATALOGUE if entry["key"] == "sales_order")
 
 
+@pytest.fixture(autouse=True)
+def looked(request):
+    """Of what asks the database, nothing is about audits that do not run."""
+    if request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("audited")
+
+
 def payment(**over):
     return ActionType(**{**PAYMENT, **over})
 
@@ -38,6 +45,7 @@ def facts(action=None, **over):
         "refuted_at": None,
         "why_no_drill": "",
         "silent_failures": 0,
+        "looked_at": MONDAY_9AM + 1000 * DAYS,
     }
     return Facts(**given | over)
 
@@ -63,6 +71,8 @@ def test_what_lacks_nothing_may_be_tested_and_used():
         ({"touched": 3, "action": payment(snapshot_plan=[])}, "Snapshot plan: It touches 3\u00a0records, and no"),
         ({"silent_failures": 1}, "Silent failures: 1\u00a0silent failure is open"),
         ({"silent_failures": 2}, "Silent failures: 2\u00a0silent failures are open"),
+        ({"looked_at": None}, "Silent failures: Nobody has looked for silent failures yet"),
+        ({"looked_at": MONDAY_9AM - 6 * timedelta(minutes=1)}, "Silent failures: Nobody has looked for silent failures since 02 Mar 08:54 UTC"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("becomes", [T.TESTED, T.PRODUCTION])

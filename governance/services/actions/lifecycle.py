@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils.module_loading import import_string
 from django_fsm import can_proceed
 
-from governance import actors, signs, stepup, wording
+from governance import actors, audits, signs, stepup, wording
 from governance.errors import AlreadyDecided, NotFound, NotNow, NotYours, TooLate, Unprocessable
 from governance.events import Event
 from governance.ledger import Act
@@ -79,7 +79,7 @@ def ask_for_change(
             f"A change of {found} waits already, asked for by {waiting.asked_by}."
             " Have it confirmed, refused or withdrawn first."
         )
-    _require_ready(found, becomes, gates)
+    _require_ready(found, becomes, gates, now)
     may = list(administrators().exclude(pk=actor.pk).order_by("pk").values_list("pk", flat=True))
     if not may:
         raise Unprocessable(
@@ -232,7 +232,7 @@ def _confirm(pk: int, actor: Person, gates: Gates, now: datetime) -> ActionChang
         return _ended(found, "action_change.outdated", act, actor=actor, note=note)
     version = versions[found.action_type.version]
     _require_possible(version, found.becomes)
-    _require_ready(version, found.becomes, gates)
+    _require_ready(version, found.becomes, gates, now)
     was, before = version.state, None
     if found.becomes == T.PRODUCTION:
         before = next((each for each in versions.values() if each.state == T.PRODUCTION), None)
@@ -324,13 +324,15 @@ def _require_possible(version: ActionType, becomes: str) -> None:
         )
 
 
-def _require_ready(version: ActionType, becomes: str, gates: Gates) -> None:
+def _require_ready(version: ActionType, becomes: str, gates: Gates, now: datetime) -> None:
     if becomes == T.RETIRED:
         return
     missing = list(gates(version, becomes))
     standing: int = import_string(settings.RECOURSE_OPEN_FINDINGS)()
-    if standing and not missing:  # whatever the gates look at, nothing is promoted over a finding
-        missing = [wording.held_by_findings(standing)]
+    # Whatever the gates look at: nothing is promoted over a finding, nor while nobody looks for any.
+    held = audits.why_held(findings=standing, looked_at=audits.last_round(), now=now)
+    if held and not missing:
+        missing = [held]
     if missing:
         raise NotReady(f"{' '.join(missing)} {NOTHING}", missing=missing)
 
