@@ -116,9 +116,9 @@ def _key(name: str, text: str) -> str:
 def seal_file(default: Path) -> Path:
     """Return the file of exported seals: `seals.jsonl` in the folder that `SEAL_EXPORT` names.
 
-    What ends in ".jsonl" is the file itself.
+    What ends in ".jsonl" is the file itself; blank is as if it were not set.
     """
-    found = Path(env.str("SEAL_EXPORT", default=str(default)))
+    found = Path(env.str("SEAL_EXPORT", default="") or default)
     return found if found.suffix == ".jsonl" else found / "seals.jsonl"
 
 

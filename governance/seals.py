@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import IO, Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +27,7 @@ from governance.models import AuditEvent, Heartbeat, Seal, SealedEvent
 VERSION = 1  # of what a seal's hash covers
 CHAIN = "seals"  # their ChainHead, which is also the sealers' lock, and their Heartbeat
 EVERY_S = 60.0  # real seconds
+LARGEST_NUMBER = 2**63 - 1  # of a seal, as its column holds it
 LINE_LENGTH = 4096  # bytes; several times that of a seal in the exported file
 
 
@@ -247,27 +249,41 @@ def export() -> None:
     """Append the seals that settings.SEAL_EXPORT lacks, one JSON object a line, down to the disk.
 
     Safe to run at once from several processes of one machine, and again after
-    a failure. A last line that was cut short by a crash is written anew.
+    a failure. A last line that was cut short by a crash is written anew; what is not
+    the beginning of ours is left as it is.
 
     Raises:
         OSError: the file cannot be written.
-        ExportFailed: its last seal is not one of this database.
+        ExportFailed: what it ends with is not of this database.
     """
     settings.SEAL_EXPORT.parent.mkdir(parents=True, exist_ok=True)
     with open(settings.SEAL_EXPORT, "a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        last = _last_line(file)
-        if last and not Seal.objects.filter(number=last["number"], hash=last["hash"]).exists():
-            raise ExportFailed(
-                f"{settings.SEAL_EXPORT} ends with seal {last['number']}, which this database does"
-                " not have: it was replaced or cut. If you meant to start anew, move the file away."
-            )
+        end = _end_of(file)
+        if end.number and not Seal.objects.filter(number=end.number, hash=end.hash).exists():
+            raise _not_ours(f"seal {end.number}, which this database does not have")
         keys = trusted_keys()
-        missing = Seal.objects.filter(number__gt=last["number"] if last else 0)
-        for seal in missing.order_by("number").iterator():
-            file.write(json.dumps(exported(seal, keys.get(seal.key_id))).encode() + b"\n")
+        missing = Seal.objects.filter(number__gt=end.number).order_by("number")
+        lines = (_line(seal, keys) for seal in missing.iterator())
+        first = next(lines, b"")
+        if not first.startswith(end.torn):
+            raise _not_ours("what is no line of ours")
+        file.truncate(end.whole)
+        for line in chain([first], lines):
+            file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _line(seal: Seal, keys: dict[str, Key]) -> bytes:
+    return json.dumps(exported(seal, keys.get(seal.key_id))).encode() + b"\n"
+
+
+def _not_ours(what: str) -> ExportFailed:
+    return ExportFailed(
+        f"{settings.SEAL_EXPORT} ends with {what}: it was replaced or cut, or is another file. "
+        "If you meant to start anew, move the file away."
+    )
 
 
 def exported(seal: Seal, key: Key | None) -> dict[str, Any]:
@@ -292,23 +308,34 @@ def last_exported() -> int | None:
     """
     try:
         with open(settings.SEAL_EXPORT, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 2 * LINE_LENGTH))
-            lines = file.read().split(b"\n")[:-1]
-        return int(json.loads(lines[-1])["number"]) if lines else None
-    # Whoever can write the file can write anything; `export` and `verify_ledger` say so.
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            return _end_of(file).number or None
+    except (OSError, ExportFailed):  # `export` and `verify_ledger` say so
         return None
 
 
-def _last_line(file: IO[bytes]) -> dict[str, Any] | None:
-    """Return the last whole line, None if there is none, and cut off what follows it."""
+class _End(NamedTuple):
+    """How the exported file ends: its last whole line, and what follows it."""
+
+    number: int  # of the seal in that line; 0 = there is none
+    hash: str
+    whole: int  # bytes up to its end
+    torn: bytes
+
+
+def _end_of(file: IO[bytes]) -> _End:
+    """Read the end of the file. Raises ExportFailed if its last whole line is no seal."""
     size = file.seek(0, os.SEEK_END)
-    start = max(0, size - LINE_LENGTH)
+    start = max(0, size - 2 * LINE_LENGTH)
     file.seek(start)
-    whole, newline, _torn = file.read().rpartition(b"\n")
-    file.truncate(start + len(whole) + len(newline))
+    whole, newline, torn = file.read().rpartition(b"\n")
     if not newline:
-        return None
-    line: dict[str, Any] = json.loads(whole.rpartition(b"\n")[2])
-    return line
+        return _End(0, "", start, torn)
+    try:
+        line = json.loads(whole.rpartition(b"\n")[2])
+        number = int(line["number"])
+        if not 0 < number <= LARGEST_NUMBER:
+            raise ValueError(f"no seal has the number {number}")
+        return _End(number, str(line["hash"]), size - len(torn), torn)
+    # Whoever can write the file can write anything.
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as problem:
+        raise _not_ours("a line that is no seal") from problem

@@ -191,3 +191,6 @@ def test_seals_are_exported_to_a_folder_or_to_the_file_that_is_named(monkeypatch
 
     monkeypatch.setenv("SEAL_EXPORT", "/mnt/worm/ledger.jsonl")
     assert seal_file(Path("/var")) == Path("/mnt/worm/ledger.jsonl")
+
+    monkeypatch.setenv("SEAL_EXPORT", "")  # as a line of a file that nobody filled in
+    assert seal_file(Path("/var")) == Path("/var/seals.jsonl")

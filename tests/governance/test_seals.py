@@ -241,6 +241,57 @@ class TestExport:
 
         assert Seal.objects.count() == 2
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "The minutes of the board, without a line's end",
+            '{"number": 1, "hash": "of somebody else\'s"',
+            "no JSON\n",
+            '{"no": "number"}\n',
+            "[]\n",
+            '{"number": 1e999, "hash": ""}\n',
+            '{"number": 99999999999999999999, "hash": ""}\n',
+            "[" * 1500 + "\n",
+            "\n",
+            "\xff\n",
+        ],
+    )
+    def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(self, text):
+        settings.SEAL_EXPORT.parent.mkdir(parents=True, exist_ok=True)
+        settings.SEAL_EXPORT.write_text(text)
+        record("worker.restarted")
+
+        with pytest.raises(seals.ExportFailed, match="move the file away"):
+            seals.seal_now(MONDAY_9AM)
+
+        assert settings.SEAL_EXPORT.read_text() == text
+        assert seals.last_exported() is None
+
+    def test_what_stands_after_our_lines_and_is_not_ours_is_refused_and_left_as_it_is(self):
+        record("worker.restarted")
+        seals.seal_now(MONDAY_9AM)
+        with settings.SEAL_EXPORT.open("a") as file:
+            file.write("a note that somebody began")
+        before = settings.SEAL_EXPORT.read_bytes()
+        record("database.returned")
+
+        with pytest.raises(seals.ExportFailed, match="move the file away"):
+            seals.seal_new_events(MONDAY_9AM + MINUTE)
+
+        assert settings.SEAL_EXPORT.read_bytes() == before
+        assert seals.last_exported() == 1
+
+    @pytest.mark.parametrize("kept", [1, 40, -1])
+    def test_a_first_line_cut_short_by_a_crash_is_written_anew(self, kept):
+        record("worker.restarted")
+        seals.seal_now(MONDAY_9AM)
+        whole = settings.SEAL_EXPORT.read_bytes()
+        settings.SEAL_EXPORT.write_bytes(whole[:kept])
+
+        seals.export()
+
+        assert settings.SEAL_EXPORT.read_bytes() == whole
+
     def test_exporting_again_adds_nothing(self):
         record("worker.restarted")
         seals.seal_now(MONDAY_9AM)
