@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.utils.module_loading import import_string
 
-from governance import clock, logs, signs, wording
+from governance import calls, clock, logs, signs, wording
 from governance.daemons import DatabaseGone, Life, connected, outlive
 from governance.neighbours import WORKER, Neighbour
 from governance.wake import CHANNEL, LONGEST_SLEEP_S
@@ -168,7 +168,7 @@ class Clock:
         self._next_due = next_due
         self._listener = Listener()
         self._worker = Neighbour(WORKER, by="clock")
-        self._last_beat = float("-inf")
+        self._last_beat = self._last_moved = float("-inf")
         self._in_vain_s = SHORTEST_PAUSE_S
 
     def run(self) -> None:
@@ -192,15 +192,21 @@ class Clock:
         moved = self._hands.round(enough=self._enough)
         self._beat()
         if any(moved.values()):
+            self._last_moved = time.monotonic()
             self._in_vain_s = SHORTEST_PAUSE_S
             return 0.0
         self._listener.open()
         left = self._hands.attempt("next_due", self._seconds_left)
         if left is None or left > 0:
             self._in_vain_s = SHORTEST_PAUSE_S
-            return LONGEST_SLEEP_S if left is None else min(left, LONGEST_SLEEP_S)
+            return min(left or LONGEST_SLEEP_S, LONGEST_SLEEP_S, self._until_callable())
         self._in_vain_s = min(2 * self._in_vain_s, LONGEST_SLEEP_S)
         return self._in_vain_s
+
+    def _until_callable(self) -> float:
+        """Return the seconds until a worker that was called may be called again, for what came since."""
+        left = self._last_moved + calls.EVERY_S - time.monotonic()
+        return left if left > 0 else LONGEST_SLEEP_S
 
     def _enough(self) -> bool:
         self._beat(every_s=LONG_ROUND_S)

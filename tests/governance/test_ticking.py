@@ -281,6 +281,27 @@ def test_the_clock_looks_again_after_a_second_whatever_is_due(awake_for):
     assert 0.9 < ticks.gaps[0] < 2
 
 
+def test_the_clock_looks_again_when_the_worker_it_called_may_be_called_again(transactional_db):
+    # What is approved just after a call is refused that second's next one: the clock that was woken for
+    # it must not sleep a second more on top.
+    looks = Ticks(5)
+    due = iter([clock.now() + timedelta(seconds=0.6)])
+
+    def calls_once(*, now):
+        looks(now=now)
+        return int(len(looks.at) == 1)
+
+    with Life() as life:
+        Clock(
+            life=life, now=clock.now, sweeps={"calls": calls_once},
+            next_due=lambda now: next(due, None),
+        ).run()  # fmt: skip
+
+    called, _, _, woken, again = looks.at
+    assert 0.5 < woken - called < 0.9
+    assert 0.9 < again - called < 1.4  # 1.6 if it slept its whole second
+
+
 def test_ten_business_minutes_at_speed_1200_are_half_a_second(awake_for, settings):
     settings.DEMO_CLOCK = True
     clock._last = None
