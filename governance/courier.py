@@ -106,10 +106,12 @@ def _failed(task: str, name: str, attempts: int, problem: BaseException) -> None
     most = settings.Q_CLUSTER["max_attempts"]
     if attempts >= most:  # the queue does not bring it again
         text = f"Task {name} failed {attempts} times and was given up. The last time: {error}"
-        event, before = "task.given_up", (FAILED,)  # that said it was tried again
+        event = "task.given_up"
+        before = (FAILED,)  # that said it was tried again
     else:
         text = f"Task {name} failed, and is tried again, {most} times in all: {error}"
-        event, before = "task.failed", ()
+        event = "task.failed"
+        before = ()
     signs.report(
         event, by="worker", kind=FAILED, key=task, text=text, instead_of=before,
         now=clock.now(), task=task, name=name, attempts=attempts,

@@ -153,6 +153,8 @@ class Event(TextChoices):
     POLICY_SUPERSEDED = "policy.superseded", "A version of the policy was replaced by another."
     HOLE_FOUND = "hole.found", "The policy has a hole: something could stall."
     HOLE_GONE = "hole.gone", "A hole of the policy is closed."
+    WARNINGS_FOUND = "warnings.found", "A check of the policy found more to warn of."
+    WARNINGS_GONE = "warnings.gone", "Some of what a check of the policy warned of is no longer so."
 
     # People, what they may do, and how they prove who they are.
     DEPARTMENTS_ENTERED = "departments.entered", "Departments were entered."
@@ -193,6 +195,10 @@ class Event(TextChoices):
         "What the move was asked for is no longer so.",
     )
     DRILL_STARTED = "drill.started", "A rehearsal of an undoing was started."
+    DRILL_REHEARSED = (
+        "drill.rehearsed",
+        "One point of a rehearsal was played, and its evidence kept.",
+    )
     DRILL_PASSED = "drill.passed", "A rehearsal passed: everything was undone."
     DRILL_FAILED = "drill.failed", "A rehearsal did not pass."
 

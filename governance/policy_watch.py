@@ -142,8 +142,10 @@ def keep(version: PolicyVersion, report: Report, *, now: datetime) -> None:
         )
     }
     act = Act(now=now, actor="policy-check")
-    for key in found.keys() - standing.keys():
+    new = found.keys() - standing.keys()
+    for key in new:
         _open(version, *key, found[key], act, alarm=key[1] not in signed)
+    _count_warnings(act, "warnings.found", [weight for weight, _ in new])
     for key in found.keys() & standing.keys():
         _say_anew(standing[key], found[key])
     _close([standing[key] for key in standing.keys() - found.keys()], act)
@@ -164,6 +166,12 @@ def _open(
             signs.alarm(kind=ALERT, key=_key(version, key), text=_said(version, row), now=act.now)
 
 
+def _count_warnings(act: Act, kind: str, weights: list[str]) -> None:
+    """Record how many warnings came or went: they stop nothing, and there may be hundreds."""
+    if count := weights.count(Weight.WARNING):
+        act.record_named(Chain.POLICY, kind, count=count)
+
+
 def _say_anew(row: PolicyFinding, finding: Finding) -> None:
     """What stands is said as it is now: its dates and the people it names may be others."""
     before = row.sentence
@@ -178,6 +186,8 @@ def _fill(row: PolicyFinding, finding: Finding) -> None:
 
 
 def _close(rows: Iterable[PolicyFinding], act: Act) -> None:
+    rows = list(rows)
+    _count_warnings(act, "warnings.gone", [row.weight for row in rows])
     for row in rows:
         row.gone_at = act.now
         row.save(update_fields=["gone_at"])

@@ -199,9 +199,15 @@ def take(*, drill: int | None = None, now: datetime, technical: Technical) -> Ta
 def keep(taken: Taken, entry: dict[str, Any], *, now: datetime, technical: Technical) -> Drill:
     """Keep the evidence of one more point, and the lease. Raises Lost."""
     drill = _held(taken)
-    drill.evidence = [*drill.evidence, evidence.storable(entry)]
+    kept = evidence.storable(entry)
+    drill.evidence = [*drill.evidence, kept]
     drill.lease_until = now + technical(LEASE_S)
     drill.save(update_fields=["evidence", "lease_until"])
+    _record(
+        drill, "drill.rehearsed", now=now, actor=_who(drill.asked_by),
+        point=len(drill.evidence), of=drill.points, outcome=kept["outcome"],
+        evidence=canonical.digest(kept),
+    )  # fmt: skip
     return drill
 
 

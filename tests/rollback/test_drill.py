@@ -9,6 +9,7 @@ import pytest
 from django_q.models import OrmQ
 
 from approvals.models import Alert
+from governance.canonical import digest
 from governance.errors import NotFound, NotNow, NotYours
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType, AuditEvent
@@ -144,8 +145,18 @@ def test_one_that_passes_counts_for_ninety_days(kind, timeline):
     assert (drill.passed, drill.outcome, drill.said) == (True, Outcome.PASSED, "")
     assert [each["outcome"] for each in drill.evidence] == ["passed"] * 3
     assert due_of(kind) == timeline.now + DRILL_COUNTS_FOR
-    assert [name for name, _ in events()] == ["drill.started", "drill.passed"]
-    assert events()[1][1]["evidence"] == drill.evidence_hash
+    names = [name for name, _ in events()]
+    assert names == ["drill.started", *["drill.rehearsed"] * 3, "drill.passed"]
+    assert events()[-1][1]["evidence"] == drill.evidence_hash
+
+
+def test_each_point_is_recorded_with_the_digest_of_its_evidence(kind, timeline):
+    drill = through(kind, timeline, PlayHouse(after_send_1=DIFFERS))
+
+    told = [facts for name, facts in events() if name == "drill.rehearsed"]
+    assert [(each["point"], each["of"]) for each in told] == [(1, 3), (2, 3), (3, 3)]
+    assert [each["outcome"] for each in told] == [each["outcome"] for each in drill.evidence]
+    assert [each["evidence"] for each in told] == [digest(each) for each in drill.evidence]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +174,9 @@ def test_one_that_fails_is_told_and_counts_against_it_where_it_shows_something(
     assert (drill.passed, drill.outcome, drill.said) == (False, outcome, "As it was told.")
     assert due_of(kind) == (timeline.now if is_refuted else was)
     assert Alert.objects.get(kind="drill.failed", key="vendor_payment").closed_at is None
-    assert [name for name, _ in events()][-2:] == ["drill.started", "drill.failed"]
+    names = [name for name, _ in events()]
+    points = ["drill.rehearsed"] * len(drill.evidence)
+    assert names[-len(points) - 2 :] == ["drill.started", *points, "drill.failed"]
 
 
 def test_the_gravest_of_what_was_found_is_the_outcome_and_all_of_it_is_kept(kind, timeline):
