@@ -37,6 +37,17 @@ WORDS: dict[What, str] = {
     "action": "how it is undone",
     "audit": "what an audit found",
 }
+# What a figure that misses its target counts against it: one, and several.
+OF: dict[str, tuple[str, str]] = {
+    Metric.ESCALATION: ("escalated request", "escalated requests"),
+    Metric.RESOLUTION: ("late case", "late cases"),
+    Metric.ROLLBACK: (
+        "recovery that failed or needed a person", "recoveries that failed or needed a person",
+    ),
+    Metric.SILENT: ("finding", "findings"),
+    Metric.BYPASS: ("bypass", "bypasses"),
+    Metric.UNATTENDED: ("failure left to a person", "failures left to a person"),
+}  # fmt: skip
 # Of two that are as frequent, the one that says more comes first.
 ORDER: tuple[What, ...] = (
     "channel", "matrix", "person", "clock", "target", "retry", "action", "audit",
@@ -154,7 +165,8 @@ def _of_failure(row: Measure) -> Iterator[Sign]:
 def _told(figure: Figure, rows: Sequence[Measure], found: tuple[Sign, int] | None) -> Cause | None:
     if not rows:
         return None
-    many = f"{'the last ' if len(rows) == READ else ''}{len(rows):,}"
+    noun = OF[figure.kind.metric][len(rows) != 1]
+    many = f"{'the last ' if len(rows) == READ else ''}{len(rows):,} {noun}"
     if found is None:
         behind = chosen_behind(figure)
         url = cases.url_of(figure.kind, figure.week, part=behind.part.key)
@@ -181,8 +193,8 @@ Told = tuple[str, str, str] | tuple[str]  # the sentence, and, if there is one, 
 def _person(figure: Figure, which: str, of: str) -> Told:
     username = which.removeprefix("person:")
     text = (
-        f"{of} ran out with the {_name(username)}, who was asked, could be reached and did not"
-        f" decide. {_away(username, figure.week)}"
+        f"In {of} the {_name(username)} was asked, could be reached and did not decide in time."
+        f" {_away(username, figure.week)}"
     )
     return text, reverse("governance:absences"), "Look at absences"
 
@@ -211,7 +223,7 @@ def _cover(spans: Iterable[tuple[datetime, datetime]], begin: datetime, end: dat
 def _channel(figure: Figure, which: str, of: str) -> Told:
     username = which.removeprefix("person:")
     text = (
-        f"{of} ran out with the {_name(username)}, who was asked in the inbox alone:"
+        f"In {of} the time ran out, and the {_name(username)} was asked in the inbox alone:"
         " no other channel led to them then."
     )
     return text, reverse("governance:person", args=[username]), "Look at their channels"
@@ -220,8 +232,8 @@ def _channel(figure: Figure, which: str, of: str) -> Told:
 def _matrix(figure: Figure, which: str, of: str) -> Told:
     policy, _, row = which.partition("/")
     text = (
-        f"{of} had nobody who could be asked first: row {row} of policy {policy} led to nobody who"
-        " could decide then."
+        f"In {of} nobody could be asked first: row {row} of policy {policy} led to nobody who could"
+        " decide then."
     )
     return text, _policy_url(policy), f"Look at row {row}"
 
@@ -240,15 +252,15 @@ def _target(figure: Figure, which: str, of: str) -> Told:
 
 
 def _retry(figure: Figure, which: str, of: str) -> Told:
-    return (f"{of} are {_action(which)}, tried again, which failed or needed a person.",)
+    return (f"{of} are new attempts {_action(which)}.",)
 
 
 def _undo(figure: Figure, which: str, of: str) -> Told:
-    return (f"{of} are {_action(which)}, whose undoing failed or needed a person.",)
+    return (f"{of} are undoings {_action(which)}.",)
 
 
 def _audit(figure: Figure, which: str, of: str) -> Told:
-    text = f"{of} were found by the audit “{which.replace('_', ' ')}”."
+    text = f"{of} are of the audit “{which.replace('_', ' ')}”."
     return text, reverse("approvals:findings"), "Look at what stands"
 
 

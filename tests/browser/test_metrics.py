@@ -10,13 +10,17 @@ import pytest
 from governance import clock
 from governance.metrics.weeks import begin_of, week_of
 from tests.browser.test_pages import WIDTHS, sideways
-from tests.factories import DepartmentFactory, PersonFactory, RoleFactory
+from tests.factories import DepartmentFactory, PersonFactory, RoleFactory, UncountedFactory
 from tests.governance.measuring import counted
 
 pytestmark = pytest.mark.browser
 
-FIRST = {"first_asked": ["person:finance_manager"], "exceptions": ["timeout"]}
-PAGES = ("/metrics/", "/metrics/?split=department&metric=resolution", "/metrics/report/")
+MANAGER = ["person:finance_manager"]
+FIRST = {"first_asked": MANAGER, "let_run_out": MANAGER}
+PAGES = (
+    "/metrics/", "/metrics/?split=department&metric=resolution_l1_l2", "/metrics/report/",
+    "/metrics/?metric=escalation&because=person~person:finance_manager",
+)  # fmt: skip
 OUT = os.environ.get("SCREENSHOTS", "")
 
 
@@ -44,6 +48,7 @@ def auditor(live_server, company):
         counted("escalation", "hit", 2, at=at, department="purchasing", action="purchase_order")
     said = {"audit": "due_at_differs", "text": "R-0001 has another clock than its step."}
     counted("silent", "hit", 1, at=begin_of(week - timedelta(weeks=4)), path="", facts=said)
+    UncountedFactory(chain="R-7K2M-4XQT-9B3C")
     return PersonFactory(username="auditor", roles=[RoleFactory(key="auditor", name="Auditor")])
 
 

@@ -187,8 +187,8 @@ def test_whoever_did_not_decide_is_named_and_whether_they_were_away(company, spa
 
     assert (found.what, found.url) == ("a person", "/absences/")
     assert found.text == (
-        "2 of 3 ran out with the Finance Manager, who was asked, could be reached and did not"
-        f" decide. {said_}"
+        "In 2 of 3 escalated requests the Finance Manager was asked, could be reached and did not"
+        f" decide in time. {said_}"
     )
 
 
@@ -222,7 +222,8 @@ def test_windows_that_ran_out_are_a_clock(company):
 
     assert found.what == "a clock"
     assert found.text == (
-        "2 of 2 would have been in time without the windows of the timeout path that ran out first."
+        "2 of 2 late cases would have been in time without the windows of the timeout path that ran"
+        " out first."
     )
 
 
@@ -235,8 +236,9 @@ def test_what_was_not_taken_back_and_what_was_tried_again_in_vain_are_two(compan
     found = cause_of(figures.ROLLBACK)
 
     assert (found.what, found.url) == ("how it is undone", "")
-    assert found.text.startswith("2 of 3 are of “")
-    assert found.text.endswith("”, whose undoing failed or needed a person.")
+    assert found.text.startswith(
+        "2 of 3 recoveries that failed or needed a person are undoings of “"
+    )
 
 
 @pytest.mark.django_db
@@ -246,7 +248,7 @@ def test_what_one_audit_found_leads_to_the_findings(company):
     found = cause_of(figures.SILENT)
 
     assert (found.text, found.url) == (
-        "2 of 2 were found by the audit “due at differs”.", "/findings/",
+        "2 of 2 findings are of the audit “due at differs”.", "/findings/",
     )  # fmt: skip
 
 
@@ -259,16 +261,20 @@ def test_where_nothing_stands_out_that_is_said(company):
     silent, bypass = cause_of(figures.SILENT), cause_of(figures.BYPASS)
 
     assert (silent.what, silent.text) == (
-        "nothing that stands out", "No one cause stands behind a third of 4.",
+        "nothing that stands out", "No one cause stands behind a third of 4 findings.",
     )  # fmt: skip
-    assert bypass.text == ("No one cause stands behind a third of 2. 2 came by the timeout path.")
+    assert bypass.text == (
+        "No one cause stands behind a third of 2 bypasses. 2 came by the timeout path."
+    )
 
 
 @pytest.mark.django_db
 def test_of_more_than_are_looked_at_the_last_are(company):
     counted("escalation", "hit", causes.READ + 1, facts=FIRST)
 
-    assert cause_of(figures.ESCALATION).text.startswith("200 of the last 200 ran out with")
+    assert cause_of(figures.ESCALATION).text.startswith(
+        "In 200 of the last 200 escalated requests the Finance Manager"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "person", "nobody~x", "~", "clock~"])
