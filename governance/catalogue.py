@@ -122,6 +122,18 @@ def _http(
                     "then": value("answer.operations[0].answer"),
                 },
             },
+            "listing": {
+                "path": ["operations"],
+                "query": {"after": value("after"), "limit": "100"},
+                "first": "0",
+                "effects": value("answer.operations"),
+                "after": {
+                    "$if": "len(answer.operations) > 0",
+                    "then": value("str(answer.operations[-1].id)"),
+                    "else": value("after"),
+                },
+                "more": value("answer.next != null"),
+            },
             "reversals": dict([reversal]),
             "example_answer": example_answer,
             **more,

@@ -70,6 +70,24 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """One entry of a target's own list of what it did."""
+
+    key: str  # under which it was done, as it was sent; of ours, or of anybody's
+    reference: str = ""  # the target's own number for it
+    at: str = ""  # when, in the target's own words
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of such a list, the oldest entry first. It may tell of what was only begun: `probe` decides."""
+
+    effects: Sequence[Effect]
+    after: str  # where the list goes on; the connector's own word. Entries may be told of twice
+    more: bool  # there is more by now
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One call as it would leave us, written for people. It never holds a secret.
 
@@ -118,12 +136,13 @@ class CannotRun(Exception):
 class Connector(Protocol):
     """One kind of target. Instances are cheap, hold no state between calls and make no call when made.
 
-    `read`, `send` and `probe` are the only methods that go outside; each ends
-    within `timeout_s` or raises a CallFailed.
+    `read`, `send`, `probe` and `listed` are the only methods that go outside; each
+    ends within `timeout_s` or raises a CallFailed.
     """
 
     target: str  # the target's key: "demo"
     gives: Gives
+    lists: Sequence[str]  # by name, those in which the target tells what it did; () = it has none
 
     def units(self, action: Action) -> Sequence[Plan]:
         """Turn an action into its units, in order. Pure; never empty.
@@ -152,6 +171,16 @@ class Connector(Protocol):
         """Return what was done under `key`, or None if the target certainly knows nothing of it.
 
         Only where `gives.lookup`. Never raises Rejected, as `read`.
+        """
+        ...
+
+    def listed(self, name: str, after: str) -> Page:
+        """Return what one of `lists` tells after a place in it.
+
+        Args:
+            after: as the page before said; "" = from the first entry on.
+
+        Never raises Rejected, as `read`.
         """
         ...
 

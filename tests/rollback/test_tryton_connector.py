@@ -12,7 +12,7 @@ from governance.catalogue_tryton import CATALOGUE_ON_TRYTON, ON_TRYTON, SUPPLIER
 from governance.models import ActionType
 from rollback.connectors import registry
 from rollback.connectors.base import NotDone, OutcomeUnknown, Rejected
-from rollback.connectors.tryton import keys, wire
+from rollback.connectors.tryton import keys, listing, wire
 from rollback.connectors.tryton.asking import dry
 from rollback.connectors.tryton.operations import OPERATIONS, lookups
 from rollback.connectors.tryton.records import KINDS
@@ -459,3 +459,77 @@ def test_values_are_written_as_tryton_reads_them():
 def test_what_says_it_is_a_value_and_is_none_is_not_taken(said):
     with pytest.raises(ValueError, match=r"no decimal|month must be"):
         wire.read([said])
+
+
+# --- What it lists ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"Pay {KEY}", [KEY]),
+        (f"Matches the order.\nPost {KEY}\r\nCancel {KEY[:-1]}undo/1", [KEY, f"{KEY[:-1]}undo/1"]),
+        (f"see {KEY}", []),
+        (f"Pay {KEY} twice", []),
+        (f"Pay  {KEY}", []),
+        ("Pay 100 %~1/2", ["100 %~1/2"]),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_keys_are_told_from_the_marks_in_a_text(text, said):
+    assert keys.told_of(text) == said
+
+
+def test_instants_are_written_and_read_as_tryton_does():
+    said = {
+        "__class__": "datetime", "year": 2026, "month": 3, "day": 2,
+        "hour": 9, "minute": 5, "second": 7, "microsecond": 12,
+    }  # fmt: skip
+
+    assert wire.read(said) == "2026-03-02T09:05:07.000012"
+    assert wire.instant(wire.read(said)) == said
+
+
+def test_a_connector_offers_the_lists_of_the_operations_that_it_names():
+    connector, _ = prepared("sales_order")
+
+    assert connector.lists == ["sale.line note by create_date", "sale.line note by write_date"]
+
+
+def test_every_operation_is_listed_somewhere():
+    assert {each.listed.name for each in OPERATIONS.values()} == set(listing.LISTS)
+
+
+def a_row(n, at="2026-03-02T09:05:07.000012", text=f"Pay {KEY}"):
+    return {"id": n, "description": text, "create_date": at}
+
+
+MOVES = listing.LISTS["account.move description by create_date"]
+
+
+def test_a_full_page_goes_on_behind_its_last_row(monkeypatch):
+    monkeypatch.setattr(listing, "ROWS", 2)
+
+    page, asked = told(listing.page(MOVES, ""), [a_row(7), a_row(9)])
+
+    assert (page.more, page.after) == (True, "2026-03-02T09:05:07.000012 9")
+    assert [each.key for each in page.effects] == [KEY, KEY]
+    following, asked = told(listing.page(MOVES, page.after), [])
+    stamp = wire.instant("2026-03-02T09:05:07.000012")
+    assert asked[0].args[0][-1] == [
+        "OR", ["create_date", ">", stamp], [["create_date", "=", stamp], ["id", ">", 9]],
+    ]  # fmt: skip
+    assert (following.more, following.after) == (False, page.after)
+
+
+def test_where_the_list_ends_the_bookmark_stays_behind():
+    page, _ = told(listing.page(MOVES, ""), [a_row(7)])
+
+    assert (page.more, page.after) == (False, "2026-03-02T08:55:07.000012 0")
+
+
+@pytest.mark.parametrize("row", [{"id": 7}, a_row(7, at=None), a_row(7, at="soon")])
+def test_a_row_that_cannot_be_read_is_no_end_of_the_list(row):
+    with pytest.raises(OutcomeUnknown, match="cannot be read"):
+        told(listing.page(MOVES, ""), [row])

@@ -11,6 +11,8 @@ The configuration, by example (docs/decisions/0031 says why):
       "left": …,                                 the record in the answer of a write, if it is there
       "records": [ {"prefix": "demo:vendor:", "path": ["vendors"]} ],
       "lookup": {"path": ["operations"], "query": {"key": {"$eval": "key"}}, "answer": …},
+      "listing": {"path": ["operations"], "query": {"after": {"$eval": "after"}}, "first": "0",
+                  "effects": …, "after": …, "more": …},   of {answer} and {after}: what the target did
       "reversals": {"credit_memo": {"method": …, "path": …, "json": …}},
       "basis": ["demo:customer:{/customer}/terms"],   records an approval rests on: read at submission
       "facts": {"credit_limit": {"record": "demo:customer:{/customer}", "pointer": "/credit_limit",
@@ -18,8 +20,11 @@ The configuration, by example (docs/decisions/0031 says why):
       "example_answer": {…}                      of a write, so that all this can be tried at start
     }
 
-`units`, `receipt`, `left`, `lookup` and `reversals` are json-e templates. A record's
-key goes on after its prefix with segments of the path, percent-encoded.
+`units`, `receipt`, `left`, `lookup`, `listing` and `reversals` are json-e templates. A
+record's key goes on after its prefix with segments of the path, percent-encoded. Of a
+listing `effects` gives [{"key", "reference", "at"}], the oldest first, `after` the text to
+go on after next time, `more` whether there is more now; docs/decisions/0077 has what a
+list must be.
 """
 
 from __future__ import annotations
@@ -40,10 +45,12 @@ from rollback.connectors.base import (
     AS_BEFORE,
     Action,
     Call,
+    Effect,
     Gives,
     Json,
     NotDone,
     OutcomeUnknown,
+    Page,
     Plan,
     Reading,
     Receipt,
@@ -57,6 +64,7 @@ KEY_HEADER = "Idempotency-Key"
 RECEIPT = {"reference": {"$eval": "answer.reference"}, "data": {"$eval": "answer"}}
 NAME = 200  # characters
 MOST_UNITS = 500  # of an example, of which each is shown, and failed twice by a drill
+LIST_NAME = 300
 NOT_THERE = 404
 
 
@@ -77,6 +85,11 @@ class HttpConnector:
             lookup="lookup" in self._config,
             optimistic_locking=bool(gives.get("optimistic_locking")),
         )
+
+    @property
+    def lists(self) -> Sequence[str]:
+        """The one list of the configuration, by its address, or none."""
+        return [self._place_of_list(self._first)] if "listing" in self._config else []
 
     # --- Pure ---------------------------------------------------------------------------------
 
@@ -163,6 +176,17 @@ class HttpConnector:
         done = self._understood(template, {"answer": found, "key": header(key)}, answer, "lookup")
         return None if done is None else self._receipt(done, answer)
 
+    def listed(self, name: str, after: str) -> Page:
+        """Return what the target did after a place in its list. Raises CallFailed."""
+        answer = self._call("GET", self._place_of_list(after or self._first))
+        context = {"answer": self._told(answer), "after": after or self._first}
+        template = {part: self._config["listing"][part] for part in ("effects", "after", "more")}
+        found = self._understood(template, context, answer, "listing")
+        if not isinstance(found["effects"], list) or not isinstance(found["after"], str):
+            answers.unreadable(answer, "is no list of what was done")
+        effects = [_effect(each, answer) for each in found["effects"]]
+        return Page(effects, found["after"], bool(found["more"]))
+
     # --- At start -----------------------------------------------------------------------------
 
     @classmethod
@@ -220,6 +244,9 @@ class HttpConnector:
             found = render(self._config["lookup"]["path"], {"key": "key"}, what="lookup")
             query = render(self._config["lookup"].get("query"), {"key": "key"}, what="lookup")
             address(found, query)
+        for name in self.lists:
+            if len(name) > LIST_NAME:
+                raise ValueError(f"The address of its list has {LIST_NAME} characters at most.")
 
     # --- Parts --------------------------------------------------------------------------------
 
@@ -273,6 +300,17 @@ class HttpConnector:
             data,
             None if left is None else answers.reading(left),
         )
+
+    @property
+    def _first(self) -> str:
+        first: str = self._config["listing"].get("first", "")
+        return first
+
+    def _place_of_list(self, after: str) -> str:
+        listing = self._config["listing"]
+        asked = {part: listing.get(part) for part in ("path", "query")}
+        found = render(asked, {"after": after}, what="listing")
+        return address(found["path"], found["query"])
 
     def _told(self, answer: httpx2.Response) -> Any:
         """Return the JSON of an answer to a question. Refusing to answer settles nothing: it is asked again."""
@@ -344,6 +382,14 @@ class HttpConnector:
         except client.NoAnswer as problem:
             said = answers.without(str(problem), self._token)
             raise OutcomeUnknown(f"No answer from {self.target}: {said}") from problem
+
+
+def _effect(row: Any, answer: httpx2.Response) -> Effect:
+    """Return one entry. What was done under no key was not done by us, and its key is empty."""
+    if not isinstance(row, dict) or not isinstance(key := row.get("key"), str | None):
+        answers.unreadable(answer, "does not say under which key something was done")
+    said = (wording.plain(str(row.get(name) or ""), NAME) for name in ("reference", "at"))
+    return Effect(key or "", *said)
 
 
 def _head(headers: Mapping[str, str] | None, *, token: str, has_body: bool) -> dict[str, str]:

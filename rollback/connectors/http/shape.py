@@ -25,6 +25,19 @@ LOOKUP = {
         "absent": {"type": "array", "items": {"type": "integer", "minimum": 400, "maximum": 499}},
     },
 }
+LISTING = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["path", "effects", "after", "more"],
+    "properties": {
+        "path": {"type": "array", "minItems": 1},
+        "query": {"type": "object"},
+        "first": {"type": "string"},
+        "effects": {},
+        "after": {},
+        "more": {},
+    },
+}
 FACT = {
     "type": "object",
     "additionalProperties": False,
@@ -55,6 +68,7 @@ CONFIG = {
         "left": {},
         "records": {"type": "array", "items": RECORD},
         "lookup": LOOKUP,
+        "listing": LISTING,
         "reversals": {"type": "object", "additionalProperties": {"type": "object"}},
         "key_header": {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9-]{0,59}(?![\s\S])"},
         "example_answer": {"type": "object"},

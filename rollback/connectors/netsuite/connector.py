@@ -44,6 +44,7 @@ from rollback.connectors.base import (
     Json,
     NotDone,
     OutcomeUnknown,
+    Page,
     Plan,
     Reading,
     Receipt,
@@ -67,6 +68,7 @@ class NetSuiteConnector:
     """A `Connector` for one action type. Cheap to make; makes no call when made."""
 
     timeout_s = WITHIN_S
+    lists = ()  # its external ids are digests: no list of records would tell our keys
 
     def __init__(self, configured: Configured) -> None:
         """Take the configuration as it is: `problems` has looked at it when we started."""
@@ -187,6 +189,10 @@ class NetSuiteConnector:
             if (receipt := self._found(made, key, until)) is not None:
                 return receipt
         return None
+
+    def listed(self, name: str, after: str) -> Page:
+        """Raise LookupError: there is no such list."""
+        raise LookupError(f"NetSuite has no list {name} of what was done.")
 
     # --- At start -----------------------------------------------------------------------------
 

@@ -39,13 +39,14 @@ from rollback.connectors.base import (
     Gives,
     Json,
     OutcomeUnknown,
+    Page,
     Plan,
     Reading,
     Receipt,
     Rejected,
 )
 from rollback.connectors.templates import Configured, Tried, amount_of, context_of, render
-from rollback.connectors.tryton import session
+from rollback.connectors.tryton import listing, session
 from rollback.connectors.tryton.asking import Ask, Asks, dry
 from rollback.connectors.tryton.operations import OPERATIONS
 from rollback.connectors.tryton.records import KINDS, segments_of
@@ -72,6 +73,7 @@ class TrytonConnector:
         self.target: str = self._config.get("target", "")
         self._templates = (self._config.get("units"), self._config.get("reversals", {}))
         self._known = operations_in(list(self._templates))
+        self.lists: Sequence[str] = sorted({OPERATIONS[name].listed.name for name in self._known})
 
     # --- Pure ---------------------------------------------------------------------------------
 
@@ -148,6 +150,10 @@ class TrytonConnector:
         """
         receipt = self._told(self._find(key))
         return None if receipt is None else _storable(receipt)
+
+    def listed(self, name: str, after: str) -> Page:
+        """Return the marks of one list after a place in it, ours and whatever looks like them. Raises CallFailed."""
+        return self._told(listing.page(listing.LISTS[name], after))
 
     # --- At start -----------------------------------------------------------------------------
 

@@ -7,15 +7,24 @@ the oldest is the one that we wrote.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+# A word, and what a key of a unit looks like: DESIGN 5.
+_MARK = re.compile(r"[A-Z][a-z]+ (?P<key>\S.*~\d+/(undo/)?\d+)")
 ENTER, POST, CANCEL, PAY, CREDIT, UPDATE = "Enter", "Post", "Cancel", "Pay", "Credit", "Update"
 
 
 def mark(word: str, key: str) -> str:
     """Return what is written into a document when this is done to it under this key."""
     return f"{word} {key}"
+
+
+def told_of(text: str | None) -> list[str]:
+    """Return the keys of the marks in a text, from the first line on."""
+    lines = (line.rstrip("\r") for line in (text or "").split("\n"))
+    return [found.group("key") for line in lines if (found := _MARK.fullmatch(line))]
 
 
 def sibling(key: str, position: int) -> str:

@@ -12,7 +12,7 @@ from rollback.connectors.base import Json, Receipt, Rejected
 from rollback.connectors.tryton import keys, wire
 from rollback.connectors.tryton.asking import Ask, Asks, only_if
 from rollback.connectors.tryton.operations import lookups
-from rollback.connectors.tryton.operations.base import Operation, done
+from rollback.connectors.tryton.operations.base import Listed, Operation, done
 from rollback.connectors.tryton.operations.invoices import MODEL, POSTED, is_booked
 from rollback.connectors.tryton.operations.lookups import Row
 
@@ -184,5 +184,6 @@ CREDIT_INVOICE = Operation(
     lookups.schema({"invoice": lookups.ID, "amount": lookups.MONEY}),
     credit,
     find_credited,
+    Listed(MODEL, "description", "write_date"),  # posting writes it; a draft alone moves no books
     goes_back_only=True,
 )

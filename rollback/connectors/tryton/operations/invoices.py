@@ -13,7 +13,7 @@ from rollback.connectors.base import Json, Receipt, Rejected
 from rollback.connectors.tryton import keys, wire
 from rollback.connectors.tryton.asking import Ask, Asks, only_if
 from rollback.connectors.tryton.operations import lookups
-from rollback.connectors.tryton.operations.base import Operation, done
+from rollback.connectors.tryton.operations.base import Listed, Operation, done
 from rollback.connectors.tryton.operations.lookups import Row
 
 MODEL = "account.invoice"
@@ -261,8 +261,11 @@ ENTER = Operation(
     ),
     enter,
     find_entered,
+    Listed(MODEL, "description", "create_date"),
 )
+# The state moves after the mark is written, and with it the instant of the last write.
+COMMENTED = Listed(MODEL, "comment", "write_date")
 POST = Operation(
-    lookups.schema({"entered_by": {"type": "integer", "minimum": 1}}), post, find_posted
+    lookups.schema({"entered_by": {"type": "integer", "minimum": 1}}), post, find_posted, COMMENTED
 )
-CANCEL = Operation(lookups.schema({"invoice": lookups.ID}), cancel, find_cancelled)
+CANCEL = Operation(lookups.schema({"invoice": lookups.ID}), cancel, find_cancelled, COMMENTED)

@@ -55,6 +55,8 @@ def rows(
     about: str,
     well: Sequence[Row] = (),
     most: int = 2,
+    order: Sequence[Sequence[str]] = (("id", "ASC"),),
+    context: Mapping[str, Any] | None = None,
 ) -> Asks[list[Row]]:
     """Return the rows that fit, the oldest first.
 
@@ -62,9 +64,10 @@ def rows(
     """
     found = yield Ask(
         f"model.{model}.search_read",
-        (list(domain), 0, most, [["id", "ASC"]], list(fields)),
+        (list(domain), 0, most, [list(each) for each in order], list(fields)),
         about=about,
         well=list(well),
+        context=context or {},
     )
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise OutcomeUnknown(f"{about}: the answer is no list of rows.")

@@ -15,7 +15,7 @@ from rollback.connectors.base import Json, Reading, Receipt, Rejected
 from rollback.connectors.tryton import keys
 from rollback.connectors.tryton.asking import Ask, Asks
 from rollback.connectors.tryton.operations import lookups
-from rollback.connectors.tryton.operations.base import Operation, done
+from rollback.connectors.tryton.operations.base import Listed, Operation, done
 from rollback.connectors.tryton.operations.lookups import Row
 
 PARTY, ADDRESS, CONTACT = "party.party", "party.address", "party.contact_mechanism"
@@ -272,5 +272,6 @@ UPDATE = Operation(
     }),
     update,
     find_updated,
+    Listed(CONTACT, "value", "create_date", (["type", "=", "other"],)),
     fits,
 )  # fmt: skip

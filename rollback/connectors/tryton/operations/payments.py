@@ -9,7 +9,7 @@ from rollback.connectors.base import Json, Receipt, Rejected
 from rollback.connectors.tryton import keys, wire
 from rollback.connectors.tryton.asking import Ask, Asks, Warned, only_if
 from rollback.connectors.tryton.operations import invoices, lookups, wizards
-from rollback.connectors.tryton.operations.base import Operation, done
+from rollback.connectors.tryton.operations.base import Listed, Operation, done
 from rollback.connectors.tryton.operations.lookups import Row
 
 PAY, CANCEL_MOVE = "account.invoice.pay", "account.move.cancel"
@@ -280,6 +280,7 @@ def _forget(body: Json, lines: list[Row]) -> Asks[None]:
         )
 
 
+BOOKED = Listed(MOVE, "description", "create_date")
 PAY_INVOICE = Operation(
     lookups.schema({
         "party": lookups.NAMED,
@@ -290,10 +291,12 @@ PAY_INVOICE = Operation(
     }),
     pay,
     find_paid,
+    BOOKED,
 )  # fmt: skip
 CANCEL_PAYMENT = Operation(
     lookups.schema({"move": lookups.ID, "invoice": lookups.ID}),
     cancel,
     find_cancelled,
+    BOOKED,
     goes_back_only=True,
 )

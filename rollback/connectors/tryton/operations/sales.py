@@ -10,7 +10,7 @@ from rollback.connectors.base import Json, Receipt, Rejected
 from rollback.connectors.tryton import keys, wire
 from rollback.connectors.tryton.asking import Ask, Asks, only_if
 from rollback.connectors.tryton.operations import lookups
-from rollback.connectors.tryton.operations.base import Operation, done
+from rollback.connectors.tryton.operations.base import Listed, Operation, done
 from rollback.connectors.tryton.operations.lookups import Row
 
 SALE, LINE = "sale.sale", "sale.line"
@@ -258,11 +258,13 @@ ENTER_LINE = Operation(
     }),
     enter,
     find_entered,
+    Listed(LINE, "note", "create_date"),
     price_of,
 )  # fmt: skip
 TAKE_LINE_AWAY = Operation(
     lookups.schema({"sale": lookups.ID, "line": lookups.ID}),
     take_away,
     find_taken_away,
+    Listed(LINE, "note", "write_date"),
     goes_back_only=True,
 )
