@@ -16,6 +16,7 @@ from urllib.parse import quote
 from jsonpointer import JsonPointer, JsonPointerException
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
+_VALUE = "[A-Za-z0-9_.~%-]*"  # percent-encoded, and nothing left as it is
 _MISSING = object()
 # Of how the letter before them is drawn; and the grapheme joiner, which is not drawn at all.
 _SELECTORS = frozenset(map(chr, [0x034F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
@@ -43,6 +44,12 @@ def key(template: str, payload: Mapping[str, Any]) -> str:
     payload leaves out stands as nothing.
     """
     return _fill(template, lambda name: quote(same(_text(at_pointer(payload, name))), safe=""))
+
+
+def pattern(template: str) -> str:
+    """Return the regular expression of all that `key` can make of a template."""
+    parts = _PLACE.split(template)  # every second one is a place
+    return "".join(_VALUE if n % 2 else re.escape(part) for n, part in enumerate(parts))
 
 
 def exact(template: str, payload: Mapping[str, Any]) -> str:

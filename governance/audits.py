@@ -78,6 +78,8 @@ class Look(NamedTuple):
     # Of the keys on which its findings stand, and which it did not name: those that are still so.
     # For an audit that looks at the last ones alone; nothing clears by going out of its sight.
     again: Callable[[Collection[str], datetime], Iterable[Found]] | None = None
+    # The name of the URL where a person says that one was seen to; "" where it goes by itself.
+    page: str = ""
 
     def __call__(self, now: datetime) -> Iterable[Found]:
         return self.find(now)
@@ -89,15 +91,18 @@ class Look(NamedTuple):
 
 
 def audit(
-    mend: str, *, again: Callable[[Collection[str], datetime], Iterable[Found]] | None = None
+    mend: str,
+    *,
+    again: Callable[[Collection[str], datetime], Iterable[Found]] | None = None,
+    page: str = "",
 ) -> Callable[[Callable[[datetime], Iterable[Found]]], Look]:
     """Make a generator of findings an audit.
 
     Args:
         mend: what to do about them, in whole sentences.
-        again: see `Look`.
+        again, page: see `Look`.
     """
-    return lambda find: Look(find, mend, again)
+    return lambda find: Look(find, mend, again, page)
 
 
 def numbers_in(keys: Iterable[str], prefix: str) -> dict[int, str]:

@@ -90,6 +90,10 @@ class Event(TextChoices):
     UNIT_LOST_TRACK = "unit.lost_track", "Whether the target did a unit is not known."
     UNIT_REVERSED = "unit.reversed", "A unit that was done is reversed."
     UNIT_SAID = "unit.said", "A person said whether a unit was done."
+    STRAY_SETTLED = (
+        "stray.settled",
+        "A person said what became of an effect that nothing here accounted for.",
+    )
     SNAPSHOT_TAKEN = "snapshot.taken", "A record's state was kept before the first write."
     SNAPSHOT_COMPARED = "snapshot.compared", "A record's state was kept as we left it."
     SNAPSHOT_NOT_COMPARED = (

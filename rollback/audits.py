@@ -14,7 +14,7 @@ from governance import clock
 from governance.audits import SHOWN, Found, Look, audit, numbers_in
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
-from rollback import evidence
+from rollback import evidence, strays
 from rollback.connectors import registry
 from rollback.connectors.base import CallFailed, NotDone
 from rollback.models import Direction, Drill, Recovery, Run, Unit
@@ -227,4 +227,7 @@ AUDITS: dict[str, Look] = {
     "drill_due_at_differs": drill_due_at_differs,
 }
 # These call targets: the worker runs them, and never the clock in its place.
-OUTSIDE: dict[str, Look] = {OF_EFFECTS: effects_without_a_checkpoint}
+OUTSIDE: dict[str, Look] = {
+    OF_EFFECTS: effects_without_a_checkpoint,
+    strays.OF_STRAYS: strays.effects_unaccounted_for,
+}

@@ -83,7 +83,7 @@ from governance.vocabulary import (
     Severity,
     Verdict,
 )
-from rollback.models import Direction, Drill, Recovery, Run, Snapshot, Unit
+from rollback.models import Bookmark, Direction, Drill, Recovery, Run, Snapshot, Stray, Unit
 
 MONDAY_9AM = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -867,6 +867,29 @@ class DrillFactory(DjangoModelFactory):
         lambda drill: None if drill.ended_at else drill.started_at + timedelta(minutes=30)
     )
     ended_at = None
+
+
+class BookmarkFactory(DjangoModelFactory):
+    """In a list that was read to its end on Monday."""
+
+    class Meta:
+        model = Bookmark
+
+    target = "demo"
+    name = factory.Sequence(lambda n: f"/operations?list={n}")
+    read_at = MONDAY_9AM
+
+
+class StrayFactory(DjangoModelFactory):
+    """Found, and nobody has seen to it."""
+
+    class Meta:
+        model = Stray
+
+    target = "demo"
+    key = factory.Sequence(lambda n: f"demo:northwind:inv-{n}:~0/1")
+    reference = "PAY-1007"
+    found_at = MONDAY_9AM
 
 
 # --- A small organisation ---------------------------------------------------------------------

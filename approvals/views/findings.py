@@ -37,6 +37,7 @@ class Shown(NamedTuple):
     name: str  # "Clock overdue"
     means: str
     mend: str
+    page: str  # the name of the URL where it is seen to, or ""
 
 
 class Looked(NamedTuple):
@@ -146,12 +147,13 @@ def _done(request: HtmxRequest, call: Callable[[datetime], object], said: str) -
 def _shown(finding: Finding, looks: dict[str, Look]) -> Shown:
     look = looks.get(finding.audit)
     means, mend = OF_SWEEPS.get(finding.audit, ("", ""))
+    page = ""
     if look is not None:
-        means, mend = look.means, look.mend
+        means, mend, page = look.means, look.mend, look.page
     if finding.key == auditing.ITSELF:
         means = "An audit that could not be run: what it looks for may be there."
         mend = "This is a defect, or a row that cannot be read: the text says which error it was."
-    return Shown(finding, _name(finding.audit), means, mend)
+    return Shown(finding, _name(finding.audit), means, mend, page)
 
 
 def _name(audit: str) -> str:

@@ -11,10 +11,13 @@ from rollback.models import Direction, Recovery, Run, Unit
 from tests.constraints import broken, constraints_of, update
 from tests.factories import (
     MONDAY_9AM,
+    BookmarkFactory,
     DrillFactory,
+    PersonFactory,
     RecoveryFactory,
     RunFactory,
     SnapshotFactory,
+    StrayFactory,
     UnitFactory,
 )
 
@@ -229,3 +232,36 @@ def test_an_action_type_has_one_drill_under_way():
 
     with broken("drill_one_open_an_action_type"):
         DrillFactory(action_type=drill.action_type)
+
+
+# --- What targets list -------------------------------------------------------------------------
+
+
+def test_a_list_has_one_bookmark():
+    mark = BookmarkFactory()
+    BookmarkFactory(target="tryton", name=mark.name)
+
+    with broken("bookmark_one_a_list"):
+        BookmarkFactory(name=mark.name)
+
+
+def test_an_effect_is_a_stray_once():
+    stray = StrayFactory(settled_at=MONDAY_9AM)
+    StrayFactory(target="tryton", key=stray.key)
+
+    with broken("stray_once_a_key"):
+        StrayFactory(key=stray.key)
+
+
+@pytest.mark.parametrize(
+    ("settled_at", "by_whom", "note"),
+    [(LATER, True, ""), (None, True, "Seen to."), (LATER, False, "Seen to.")],
+    ids=["without words", "not settled", "words of nobody"],
+)
+def test_a_person_settles_a_stray_with_words(settled_at, by_whom, note):
+    stray = StrayFactory()
+    person = PersonFactory()
+
+    with broken("stray_settled_by_whom_with_words"):
+        update(stray, settled_at=settled_at, settled_by=person if by_whom else None, note=note)
+    update(stray, settled_at=LATER, settled_by=person, note="Seen to.")

@@ -127,6 +127,13 @@ def test_what_has_several_units_is_done_and_taken_back_whole(
     for record, row in records.items():
         now = connector.read(record)
         assert (now.state if now else None) == row.before, record
+    look = OUTSIDE["effects_unaccounted_for"]
+    assert list(look(timeline.now)) == []
+    keys = set(Unit.objects.filter(sent_at__isnull=False).values_list("key", flat=True))
+    assert len(keys) == 2 * units
+    Unit.objects.filter(direction=Direction.UNDO).delete()
+    Unit.objects.all().delete()  # as if restored from a backup of before
+    assert {found.text.split()[2] for found in look(timeline.now)} == keys
 
 
 def test_an_answer_lost_after_the_commit_is_found_by_our_key(

@@ -1,0 +1,226 @@
+"""What targets say they did under our keys, page by page from their own lists, against our units.
+
+The other audit of effects asks about units that we know of. This one finds what
+was done under a key that no unit of ours was ever sent under: rows that are
+lost, as after a restore. Nothing young needs sparing: an intent is committed
+before its call, and our rows are read after the list.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime
+from random import sample
+from typing import NamedTuple
+
+from django.conf import settings
+
+from approvals import templating
+from governance import clock
+from governance.audits import SHOWN, Found, audit, numbers_in
+from governance.models import ActionType
+from rollback.connectors import registry
+from rollback.connectors.base import CallFailed, Connector, Effect, NotDone
+from rollback.models import Bookmark, Stray, Unit
+from rollback.services import strays as services
+
+OF_STRAYS = "effects_unaccounted_for"
+PAGES_AT_ONCE = 30  # of one list in one round
+ROUND_S = 10.0  # real seconds; with the other audit that calls targets, below the task's time-out
+SILENT_AFTER_S = 3600.0  # real seconds without getting on; a list that is not read is a finding
+SETTLED_AT_ONCE = 500
+STRAY = "stray "  # what the keys of its findings begin with
+KEY_LENGTH = 500  # of Unit.key
+
+U = Unit.State
+_KEY = re.compile(r"(?P<business>.+)~[0-9]+/(?:undo/)?[0-9]+")  # DESIGN 5
+
+
+class Source(NamedTuple):
+    """One list of one target, whom to ask for it, and which business keys are ours there."""
+
+    target: str
+    name: str
+    connector: Connector
+    ours: re.Pattern[str]
+
+
+def _again(keys: Collection[str], now: datetime) -> Iterator[Found]:
+    numbers = numbers_in(keys, STRAY)
+    for stray in Stray.objects.filter(pk__in=numbers, settled_at__isnull=True).order_by("pk"):
+        yield _found(stray)
+
+
+@audit(
+    "Read “Effects that nothing here accounts for” in operations.md. It goes by itself once a unit"
+    " has a checkpoint under this key, and else once a person says what became of it.",
+    again=_again,
+    page="rollback:strays",
+)
+def effects_unaccounted_for(now: datetime) -> Iterator[Found]:
+    """Something that a target lists under a key of ours, and nothing here accounts for.
+
+    Each list is read on from where it was left, so many pages a round. A target
+    that cannot be asked clears nothing, and is itself a finding after an hour.
+    """
+    until = time.monotonic() + ROUND_S
+    read = sources()
+    read_on(read, now, enough=lambda: time.monotonic() > until)
+    _settle_what_is_accounted_for(now)
+    for stray in Stray.objects.filter(settled_at__isnull=True).order_by("pk")[:SHOWN]:
+        yield _found(stray)
+    lists = {(each.target, each.name) for each in read}
+    late = now - clock.technical(SILENT_AFTER_S)
+    for mark in Bookmark.objects.filter(read_at__lt=late).order_by("pk"):
+        if (mark.target, mark.name) in lists:
+            yield Found(
+                f"list {mark.pk}",
+                f"{mark.target} has not told what it did since {mark.read_at:%d %b %H:%M} UTC:"
+                f" {mark.problem or 'nobody came to ask it'}. Its list: {mark.name}",
+            )
+
+
+def sources() -> list[Source]:
+    """Return the lists of all targets to which something of ours can be sent, by the versions in production.
+
+    Keys are ours by the templates of every version that was ever more than a draft.
+    """
+    templates: dict[str, set[str]] = defaultdict(set)
+    offered: dict[tuple[str, str], Connector] = {}
+    kinds = ActionType.objects.exclude(state=ActionType.State.DRAFT)
+    for kind in kinds.filter(connector__in=registry.KINDS).order_by("-pk"):
+        connector = registry.connector_for(kind)
+        if not settings.TARGETS.get(connector.target, {}).get("url"):
+            continue
+        templates[connector.target].add(templating.pattern(kind.business_key))
+        if kind.state == ActionType.State.PRODUCTION:
+            for name in connector.lists:
+                offered.setdefault((connector.target, name), connector)
+    ours = {target: re.compile("|".join(sorted(each))) for target, each in templates.items()}
+    return [
+        Source(target, name, connector, ours[target])
+        for (target, name), connector in offered.items()
+    ]
+
+
+def read_on(
+    lists: Iterable[Source],
+    now: datetime,
+    *,
+    enough: Callable[[], bool] = lambda: False,
+    pages: int | None = PAGES_AT_ONCE,
+) -> int:
+    """Read on in each list, until it ends or it is enough. Returns how many entries were read.
+
+    In an order of its own each time, so that one that takes long keeps no other
+    from its turn for ever; a target that cannot be reached is left till the next round.
+
+    Args:
+        pages: of each list at most; None for all there are.
+    """
+    lists = list(lists)
+    away: set[str] = set()
+    total = 0
+    for source in sample(lists, len(lists)):
+        if source.target in away:
+            continue
+        read = 0
+        while (pages is None or read < pages) and not enough():
+            mark, _ = Bookmark.objects.get_or_create(
+                target=source.target, name=source.name, defaults={"read_at": now}
+            )
+            try:
+                page = source.connector.listed(source.name, mark.after)
+                found = [
+                    _stray(source, effect, now, of) for effect, of in _unknown(source, page.effects)
+                ]
+            except CallFailed as problem:
+                services.note_silence(mark, problem.said)
+                if isinstance(problem, NotDone):
+                    away.add(source.target)
+                break
+            read += 1
+            total += len(page.effects)
+            if not services.turn(mark, page, found, now=now) or not page.more:
+                break
+    return total
+
+
+def _unknown(source: Source, effects: Iterable[Effect]) -> Iterator[tuple[Effect, int | None]]:
+    """Yield the effects under keys of ours that no unit accounts for, each with the request it would be of."""
+    own = {each.key: each for each in effects if _is_ours(source, each.key)}
+    units = _units_of(own)
+    for key, effect in own.items():
+        if not any(map(_accounts, units[key])) and _is_there(units[key]):
+            yield effect, units[key][0].request_id if units[key] else None
+
+
+def _is_ours(source: Source, key: str) -> bool:
+    shape = _KEY.fullmatch(key)
+    if shape is None or len(key) > KEY_LENGTH:
+        return False
+    return source.ours.fullmatch(shape["business"]) is not None
+
+
+def _units_of(keys: Iterable[str]) -> dict[str, list[Unit]]:
+    """Return the units of each key. They are found by their requests: of units no index has all keys."""
+    keys = list(keys)
+    businesses = {shape["business"] for key in keys if (shape := _KEY.fullmatch(key))}
+    found: dict[str, list[Unit]] = defaultdict(list)
+    rows = Unit.objects.filter(request__business_key__in=businesses, key__in=keys)
+    for unit in rows.select_related("request__action_type").order_by("-pk"):
+        found[unit.key].append(unit)
+    return found
+
+
+def _accounts(unit: Unit) -> bool:
+    """Whether a unit has its checkpoint, or was sent and its target is still to be asked about it."""
+    return unit.state in (U.DONE, U.REVERSED) or (
+        unit.sent_at is not None and unit.audited_at is None
+    )
+
+
+def _is_there(units: Iterable[Unit]) -> bool:
+    """Whether what a list names may be an effect: a unit that was sent may have left no more than a mark.
+
+    Raises CallFailed if its target does not say.
+    """
+    sent = next((unit for unit in units if unit.sent_at is not None), None)
+    if sent is None:
+        return True
+    connector = registry.connector_for(sent.request.action_type)
+    return not connector.gives.lookup or connector.probe(sent.key) is not None
+
+
+def _stray(source: Source, effect: Effect, now: datetime, request: int | None) -> Stray:
+    return Stray(
+        target=source.target,
+        key=effect.key,
+        reference=effect.reference,
+        said_at=effect.at,
+        request_id=request,
+        found_at=now,
+    )
+
+
+def _settle_what_is_accounted_for(now: datetime) -> None:
+    rows = Stray.objects.filter(settled_at__isnull=True).order_by("pk")
+    keys = dict(rows.values_list("pk", "key")[:SETTLED_AT_ONCE])
+    if not keys:
+        return
+    units = _units_of(set(keys.values()))
+    services.be_accounted_for(
+        [pk for pk, key in keys.items() if any(map(_accounts, units[key]))], now=now
+    )
+
+
+def _found(stray: Stray) -> Found:
+    what = ", ".join(each for each in (stray.reference, stray.said_at) if each)
+    text = (
+        f"{stray.target} lists {stray.key}{f' ({what})' if what else ''},"
+        " and nothing here accounts for it."
+    )
+    return Found(f"{STRAY}{stray.pk}", text, stray.request_id)
