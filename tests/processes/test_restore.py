@@ -146,3 +146,56 @@ def test_what_was_done_after_the_backup_is_found_in_the_target_and_not_done_agai
         house.manage("recheck_effects")
         for command in ("audit", "verify_ledger"):
             house.manage(command)  # fails unless it is clean
+
+
+def test_what_was_paid_and_what_was_undone_after_the_backup_are_named_by_the_audit(
+    house, target, tmp_path
+):
+    """Of neither is a row left: what was paid is no request here, and what was undone is as it was done."""
+    order = ask(house, "purchase_order")
+    carry_on(house, order, "completed")
+    house.manage("audit")
+    seal(house)
+    shutil.copy(house.environment["SEAL_EXPORT"], tmp_path / "seals-backed-up.jsonl")
+    dump(house.environment["DATABASE_URL"], tmp_path / "backup")
+    code, _, err = carrier(house, "undo", order)
+    assert code == 0, err
+    carry_on(house, order, "rolled_back")
+    payment = ask(house, "vendor_payment")
+    carry_on(house, payment, "completed")
+    keys = {
+        unit.key for unit in house.objects(Unit).filter(request__ref=payment, sent_at__isnull=False)
+    }
+    keys |= {unit.key for unit in house.objects(Unit).filter(request__ref=order, direction="undo")}
+    assert len(keys) == 2
+    house.manage("audit")  # clean: all of it is known
+
+    with restored(tmp_path / "backup", house):
+        shutil.copy(tmp_path / "seals-backed-up.jsonl", house.environment["SEAL_EXPORT"])
+        assert house.objects(ActionRequest).get(ref=order).state == "completed"
+        assert house.objects(ActionRequest).filter(ref=payment).count() == 0
+        told = told_by(house, "audit")
+        named = [line for line in told if line.startswith("effects_unaccounted_for: demo lists ")]
+        assert {line.split()[3] for line in named} == keys
+        assert told[-1].endswith(" 2 findings")
+
+        # What was paid is asked for anew and so known again; the undo is ordered again. Neither is done twice.
+        done, books = keys_done(target), target.get("/books")
+        carry_on(house, ask(house, "vendor_payment"), "completed")
+        code, _, err = carrier(house, "undo", order)
+        assert code == 0, err
+        carry_on(house, order, "rolled_back")
+        assert (keys_done(target), target.get("/books")) == (done, books)
+        house.manage("recheck_effects")
+        seal(house)
+        house.manage("audit")  # fails unless it is clean
+
+
+def told_by(house, command):
+    """Return the lines of a command that finds something."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", command], env=house.environment, cwd=ROOT,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    return done.stdout.splitlines()

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
-from rollback.models import Unit
+from governance import clock
+from rollback import strays
+from rollback.models import Bookmark, Stray, Unit
 
 
 class Command(BaseCommand):
     help = (
         "Have the audit of effects ask each target again about every unit that was ever sent, whether "
-        "it was asked before or not. For a database that was restored. Prints how many."
+        "it was asked before or not, and read the targets' own lists of what they did to their ends, "
+        "however long they are. For a database that was restored. Prints how many."
     )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--from-the-start",
+            action="store_true",
+            help="read the lists from their first entry: for a target that was itself restored",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         again = Unit.objects.filter(sent_at__isnull=False).update(audited_at=None)
         self.stdout.write(
             f"{again} units will be asked about, as far as their requests have ended."
         )
+        if options["from_the_start"]:
+            Bookmark.objects.update(after="")
+        lists = strays.sources()
+        read = strays.read_on(lists, clock.now(), pages=None)
+        open_now = Stray.objects.filter(settled_at__isnull=True).count()
+        self.stdout.write(
+            f"{read} entries of {len(lists)} lists were read; {open_now} effects in targets are"
+            " accounted for by nothing here."
+        )
+        for mark in Bookmark.objects.exclude(problem="").order_by("target", "name"):
+            self.stdout.write(f"{mark.target}, {mark.name}: not read to its end: {mark.problem}")
