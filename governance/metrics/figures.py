@@ -215,6 +215,10 @@ class Standing:
     uncounted: int = 0  # requests whose record is broken
     some: Sequence[str] = ()  # of their refs
 
+    @property
+    def others(self) -> int:
+        return self.uncounted - len(self.some)
+
 
 def standing() -> Standing:
     """Return up to when the ledger is counted, what is left out, and whether it came to anything. Four queries."""

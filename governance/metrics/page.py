@@ -48,7 +48,7 @@ class Tile:
     name: str
     value: str
     met: bool | None
-    state: str  # "Met", "Missed"; "" where there is nothing to say
+    state: str  # "Met", "Missed", "L3 missed"; "" where there is nothing to say
     lines: Sequence[str]
     spark: Spark
     url: str
@@ -96,7 +96,7 @@ def _tile(lines: Mapping[Kind, Line], kind: Kind, picked: str) -> Tile:
         name=kind.name,
         value=said.value(line.this),
         met=met,
-        state=WORDS.get(met, "") if met is not None else "",
+        state=_state(lines, kind, met),
         lines=[each for each in _beside(lines, kind) if each],
         spark=spark(line),
         url=url_of(kind, line.this.week),
@@ -109,6 +109,15 @@ def met_of(lines: Mapping[Kind, Line], kind: Kind) -> bool | None:
     kinds = (LOWER, MIDDLE) if kind == LOWER else (kind,)
     found = [met for each in kinds if (met := lines[each].this.met) is not None]
     return all(found) if found else None
+
+
+def _state(lines: Mapping[Kind, Line], kind: Kind, met: bool | None) -> str:
+    if met is None:
+        return ""
+    # The figure of the tile is that of L1 and L2: the other's is in a line below it.
+    if kind == LOWER and not met and lines[LOWER].this.met is not False:
+        return f"{MIDDLE.band} missed"
+    return WORDS[met]
 
 
 def _beside(lines: Mapping[Kind, Line], kind: Kind) -> tuple[str, ...]:

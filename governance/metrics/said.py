@@ -101,9 +101,3 @@ def uncounted(standing: Standing) -> str:
     if count == 1:
         return "One request is not counted: its record is broken."
     return f"{count:,} requests are not counted: their record is broken." if count else ""
-
-
-def which_uncounted(standing: Standing) -> str:
-    """Name some of them."""
-    more = standing.uncounted - len(standing.some)
-    return f"{', '.join(standing.some)}{f' and {more:,} more' if more else ''}."

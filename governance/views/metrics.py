@@ -128,8 +128,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
         "standing": standing,
         "stands_still": _stands_still(standing, now),
         "uncounted": said.uncounted(standing),
-        "which_uncounted": said.which_uncounted(standing),
-        "headline": page.headline(lines, asked.week, so_far=asked.week == weeks.week_of(now)),
+        "headline": page.headline(lines, asked.week, so_far=asked.week == weeks.week_of(now))
+        if standing.anything
+        else f"{weeks.words(asked.week)}.",
         "tiles": page.tiles(lines, picked=kind.metric),
         "weeks": weeks.up_to(asked.week),
         "week_rows": page.week_rows(found),
@@ -223,7 +224,6 @@ def report(request: HttpRequest) -> HttpResponse:
         "headline": page.headline(lines, asked.week, so_far=asked.week == weeks.week_of(now)),
         "tiles": page.tiles(lines),
         "uncounted": said.uncounted(standing),
-        "which_uncounted": said.which_uncounted(standing),
         "rows": [page.report_row(line) for line in found],
         "causes": [(figure.kind.name, cause) for figure, cause in why],
         "departments": page.breakdown_rows(departments[:REPORTED], By.DEPARTMENT),

@@ -78,6 +78,8 @@ def test_a_fresh_installation_says_that_nothing_has_ended(reader):
 
     assert "Nothing has ended yet" in page
     assert "0 %" not in page
+    assert "target" not in page.split("<main")[1].lower(), "none is met, and none is missed"
+    assert "Break down by" not in page
     assert reader.get("/metrics/report/").status_code == 200
 
 
@@ -386,21 +388,50 @@ def test_an_amount_that_is_none_is_shown_as_it_stands(reader):
     assert "lots USD" in page
 
 
+def words(page):
+    return " ".join(re.sub(r"<[^>]+>", "", page).split())
+
+
+def test_a_time_that_is_met_is_not_said_to_be_missed_where_that_of_l3_is(reader):
+    counted("resolution", "hit", level=2, seconds=72 * 60)
+    counted("resolution", "miss", level=3, seconds=540 * 60)
+    tile = re.compile(r"<article.*?</article>", re.DOTALL)
+
+    _, ours, *_ = tile.findall(text(reader.get("/metrics/")))
+    assert "L3 missed" in words(ours)
+
+    counted("resolution", "miss", level=2, seconds=540 * 60)
+    _, ours, *_ = tile.findall(text(reader.get("/metrics/")))
+    assert "L3 missed" not in words(ours)
+    assert "Missed" in words(ours)
+
+
 def test_requests_that_are_not_counted_are_named(reader):
     counted("escalation", "hit", 1)
     assert "not counted" not in text(reader.get("/metrics/"))
 
     UncountedFactory(chain="R-BAD")
     for address in ("/metrics/", "/metrics/report/"):
-        page = text(reader.get(address))
-        assert "One request is not counted: its record is broken." in page
-        assert "R-BAD." in page
+        page = words(text(reader.get(address)))
+        assert "One request is not counted: its record is broken. R-BAD." in page
     for number in range(6):
         UncountedFactory(chain=f"R-{number}")
     page = text(reader.get("/metrics/"))
-    assert "7 requests are not counted: their record is broken." in page
-    assert "R-0, R-1, R-2, R-3, R-4 and 2 more." in page
+    assert (
+        "7 requests are not counted: their record is broken. R-0, R-1, R-2, R-3, R-4 and 2 more."
+        in words(page)
+    )
+    assert refs(page)[:5] == ["R-0", "R-1", "R-2", "R-3", "R-4"]
     assert '<a href="/findings/">Look at the findings</a>' in page
+
+
+def test_where_all_that_ended_is_broken_that_is_said_too(reader):
+    UncountedFactory(chain="R-BAD")
+
+    page = text(reader.get("/metrics/"))
+
+    assert "Nothing that ended could be counted" in page
+    assert "R-BAD." in words(page)
 
 
 def test_a_department_in_which_nothing_ended_has_a_dash_and_no_verdict(reader):
