@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils.module_loading import import_string
-from django_q.models import Failure, Schedule
+from django_q.models import Failure, OrmQ, Schedule
 from django_q.signals import pre_execute
 
 from governance import addressed, clock, logs, seals, signs, stopping, ticking, wording
@@ -37,6 +37,7 @@ SHOW_LIFE_EVERY_S = 1.0
 SEALING = "governance.seals.seal_new_events"  # key of the alert when it fails
 COUNTING = "governance.metrics.keeping.count_sealed"  # likewise
 FAILED, LOST, DROPPED = ALERTS = ("task.failed", "task.lost", "task.dropped")  # kinds, by task
+GONE_AFTER_S = 120.0  # real seconds without a sign of another worker: longer than any task may take
 DIED = "Its worker died in the middle of it."
 
 _delivery: dict[str, Any] = {}  # the task this worker process was handed, until its function begins
@@ -93,7 +94,7 @@ def _begin(task: str, name: str) -> int:
         task=task, defaults={"name": name, "first_at": now, "last_at": now}
     )
     TaskAttempt.objects.filter(pk=task).update(
-        attempts=F("attempts") + 1, last_at=now, worker=f"{_host()}/{os.getpid()}"
+        attempts=F("attempts") + 1, last_at=now, worker=f"{_own()}/{os.getpid()}"
     )
     return TaskAttempt.objects.values_list("attempts", flat=True).get(pk=task)
 
@@ -162,15 +163,22 @@ def is_task(name: str) -> bool:
 
 
 @transaction.atomic
-def tell_of_dead_workers(now: datetime) -> int:
-    """Raise an alert for each task whose worker, a process of this machine, is gone with it.
+def tell_of_dead_workers(now: datetime, *, worker: str = "") -> int:
+    """Raise an alert for each task whose worker is gone with it: a process of `worker`, or a worker that fell silent.
 
-    The queue brings such a task again minutes later, and says nothing. Returns
-    how many there are.
+    The queue brings such a task again minutes later, and says nothing. A process
+    is looked for by its number only among those of the own worker, whose name no
+    other ever had: elsewhere, and in the container after this one, the same number
+    is somebody else. Returns how many there are.
+
+    Args:
+        worker: the own name, as `addressed.own` gives it to the processes of its cluster.
     """
     count = 0
-    for row in TaskAttempt.objects.filter(worker__startswith=f"{_host()}/"):
-        if _is_alive(int(row.worker.rpartition("/")[2])):
+    own = worker or _own()
+    for row in TaskAttempt.objects.exclude(worker=""):
+        name, _, pid = row.worker.rpartition("/")
+        if _is_alive(int(pid)) if name == own else not _is_gone(name, row.last_at, now):
             continue
         same = TaskAttempt.objects.filter(pk=row.pk, worker=row.worker, attempts=row.attempts)
         if not same.update(worker="", last_error=DIED):
@@ -187,8 +195,32 @@ def tell_of_dead_workers(now: datetime) -> int:
     return count
 
 
-def _host() -> str:
-    return socket.gethostname()[:60]
+def let_go(worker: str) -> int:
+    """Have what a worker's dead cluster was at wait again, instead of until the queue misses it. Returns how many.
+
+    What the others of this database took is theirs. What its cluster had merely
+    fetched, and begun no work on, the queue brings again after its `retry`.
+    """
+    begun = set(
+        TaskAttempt.objects.filter(worker__startswith=f"{worker or _own()}/").values_list(
+            "pk", flat=True
+        )
+    )
+    now = clock.real_now()
+    taken = [row.pk for row in OrmQ.objects.filter(lock__gt=now) if row.task_id() in begun]
+    return OrmQ.objects.filter(pk__in=taken).update(lock=now)
+
+
+def _own() -> str:
+    """Return the name of the worker this process belongs to; where no watchdog gave it one, of its machine."""
+    return addressed.own() or socket.gethostname()[:60]
+
+
+def _is_gone(name: str, begun_at: datetime, now: datetime) -> bool:
+    """Whether another worker has not shown itself for so long that what it began is at no end any more."""
+    since = now - clock.technical(GONE_AFTER_S)
+    alive = Heartbeat.objects.filter(name=signs.of_worker(name), beat_at__gte=since)
+    return begun_at < since and not alive.exists()
 
 
 def _is_alive(pid: int) -> bool:

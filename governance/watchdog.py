@@ -27,7 +27,6 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import close_old_connections, connection
-from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from governance import addressed, clock, courier, signs, stopping
@@ -161,7 +160,7 @@ class Watchdog:
         if time.monotonic() - self._looked_around < LOOK_AROUND_EVERY_S:
             return
         self._looked_around = time.monotonic()
-        courier.tell_of_dead_workers(now)
+        courier.tell_of_dead_workers(now, worker=self._worker)
         self._clock.look(now=now)
 
     def _judge(self) -> None:
@@ -192,9 +191,7 @@ class Watchdog:
     def _start(self) -> None:
         """Start a cluster. Called without one; if it fails, the next look calls it again."""
         if self._restarting:
-            # What the dead cluster had taken waits again, instead of until the queue misses it.
-            taken = OrmQ.objects.filter(lock__gt=clock.real_now())
-            taken.update(lock=clock.real_now())
+            courier.let_go(self._worker)
             self._restarting = False
         before = self._shown()
         self._seen = before.beat_at if before else None

@@ -51,7 +51,7 @@ class TaskAttempt(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
-    worker = models.CharField(max_length=80, blank=True)  # host/pid of the process that has it now
+    worker = models.CharField(max_length=80, blank=True)  # name/pid of the process that has it now
     last_error = models.CharField(max_length=300, blank=True)
     dropped_at = models.DateTimeField(null=True, blank=True)
 

@@ -6,11 +6,12 @@ import sys
 from datetime import timedelta
 
 import pytest
-from django_q.models import Schedule
+from django_q.models import OrmQ, Schedule
 from django_q.signals import pre_execute
+from django_q.signing import SignedPackage
 
 from approvals.models import Alert
-from governance import clock, courier
+from governance import addressed, clock, courier
 from governance.courier import guarded, tell_of_dead_workers
 from governance.models import AuditEvent, Heartbeat, TaskAttempt
 from tests.factories import MONDAY_9AM, HeartbeatFactory
@@ -165,9 +166,11 @@ def dead_pid():
     return gone.pid
 
 
-def begun_by(pid, task="t-1", host=None):
+def begun_by(pid, task="t-1", worker=None, at=None):
     deliver_and_die(Work(), task)
-    TaskAttempt.objects.filter(pk=task).update(worker=f"{host or courier._host()}/{pid}")
+    TaskAttempt.objects.filter(pk=task).update(worker=f"{worker or courier._own()}/{pid}")
+    if at is not None:
+        TaskAttempt.objects.filter(pk=task).update(last_at=at)
 
 
 def test_a_task_whose_worker_is_gone_is_told_of_once_for_each_time_and_closes_when_it_works():
@@ -187,9 +190,51 @@ def test_a_task_whose_worker_is_gone_is_told_of_once_for_each_time_and_closes_wh
 
 def test_a_worker_that_lives_or_is_another_machines_is_not_taken_for_dead():
     begun_by(os.getpid())
-    begun_by(dead_pid(), "t-2", host="another-machine")
+    begun_by(dead_pid(), "t-2", worker="another-1", at=MONDAY_9AM)
 
-    assert tell_of_dead_workers(MONDAY_9AM) == 0
+    assert tell_of_dead_workers(MONDAY_9AM + timedelta(seconds=120)) == 0
+
+
+def test_a_process_is_its_workers_and_not_whoever_has_its_number_elsewhere(monkeypatch):
+    """Two containers of one name and one image: every worker in them is process 7."""
+    monkeypatch.setenv(addressed.WORKER, "host-aaaaaa")
+    deliver_and_die(Work())
+
+    row = TaskAttempt.objects.get()
+    assert row.worker == f"host-aaaaaa/{os.getpid()}"
+    gone = dead_pid()
+    TaskAttempt.objects.update(worker=f"host-aaaaaa/{gone}", last_at=MONDAY_9AM)
+    assert tell_of_dead_workers(MONDAY_9AM, worker="host-bbbbbb") == 0  # it is not looked for here
+    assert tell_of_dead_workers(MONDAY_9AM, worker="host-aaaaaa") == 1
+
+
+@pytest.mark.parametrize(("shown_s", "told"), [(None, 1), (0, 1), (1, 0)])
+def test_a_task_of_another_worker_that_fell_silent_is_told_of_after_two_minutes(shown_s, told):
+    begun_by(os.getpid(), worker="another-1", at=MONDAY_9AM)
+    if shown_s is not None:
+        HeartbeatFactory(name="worker another-1", beat_at=MONDAY_9AM + timedelta(seconds=shown_s))
+
+    now = MONDAY_9AM + timedelta(seconds=120)
+    assert tell_of_dead_workers(now, worker="own-2") == 0
+    assert tell_of_dead_workers(now + timedelta(seconds=1), worker="own-2") == told
+
+
+def test_only_what_its_own_dead_cluster_was_at_waits_again():
+    later = clock.real_now() + timedelta(seconds=120)
+    rows = {}
+    for task, worker in (("t-1", "own-1"), ("t-2", "another-2"), ("t-3", None)):
+        payload = SignedPackage.dumps(
+            {"id": task, "name": task, "func": "f", "args": (), "kwargs": {}}
+        )
+        rows[task] = OrmQ.objects.create(key="recourse", payload=payload, lock=later)
+        if worker:
+            begun_by(os.getpid(), task, worker=worker)
+    OrmQ.objects.create(key="recourse", payload="no package", lock=later)
+
+    assert courier.let_go("own-1") == 1
+
+    free = OrmQ.objects.filter(lock__lte=clock.real_now())
+    assert [row.pk for row in free] == [rows["t-1"].pk]
 
 
 def test_a_task_that_is_dropped_closes_what_was_said_of_it_before():
