@@ -96,6 +96,32 @@ def test_secrets_and_data_are_not_in_the_compose_file():
     assert "deploy/recourse.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
+def test_every_variable_of_the_compose_file_stands_in_the_example_and_in_the_manual():
+    text = (DEPLOY / "compose.yaml").read_text()
+    wanted = set(re.findall(r"\$\{(\w+)", text))
+    manual = (ROOT / "docs" / "operations.md").read_text()
+
+    assert wanted >= {"POSTGRES_PASSWORD", "SITE_HOST"}
+    assert wanted <= example().keys()
+    assert [name for name in wanted if f"`{name}`" not in manual] == []
+    for block in re.findall(r"```sh docker\n(.+?)```", manual, re.DOTALL):
+        for line in block.splitlines():
+            assert "--env-file deploy/recourse.env --file deploy/compose.yaml" in line
+
+
+def test_every_secret_file_of_the_example_is_mounted_where_it_is_read():
+    files = {name: path for name, path in example().items() if name.endswith("_FILE")}
+    ours = [COMPOSE["services"][name] for name in (*PROCFILE, "migrate")]
+
+    assert files
+    for path in files.values():
+        folder, _, secret = path.rpartition("/")
+        assert folder == "/run/secrets"
+        assert COMPOSE["secrets"][secret]["file"] == f"secrets/{secret}"
+        assert all(secret in service["secrets"] for service in ours)
+    assert "deploy/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
 # --- Dockerfile ---------------------------------------------------------------------------------
 
 
@@ -229,9 +255,30 @@ def test_the_example_of_an_environment_names_what_production_requires_and_nothin
         name for cell, when in rows if when.startswith("yes")
         for name in re.findall(r"`([A-Z_]+)`", cell)
     }  # fmt: skip
-    lines = (DEPLOY / "recourse.env.example").read_text().splitlines()
-    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    given = example()
+    of_compose = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
 
     assert required <= given.keys()
-    assert {name for name in given if not name.startswith("TARGET_")} <= known
+    assert {name for name in given if not name.startswith("TARGET_")} <= known | of_compose
     assert not any(given[name] for name in ("SECRET_KEY", "SEAL_KEY", "WEBHOOK_KEY"))
+
+
+def example():
+    """The variables that the example of an environment gives, with what it gives them."""
+    lines = (DEPLOY / "recourse.env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    "unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda unit: unit.name
+)
+def test_a_unit_may_write_what_it_keeps_and_where_the_example_exports_seals(unit):
+    text = unit.read_text()
+    exported = re.search(
+        r"^# SEAL_EXPORT=(.+)$", (DEPLOY / "recourse.env.example").read_text(), re.M
+    )
+
+    assert "\nProtectSystem=strict\n" in text
+    assert "\nStateDirectory=recourse\n" in text
+    assert "RECOURSE_VAR=/var/lib/recourse" in text
+    assert f"\nReadWritePaths=-{exported[1]}\n" in text
