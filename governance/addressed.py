@@ -8,7 +8,8 @@ answered by one that works.
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+import zlib
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -39,6 +40,21 @@ def forget_the_gone() -> None:
     left.delete()
 
 
+def let_go(worker: str) -> int:
+    """Have what a worker's cluster took before it died wait again, instead of until the queue misses it.
+
+    What the others of this queue took is theirs. Returns how many there were.
+    """
+    now = clock.real_now()
+    taken = OrmQ.objects.filter(lock__gt=now).values_list("pk", "lock")
+    own = [pk for pk, lock in taken if lock.microsecond == _mark(worker)]
+    return int(OrmQ.objects.filter(pk__in=own).update(lock=now))
+
+
+def _mark(worker: str) -> int:
+    return zlib.crc32(worker.encode()) % 1_000_000
+
+
 def _key(worker: str) -> str:
     return f"{settings.Q_CLUSTER['name']}@{worker}"
 
@@ -52,6 +68,11 @@ class Addressed(ORM):  # type: ignore[misc] # django-q2 is not typed
             return mine
         found: list[tuple[int, str]] | None = super().dequeue()
         return found
+
+    def timeout(self, task: Any) -> datetime:
+        """Return until when a row is its taker's. The fraction of the second says whose: the row has no room else."""
+        until: datetime = super().timeout(task)
+        return until.replace(microsecond=_mark(own()))
 
     def _claimed(self, key: str) -> list[tuple[int, str]]:
         rows: Any = self.get_connection()

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils.module_loading import import_string
-from django_q.models import Failure, OrmQ, Schedule
+from django_q.models import Failure, Schedule
 from django_q.signals import pre_execute
 
 from governance import addressed, clock, logs, seals, signs, stopping, ticking, wording
@@ -193,22 +193,6 @@ def tell_of_dead_workers(now: datetime, *, worker: str = "") -> int:
             now=now, task=row.pk, name=row.name, attempts=row.attempts,
         )  # fmt: skip
     return count
-
-
-def let_go(worker: str) -> int:
-    """Have what a worker's dead cluster was at wait again, instead of until the queue misses it. Returns how many.
-
-    What the others of this database took is theirs. What its cluster had merely
-    fetched, and begun no work on, the queue brings again after its `retry`.
-    """
-    begun = set(
-        TaskAttempt.objects.filter(worker__startswith=f"{worker or _own()}/").values_list(
-            "pk", flat=True
-        )
-    )
-    now = clock.real_now()
-    taken = [row.pk for row in OrmQ.objects.filter(lock__gt=now) if row.task_id() in begun]
-    return OrmQ.objects.filter(pk__in=taken).update(lock=now)
 
 
 def _own() -> str:

@@ -191,7 +191,7 @@ class Watchdog:
     def _start(self) -> None:
         """Start a cluster. Called without one; if it fails, the next look calls it again."""
         if self._restarting:
-            courier.let_go(self._worker)
+            addressed.let_go(self._worker)
             self._restarting = False
         before = self._shown()
         self._seen = before.beat_at if before else None

@@ -6,9 +6,8 @@ import sys
 from datetime import timedelta
 
 import pytest
-from django_q.models import OrmQ, Schedule
+from django_q.models import Schedule
 from django_q.signals import pre_execute
-from django_q.signing import SignedPackage
 
 from approvals.models import Alert
 from governance import addressed, clock, courier
@@ -217,24 +216,6 @@ def test_a_task_of_another_worker_that_fell_silent_is_told_of_after_two_minutes(
     now = MONDAY_9AM + timedelta(seconds=120)
     assert tell_of_dead_workers(now, worker="own-2") == 0
     assert tell_of_dead_workers(now + timedelta(seconds=1), worker="own-2") == told
-
-
-def test_only_what_its_own_dead_cluster_was_at_waits_again():
-    later = clock.real_now() + timedelta(seconds=120)
-    rows = {}
-    for task, worker in (("t-1", "own-1"), ("t-2", "another-2"), ("t-3", None)):
-        payload = SignedPackage.dumps(
-            {"id": task, "name": task, "func": "f", "args": (), "kwargs": {}}
-        )
-        rows[task] = OrmQ.objects.create(key="recourse", payload=payload, lock=later)
-        if worker:
-            begun_by(os.getpid(), task, worker=worker)
-    OrmQ.objects.create(key="recourse", payload="no package", lock=later)
-
-    assert courier.let_go("own-1") == 1
-
-    free = OrmQ.objects.filter(lock__lte=clock.real_now())
-    assert [row.pk for row in free] == [rows["t-1"].pk]
 
 
 def test_a_task_that_is_dropped_closes_what_was_said_of_it_before():

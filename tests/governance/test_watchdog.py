@@ -11,14 +11,13 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection
 from django_q.models import OrmQ
-from django_q.signing import SignedPackage
 
 from approvals.models import Alert
-from governance import clock, courier
+from governance import addressed, clock
 from governance.daemons import Life
 from governance.models import AuditEvent, Heartbeat
 from governance.watchdog import Watchdog, session_is_alive
-from tests.factories import HeartbeatFactory, TaskAttemptFactory
+from tests.factories import HeartbeatFactory
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
@@ -103,17 +102,16 @@ def test_a_beat_of_an_earlier_watchdog_is_no_sign_of_life():
     assert len(clusters.started) == 2
 
 
-def test_what_a_dead_cluster_had_taken_waits_again():
-    later = clock.real_now() + clock.technical(120)
-    for task, worker in (("t-1", courier._own()), ("t-2", "another-2")):
-        TaskAttemptFactory(task=task, worker=f"{worker}/{os.getpid()}", last_at=clock.now())
-        payload = SignedPackage.dumps({"id": task, "name": task})
-        OrmQ.objects.create(key="recourse", payload=payload, lock=later)
+def test_what_a_dead_cluster_had_taken_waits_again_and_not_what_another_has(monkeypatch):
+    for worker in ("", "another-2"):
+        monkeypatch.setenv(addressed.WORKER, worker)
+        row = OrmQ.objects.create(key="recourse", payload=worker, lock=clock.real_now())
+        assert addressed.to("").dequeue() == [(row.pk, worker)]
 
     watch(Clusters(), seconds=2.5)
 
     taken = OrmQ.objects.filter(key="recourse", lock__gt=clock.real_now())
-    assert [row.task_id() for row in taken] == ["t-2"]
+    assert [row.payload for row in taken] == ["another-2"]
 
 
 def test_a_cluster_that_cannot_start_is_tried_at_widening_intervals():
