@@ -24,8 +24,8 @@ from approvals.models import (
     Review,
     Step,
 )
-from governance import clock, courier
-from governance.audits import OVERDUE_AFTER_S, SHOWN, Found, Look, audit, numbers_in
+from governance import courier
+from governance.audits import OVERDUE_AFTER_S, SHOWN, Found, Look, audit, numbers_in, overdue_before
 from governance.ladder import AUTOMATIC, BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
 from governance.models import TaskAttempt
 from governance.vocabulary import ExceptionType
@@ -43,7 +43,7 @@ LOST_AFTER_S = 240.0  # real seconds: its retry, its time-out, and as much again
 @audit("Are clock and worker running? manage.py clock --once shows whether a sweep fails.")
 def clock_overdue(now: datetime) -> Iterator[Found]:
     """An open request whose instant has passed, and nothing moved it."""
-    due = ActionRequest.objects.filter(due_at__lt=now - clock.technical(OVERDUE_AFTER_S))
+    due = ActionRequest.objects.filter(due_at__lt=overdue_before(now, after_s=OVERDUE_AFTER_S))
     # One that is parked again and again is as stuck as one that nobody looks at.
     unparked = Q(parked_until__isnull=True) | Q(parked_until__lt=now)
     due = due.filter(unparked | Q(due_at__lt=now - PARKED_TOO_OFTEN * PARKED_FOR))
@@ -207,7 +207,7 @@ def _tasks_lost_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
 )
 def tasks_lost(now: datetime) -> Iterator[Found]:
     """A task that was begun and did not come to its end, and no alert says so."""
-    since = now - clock.technical(LOST_AFTER_S)
+    since = overdue_before(now, after_s=LOST_AFTER_S)
     yield from _lost(TaskAttempt.objects.filter(last_at__lt=since).order_by("-last_at")[:SHOWN])
 
 
@@ -242,7 +242,7 @@ def acknowledged(audit: str, keys: Iterable[str]) -> set[str]:
 @audit("Are clock and worker running? If nobody is asked, name another reviewer in the policy.")
 def reviews_out_of_step(now: datetime) -> Iterator[Found]:
     """An open review whose clock ran out and nothing moved it, or that nobody is asked to do."""
-    late = now - clock.technical(OVERDUE_AFTER_S)
+    late = overdue_before(now, after_s=OVERDUE_AFTER_S)
     open_ = Review.objects.filter(state=Review.State.OPEN)
     for pk, request, ref in (
         open_.filter(Q(due_at__lt=late) | Q(due_at__isnull=True))

@@ -31,6 +31,7 @@ from governance.models import (
 
 OVERDUE_AFTER_S = 60.0  # real seconds a clock may be late before that is a finding
 UNSEALED_AFTER_S = 600.0
+PLANNED_S = 3600.0  # real seconds that a planned stop may last before it is an outage
 SHOWN = 100  # findings of one audit in one round; a hundred and a million say the same
 CHAINS_CHECKED = 200
 KEY_LENGTH = 200  # of Finding.key
@@ -60,6 +61,27 @@ def why_held(*, findings: int, looked_at: datetime | None, now: datetime) -> str
     if looked_at is None or now - looked_at > clock.technical(STALE_AFTER_S):
         return wording.held_unlooked(looked_at)
     return ""
+
+
+def overdue_before(now: datetime, *, after_s: float) -> datetime:
+    """Return before when something must have been due to be overdue, `after_s` real seconds being its grace.
+
+    While everything was stopped as planned nothing was due to be moved: the clock
+    said so with its last beat, and once it is back it has the grace anew. A clock
+    that was killed said nothing, and one that nobody starts again is missed after
+    PLANNED_S.
+    """
+    grace = clock.technical(after_s)
+    last = Heartbeat.objects.filter(name="clock").values_list("facts", flat=True).first() or {}
+    stopped_at, resumed_at = (
+        datetime.fromisoformat(last[name]) if last.get(name) else None
+        for name in ("stopped_at", "resumed_at")
+    )
+    if stopped_at is None:
+        return now - grace
+    planned = clock.technical(PLANNED_S)
+    excused = now - stopped_at <= planned if resumed_at is None else now - resumed_at <= grace
+    return min(now, stopped_at) - grace if excused else now - grace
 
 
 class Found(NamedTuple):
@@ -174,7 +196,7 @@ def unsealed(now: datetime) -> Iterator[Found]:
 
 
 def _unsealed_of(events: QuerySet[AuditEvent], now: datetime) -> Iterator[Found]:
-    old = now - clock.technical(UNSEALED_AFTER_S)
+    old = overdue_before(now, after_s=UNSEALED_AFTER_S)
     covered = SealedEvent.objects.filter(event=OuterRef("pk"))
     count = events.filter(~Exists(covered), at__lt=old).count()
     if count:
@@ -226,7 +248,7 @@ def action_changes_overdue(now: datetime) -> Iterator[Found]:
 def _overdue(
     rows: QuerySet[PeopleChange] | QuerySet[ActionChange], of: str, now: datetime
 ) -> Iterator[Found]:
-    late = rows.filter(due_at__lt=now - clock.technical(OVERDUE_AFTER_S)).order_by("due_at")
+    late = rows.filter(due_at__lt=overdue_before(now, after_s=OVERDUE_AFTER_S)).order_by("due_at")
     for pk, due_at in late.values_list("pk", "due_at")[:SHOWN]:
         text = f"Change {pk} of {of} ran out at {due_at:%d %b %H:%M:%S} UTC and nothing ended it."
         yield Found(f"change {pk}", text)

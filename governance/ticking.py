@@ -20,6 +20,8 @@ from django.utils.module_loading import import_string
 
 from governance import calls, clock, logs, signs, wording
 from governance.daemons import DatabaseGone, Life, connected, outlive
+from governance.ledger import instant
+from governance.models import Heartbeat
 from governance.neighbours import WORKER, Neighbour
 from governance.wake import CHANNEL, LONGEST_SLEEP_S
 
@@ -170,9 +172,10 @@ class Clock:
         self._worker = Neighbour(WORKER, by="clock")
         self._last_beat = self._last_moved = float("-inf")
         self._in_vain_s = SHORTEST_PAUSE_S
+        self._paused: dict[str, str] | None = None  # the planned stop before this life, once read
 
     def run(self) -> None:
-        """Go on until the life is over, whatever a sweep or the database does."""
+        """Go on until the life is over, whatever a sweep or the database does. Then say that the stop was planned."""
         try:
             while not self._life.over:
                 try:
@@ -184,8 +187,27 @@ class Clock:
                 else:
                     self._life.sleep(pause, also=self._listener.ears())
                     self._listener.empty()
+            self._sign_off()
         finally:
             self._listener.close()
+
+    def _sign_off(self) -> None:
+        """Leave a last beat that says so: what is late meanwhile is nobody's failure, see `audits.overdue_before`."""
+        with suppress(DatabaseGone):  # then this was no planned stop alone, and the audits say so
+            self._hands.attempt(
+                "heartbeat", lambda *, now: self._show(now, stopped_at=instant(now))
+            )
+
+    def _show(self, now: datetime, **facts: str) -> None:
+        if self._paused is None:
+            last = Heartbeat.objects.filter(name="clock").values_list("facts", flat=True).first()
+            stopped_at = (last or {}).get("stopped_at")
+            self._paused = {}
+            if stopped_at and "resumed_at" not in (last or {}):
+                self._paused = {"stopped_at": stopped_at, "resumed_at": instant(now)}
+        failing = sorted(self._hands.failing)
+        # What is said anew says nothing of the stop before.
+        signs.beat("clock", now=now, failing=failing, **(facts or self._paused))
 
     def _tick(self) -> float:
         """Run one round; return how long to sleep after it, in real seconds."""
@@ -217,10 +239,7 @@ class Clock:
             return
         self._last_beat = time.monotonic()
         close_old_connections()
-        failing = sorted(self._hands.failing)
-        self._hands.attempt(
-            "heartbeat", lambda *, now: signs.beat("clock", now=now, failing=failing)
-        )
+        self._hands.attempt("heartbeat", lambda *, now: self._show(now))
         self._hands.attempt("listening for the worker", self._worker.look)
 
     def _seconds_left(self, *, now: datetime) -> float:

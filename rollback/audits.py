@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from approvals.audits import acknowledged
 from approvals.models import ENDED, ActionRequest, Finding
 from governance import clock
-from governance.audits import SHOWN, Found, Look, audit, numbers_in
+from governance.audits import SHOWN, Found, Look, audit, numbers_in, overdue_before
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
 from rollback import evidence, strays
@@ -39,7 +39,7 @@ CHECKPOINTED = (U.DONE, U.REVERSED)
 def leases_nobody_rescued(now: datetime) -> Iterator[Found]:
     """A lease that ran out, and no worker took over."""
     overdue = ActionRequest.objects.filter(
-        lease_until__lt=now - clock.technical(LEASE_OVERDUE_AFTER_S)
+        lease_until__lt=overdue_before(now, after_s=LEASE_OVERDUE_AFTER_S)
     )
     for pk, ref in overdue.order_by("lease_until").values_list("pk", "ref")[:SHOWN]:
         yield Found(ref, f"The worker that had {ref} fell silent, and no other took over.", pk)
@@ -73,7 +73,7 @@ def recoveries_overdue(now: datetime) -> Iterator[Found]:
     left = Recovery.objects.filter(
         state__in=(Recovery.State.PLANNED, Recovery.State.RUNNING),
         request__state__in=ENDED,
-        request__ended_at__lt=now - clock.technical(LEASE_OVERDUE_AFTER_S),
+        request__ended_at__lt=overdue_before(now, after_s=LEASE_OVERDUE_AFTER_S),
     )
     for pk, request, ref in left.values_list("pk", "request", "request__ref")[:SHOWN]:
         yield Found(f"recovery {pk}", f"{ref} has ended, and a recovery of it is open.", request)

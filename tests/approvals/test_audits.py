@@ -17,11 +17,12 @@ from approvals.models import ActionRequest, Alert, Ask, Case, Decision, Finding,
 from approvals.selectors import open_findings
 from approvals.services.alerts import raise_alert
 from governance import audits as governance_audits
-from governance import seals
+from governance import ledger, seals
 from governance.audits import Found, Look, chains_broken
 from governance.daemons import DatabaseGone
 from governance.ledger import Act
 from governance.models import AuditEvent, ChainHead, Heartbeat, PolicyVersion, TaskAttempt
+from governance.signs import beat
 from governance.vocabulary import Chain
 from tests.approvals.asking import answer, ask_for_payment
 from tests.factories import (
@@ -223,6 +224,55 @@ def test_an_audit_that_fails_is_a_finding(waiting, monkeypatch):
     monkeypatch.setitem(audits.AUDITS, "broken", broken)
 
     assert "broken" in found_by()
+
+
+def stopped_at(instant, **facts):
+    """The clock was stopped as planned, with what it last said."""
+    beat("clock", now=instant, failing=[], stopped_at=ledger.instant(instant), **facts)
+
+
+LATE = {"clock_overdue", "unsealed", "tasks_lost"}
+
+
+@pytest.fixture
+def late(waiting):
+    """What a second after its clock is late of in each way that a planned stop explains; returns when it was due."""
+    due = waiting.due_at
+    TaskAttemptFactory(last_at=due)
+    seals.seal_now(MONDAY_9AM)
+    act = Act(now=due, actor="clock")
+    act.record_named(Chain.SYSTEM, "worker.restarted")
+    act.write()
+    return due
+
+
+def test_an_outage_is_found_as_it_was(late):
+    beat("clock", now=late, failing=[])
+
+    assert found_by(late + 11 * M) == LATE
+
+
+def test_a_planned_stop_is_no_failure_for_an_hour(late):
+    stopped_at(late)
+
+    assert found_by(late + 60 * M) == set()
+    assert found_by(late + 60 * M + timedelta(microseconds=1)) == LATE
+
+
+def test_what_was_late_before_the_stop_is_found_during_it(late):
+    stopped_at(late + 2 * M)
+
+    assert found_by(late + 10 * M) == {"clock_overdue"}
+
+
+def test_after_a_planned_stop_each_has_its_grace_anew(late):
+    back = late + 3 * 60 * M
+    stopped_at(late, resumed_at=ledger.instant(back))
+
+    assert found_by(back) == set()
+    assert found_by(back + M) == set()
+    assert found_by(back + M + timedelta(microseconds=1)) == {"clock_overdue"}
+    assert found_by(back + 10 * M + timedelta(microseconds=1)) == LATE
 
 
 def test_an_audit_that_the_database_refuses_stops_none_of_the_others(waiting, monkeypatch):

@@ -15,6 +15,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from approvals.models import Alert
 from governance import clock, daemons, ticking
 from governance.daemons import DatabaseGone, Life, connected
+from governance.ledger import instant
 from governance.models import AuditEvent, Heartbeat
 from governance.ticking import Clock, Hands
 from governance.wake import CHANNEL, wake_clock
@@ -263,6 +264,23 @@ def test_the_clock_sleeps_until_the_next_due_instant(awake_for):
     assert clock.now() >= due
 
 
+def test_a_clock_that_is_stopped_says_so_and_the_next_one_since_when_it_goes_on(awake_for):
+    awake_for(1, lambda now: None)
+    (stopped,) = Heartbeat.objects.filter(name="clock")
+    assert stopped.facts.keys() == {"failing", "stopped_at"}
+
+    with Life() as life:
+        clock_process = Clock(life=life, now=clock.now, sweeps={}, next_due=lambda now: None)
+        clock_process._beat()
+        (resumed,) = Heartbeat.objects.filter(name="clock")
+        assert resumed.facts["stopped_at"] == stopped.facts["stopped_at"]
+        assert resumed.facts["resumed_at"] > stopped.facts["stopped_at"]
+        # It is killed: the one after it finds no planned stop of its own.
+        Clock(life=life, now=clock.now, sweeps={}, next_due=lambda now: None)._beat()
+
+    assert Heartbeat.objects.get(name="clock").facts == {"failing": []}
+
+
 def test_the_time_it_took_to_learn_what_is_due_is_not_slept_again(awake_for):
     due = clock.now() + timedelta(seconds=0.6)
 
@@ -340,7 +358,9 @@ def test_the_clock_beats_and_says_what_fails(awake_for):
     awake_for(3, broken)
 
     beat = Heartbeat.objects.get(name="clock")
+    stopped_at = beat.facts.pop("stopped_at")
     assert beat.facts == {"failing": ["next_due"]}
+    assert stopped_at == instant(beat.beat_at)
     assert Alert.objects.get().key == "next_due"
 
 
