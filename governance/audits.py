@@ -225,10 +225,16 @@ def records_not_counted(now: datetime) -> Iterator[Found]:
     "Is the worker running? It reads the record for some seconds at a time, until all of it is read."
 )
 def record_not_read(now: datetime) -> Iterator[Found]:
-    """A record that nobody has read as a whole for two days, although it was read before."""
+    """A record that nobody has read as a whole for two days."""
+    late = now - clock.technical(verifications.LATE_S)
     last = Verification.objects.order_by("-ended_at", "-pk").first()
-    if last is not None and now - last.ended_at > clock.technical(verifications.LATE_S):
+    if last is not None and last.ended_at < late:
         yield Found("record", f"The record was last read at {last.ended_at:%d %b %H:%M} UTC.")
+    first = AuditEvent.objects.order_by("at", "pk").values_list("at", flat=True).first()
+    if last is None and first is not None and first < late:
+        yield Found(
+            "record", f"The record begins at {first:%d %b %H:%M} UTC, and nobody ever read it."
+        )
 
 
 @audit("Is the clock running? It ends a change whose time is over within a second.")

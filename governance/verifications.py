@@ -17,13 +17,13 @@ from typing import Any
 from django.db import transaction
 from django.utils.dateparse import parse_datetime
 
-from governance import actors, calls, clock, signs, wording
+from governance import actors, calls, clock, signs, stopping, wording
 from governance.courier import guarded
 from governance.errors import Refused
 from governance.ledger import Act, instant
 from governance.models import Heartbeat, Person, Verification
 from governance.services.auditing import require_auditor
-from governance.verify import BEGINNING, Place, Reading, Totals, findings
+from governance.verify import BEGINNING, Interrupted, Place, Reading, Totals, findings
 from governance.vocabulary import Chain
 
 EVERY_S = 24 * 60 * 60.0  # real seconds from one reading's beginning to the next
@@ -51,23 +51,34 @@ def call_for_verification(*, now: datetime) -> int:
 def read_on() -> int:
     """Read for a while. A task; returns how many events were read."""
     ends = time.monotonic() + SIT_S
-    return sit(now=clock.now(), enough=lambda: time.monotonic() > ends)
+    return sit(
+        now=clock.now(),
+        enough=lambda: stopping.asked() or time.monotonic() > ends,
+        ends=stopping.asked,
+    )
 
 
-def sit(*, now: datetime, enough: Callable[[], bool]) -> int:
+def sit(
+    *, now: datetime, enough: Callable[[], bool], ends: Callable[[], bool] = lambda: False
+) -> int:
     """Begin a reading, or go on with the one under way, until it is enough. Returns how many events were read.
+
+    One that is to end in the middle of a long chain or seal keeps nothing: the next reads that sitting again.
 
     Safe to run again, and from several processes: of two that read the same, one is kept.
     """
     before = _progress()
     facts = before.facts if before is not None and before.facts else _begun(actors.CLOCK, now)
-    totals, reading = Totals(), Reading(since=Place(*facts["reached"]), enough=enough)
+    totals, reading = Totals(), Reading(Place(*facts["reached"]), enough, ends)
     kept: list[list[Any]] = list(facts["findings"])
     found = int(facts["found"])
-    for each in findings(now, totals, reading):
-        found += 1
-        if len(kept) < KEPT:
-            kept.append([each.chain, each.seq, wording.plain(each.what, 300)])
+    try:
+        for each in findings(now, totals, reading):
+            found += 1
+            if len(kept) < KEPT:
+                kept.append([each.chain, each.seq, wording.plain(each.what, 300)])
+    except Interrupted:
+        return 0  # the mark stands where it stood
     read = {name: facts[name] + count for name, count in asdict(totals).items()}
     after = {**facts, **read, "found": found, "findings": kept, "reached": reading.reached}
     return totals.events if _keep(before, after, now) else 0

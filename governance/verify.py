@@ -32,6 +32,7 @@ from governance.vocabulary import Chain
 
 T = TypeVar("T")
 HeadSource = Callable[[], Iterable[tuple[str, int, str]]]
+ASKED_EACH = 500  # rows: some hundredths of a second
 EXPORT = "export"  # where a finding in the file of exported seals stands
 EDITED = "was edited: its content does not give its hash"
 NOT_OURS = "the exported file has this seal and the database has not"
@@ -70,13 +71,25 @@ class Totals:
     seals: int = 0
 
 
+class Interrupted(Exception):
+    """The reader is to end now: what was read in this sitting is read again."""
+
+
 @dataclass
 class Reading:
     """One sitting of a reading that may take several."""
 
     since: Place = BEGINNING
     enough: Callable[[], bool] = lambda: False  # asked between chains and between seals
+    ends: Callable[[], bool] = lambda: False  # asked every ASKED_EACH rows; then all of it is void
     reached: Place | None = None  # where it stopped; None: it came to the end
+
+    def going_on(self, rows: Iterable[T]) -> Iterator[T]:
+        """Yield rows as they come. Raises Interrupted, also in the middle of a chain or a seal."""
+        for n, row in enumerate(rows):
+            if n % ASKED_EACH == 0 and self.ends():
+                raise Interrupted
+            yield row
 
     def stops(self, part: str, after: str | int) -> bool:
         """Whether to stop here. One piece is read in any case, so that each sitting comes further."""
@@ -102,6 +115,8 @@ def findings(
         totals: counted up while reading.
         reading: where to begin and when to stop; the whole by default. Each
             sitting sees one instant, and each chain is read in one sitting.
+
+    Raises Interrupted if the reading is to end.
     """
     totals, reading = totals or Totals(), reading or Reading()
     exported_before = _size_of_export()
@@ -128,7 +143,7 @@ def _parts(
         if not after:
             yield _unsealed(before=now - clock.technical(60 * 60))
         yield _seals(totals, reading, int(after or 0))
-    yield _exports(exported_before, due=now - clock.technical(60))
+    yield _exports(exported_before, reading, due=now - clock.technical(60))
 
 
 def _triggers() -> Iterator[Finding]:
@@ -215,10 +230,10 @@ class _Head(NamedTuple):
 def _chains(totals: Totals, reading: Reading, after: str) -> Iterator[Finding]:
     """Walk all chains and all heads side by side, both in the order of the chains' names."""
     all_headed = bool(_head_sources())  # if not, nobody says how long requests' chains are
-    heads = _heads(after)
+    heads = reading.going_on(_heads(after))
     head = next(heads, None)
     last = after
-    for chain, events in groupby(_events(after), key=itemgetter(0)):
+    for chain, events in groupby(reading.going_on(_events(after)), key=itemgetter(0)):
         if reading.stops(CHAINS, last):
             return
         last = chain
@@ -342,11 +357,11 @@ def _unsealed(*, before: datetime) -> Iterator[Finding]:
 
 def _seals(totals: Totals, reading: Reading, after: int) -> Iterator[Finding]:
     keys = seals.trusted_keys()
-    all_covered = _covered(after)
+    all_covered = _covered(after, reading)
     covered = next(all_covered, None)
     before = Seal.objects.filter(number=after).first()
     number, last_hash = after, before.hash if before else ledger.genesis(seals.CHAIN)
-    for seal in _stored_seals(after):
+    for seal in reading.going_on(_stored_seals(after)):
         if reading.stops(seals.CHAIN, number):
             return
         totals.seals += 1
@@ -407,11 +422,11 @@ def _holds(seal: Seal, covered: _Covered | None) -> Iterator[Finding]:
         yield Finding(seals.CHAIN, seal.number, "its events do not give its root")
 
 
-def _covered(after: int) -> Iterator[_Covered]:
+def _covered(after: int, reading: Reading) -> Iterator[_Covered]:
     """Compute each seal's root anew, in the order of the seals."""
     leaves = SealedEvent.objects.filter(seal_id__gt=after).order_by("seal_id", "position")
     rows = leaves.values_list("seal_id", "position", "event__hash").iterator(chunk_size=5000)
-    for seal, group in groupby(rows, key=itemgetter(0)):
+    for seal, group in groupby(reading.going_on(rows), key=itemgetter(0)):
         tree, gap = seals.MerkleTree(), None
         for _, position, event_hash in group:
             if gap is None and position != tree.size:
@@ -438,7 +453,7 @@ class _Line(NamedTuple):
     content: dict[str, Any]
 
 
-def _exports(size_before: int, *, due: datetime) -> Iterator[Finding]:
+def _exports(size_before: int, reading: Reading, *, due: datetime) -> Iterator[Finding]:
     """Walk the exported file and the seals side by side.
 
     Args:
@@ -453,7 +468,7 @@ def _exports(size_before: int, *, due: datetime) -> Iterator[Finding]:
     keys = seals.trusted_keys()
     lines = _lines()
     line = next(lines, None)
-    for seal in _stored_seals():
+    for seal in reading.going_on(_stored_seals()):
         while line and line.number < seal.number:
             yield Finding(EXPORT, line.number, NOT_OURS)
             line = next(lines, None)

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django_q.models import OrmQ
 
-from governance import seals, verifications
+from governance import seals, stopping, verifications
 from governance.audits import record_not_as_written, record_not_read
 from governance.errors import NotYours
 from governance.ledger import Act
@@ -127,6 +127,60 @@ def test_a_record_that_nobody_reads_is_a_finding(record):
     assert list(record_not_read(late)) == []
     (found,) = record_not_read(late + timedelta(microseconds=1))
     assert "02 Mar 09:00" in found.text
+
+
+def test_a_record_that_nobody_ever_read_is_a_finding_two_days_after_it_began(record):
+    late = MONDAY_9AM + timedelta(seconds=verifications.LATE_S)
+
+    assert list(record_not_read(late)) == []
+    (found,) = record_not_read(late + timedelta(microseconds=1))
+    assert "nobody ever read it" in found.text
+    sit_at_once(late)
+    assert list(record_not_read(late + timedelta(microseconds=1))) == []
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 8, 11])
+def test_a_worker_that_is_to_end_stops_within_a_chain_or_a_seal_and_keeps_nothing(
+    record, monkeypatch, rows
+):
+    monkeypatch.setattr("governance.verify.ASKED_EACH", 1)
+    verifications.sit(now=MONDAY_9AM, enough=lambda: True)
+    before, asked = verifications.under_way(), []
+
+    def ends():
+        asked.append(True)
+        return len(asked) > rows
+
+    assert verifications.sit(now=MONDAY_9AM, enough=lambda: False, ends=ends) == 0
+
+    assert len(asked) == rows + 1
+    assert verifications.under_way() == before
+    assert sit_at_once() > 1
+    assert (Verification.objects.get().events, Verification.objects.get().found) == (6, 0)
+
+
+def test_a_worker_that_is_to_end_stops_within_one_long_chain(monkeypatch):
+    act = Act(now=MONDAY_9AM, actor="clock")
+    for _ in range(1200):
+        act.record_named(Chain.POLICY, "person.entered")
+    with transaction.atomic():
+        act.write()
+    read = []
+
+    def ends():
+        read.append(True)
+        return len(read) > 2
+
+    assert verifications.sit(now=MONDAY_9AM, enough=lambda: False, ends=ends) == 0
+    assert verifications.under_way() is None
+
+
+def test_the_task_asks_whether_the_worker_is_to_end(record, monkeypatch):
+    monkeypatch.setattr(stopping, "_asked", True)
+
+    assert verifications.read_on() == 0
+
+    assert verifications.under_way() is None
 
 
 def test_findings_are_kept_to_a_number_and_all_are_counted(record, monkeypatch):
