@@ -521,11 +521,12 @@ def file_of(*lines_, head=HEAD):
 
 def test_a_matrix_that_was_written_out_is_read_in_as_it_was(company, draft, admin):
     save_row(draft, admin)
-    before = lines(draft)["rows"]
+    before, keys = lines(draft)["rows"], set(draft.rows.values_list("pk", flat=True))
 
     assert take(draft, admin, written(draft)) == 2
 
     assert lines(draft)["rows"] == before
+    assert set(draft.rows.values_list("pk", flat=True)) == keys  # nothing changed, so no row did
 
 
 def test_a_file_takes_the_place_of_the_whole_matrix(company, draft, admin):

@@ -203,9 +203,11 @@ def take_matrix(*, number: int, revision: int, actor: Person, text: str, now: da
     Raises NotRight with the line of each mistake; otherwise as `save_row`.
     """
     with editing(number=number, revision=revision, actor=actor, now=now) as draft:
-        found = sheet.read(text, draft.names, there=_rows_of(draft))
-        MatrixRow.objects.filter(version=draft.version).delete()
-        _insert_rows(draft.version, found)
+        there = _rows_of(draft)
+        found = sheet.read(text, draft.names, there=there)
+        gone = there.keys() - found.keys()
+        MatrixRow.objects.filter(version=draft.version, number__in=gone).delete()
+        _put_rows(draft, there, found)
         return len(found)
 
 
