@@ -22,6 +22,7 @@ from django.utils.module_loading import import_string
 from governance.reads import NOW, Given, Read
 from tests.factories import MONDAY_9AM, Company, small_company
 from tests.ledger_flush import ledger_survives_flush, own_seal_export
+from tests.watching import unrecorded, watching
 
 __all__ = ["ledger_survives_flush", "own_seal_export"]  # fixtures of every test
 
@@ -42,6 +43,9 @@ WAYS_TO_THE_DATABASE = {"db", "transactional_db", "live_server", "django_db_setu
 def pytest_configure(config):
     config.addinivalue_line("markers", "sqlite_only: about SQLite alone, or about no database")
     config.addinivalue_line("markers", "database: asks the product's database; given at collection")
+    config.addinivalue_line(
+        "markers", "part_of_an_act: of what writes rows, and its caller the event"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
@@ -74,6 +78,24 @@ def asks_by_itself(item):
     return item.get_closest_marker("django_db") is not None or (
         case is not None and issubclass(case, TransactionTestCase)
     )
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """The tests' database, watched: see `tests.watching`."""
+    with django_db_blocker.unblock(), watching():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def every_act_is_recorded(request):
+    """Fail where the product changed a row, and no event tells of it."""
+    yield
+    found = sorted(set(unrecorded))
+    unrecorded.clear()
+    if request.node.get_closest_marker("part_of_an_act"):
+        return
+    assert not found, "Changed, and not recorded:\n{}".format("\n".join(found))
 
 
 @pytest.fixture(autouse=True)

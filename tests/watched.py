@@ -31,7 +31,8 @@ OF_AN_ACT = (
     "governance_contactchannel", "governance_absence", "governance_rostershift", "governance_agent",
     "governance_agentcredential", "governance_personaltoken", "governance_peoplechange",
     "governance_actiontype", "governance_actionchange", "rollback_drill",
-    "governance_policyversion", "governance_policyversion_editors", "governance_policysignature", "governance_matrixrow",
+    "governance_policyversion", "governance_policyversion_editors", "governance_policysignature",
+    "governance_matrixrow",
     "governance_matrixdelegate", "governance_pathwindow", "governance_decisioncell",
     "governance_policycheck", "governance_appointment", "governance_policyfinding",
     "governance_verification",
@@ -50,6 +51,7 @@ NO_ACT = {
     "governance_sealedevent": "likewise: which events a seal covers",
     "governance_measure": "read off the sealed record; rebuild_metrics makes the same rows",
     "governance_weeklyrollup": "likewise, added up",
+    "governance_uncounted": "likewise: which records they leave out, because they are broken",
     "governance_metricsmark": "how far into the record the figures have read",
 }
 

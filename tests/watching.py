@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 from django.apps import apps
@@ -52,7 +53,7 @@ unrecorded: list[str] = []  # what was found, until the test that is running is 
 
 def told(on, table, verb, key, holders, columns):
     """Take down one changed row, if the product changed it. `on` is Django's connection."""
-    if not by_the_product():
+    if _looking_away.get() or not by_the_product():
         return
     words = [frozenset(str(each or "").split()) for each in (holders, columns)]
     change = Change(table, verb, str(key), *words)
@@ -60,6 +61,19 @@ def told(on, table, verb, key, holders, columns):
     watch.changes.append(change)
     if not watch.open:
         close(watch, 0)
+
+
+@contextmanager
+def unwatched():
+    """Look away while our code builds a world that is no installation's: the stage of a rehearsal."""
+    token = _looking_away.set(True)
+    try:
+        yield
+    finally:
+        _looking_away.reset(token)
+
+
+_looking_away = ContextVar("looking away", default=False)
 
 
 def by_the_product():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from approvals.locks import lock_request
 from approvals.models import ActionRequest, Case, Step
@@ -38,13 +39,14 @@ def approved(request, person, *, now=MONDAY_9AM):
 
 def fail(request, *, now, has_effects=False):
     """Have it fail as a run does that can be tried again."""
-    request = lock_request(request.ref, and_resource=True)
-    writes = Writes()
-    (climb,) = climbs([request], writes, now=now)
-    climb.request.has_effects = climb.request.had_effects = has_effects
-    failures.fail(climb, "The target is down.", facts={}, retry_at=now + M)
-    climb.settle()
-    conflicts.save(writes, now=now)
+    with transaction.atomic():
+        request = lock_request(request.ref, and_resource=True)
+        writes = Writes()
+        (climb,) = climbs([request], writes, now=now)
+        climb.request.has_effects = climb.request.had_effects = has_effects
+        failures.fail(climb, "The target is down.", facts={}, retry_at=now + M)
+        climb.settle()
+        conflicts.save(writes, now=now)
 
 
 def now_of(request):

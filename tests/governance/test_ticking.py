@@ -317,7 +317,7 @@ def test_the_clock_looks_again_when_the_worker_it_called_may_be_called_again(tra
 
     called, _, _, woken, again = looks.at
     assert 0.5 < woken - called < 0.9
-    assert 0.9 < again - called < 1.4  # 1.6 if it slept its whole second
+    assert 0.9 < again - called < 1.55  # 1.6 if it slept its whole second
 
 
 def test_ten_business_minutes_at_speed_1200_are_half_a_second(awake_for, settings):

@@ -13,6 +13,7 @@ from rollback.rehearsal.stage import PREFIX, build, definition_of
 from tests.factories import MONDAY_9AM
 from tests.rollback.ledger_target import Books
 from tests.rollback.rehearsing import KINDS, UNITS
+from tests.watching import unwatched
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.django_db
 def on_stage(key, **over):
     from governance.models import ActionType
 
-    return build(definition_of(ActionType(**{**KINDS[key], **over})), now=MONDAY_9AM)
+    with unwatched():
+        return build(definition_of(ActionType(**{**KINDS[key], **over})), now=MONDAY_9AM)
 
 
 @pytest.fixture

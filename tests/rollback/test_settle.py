@@ -9,7 +9,7 @@ from rollback.models import Direction, Unit
 from rollback.services.settle import settle_units
 from tests.factories import RequestFactory, UnitFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.part_of_an_act]
 
 U = Unit.State
 
