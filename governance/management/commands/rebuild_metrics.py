@@ -12,8 +12,8 @@ from governance.metrics import keeping
 
 class Command(BaseCommand):
     help = (
-        "Make measures and weekly rollups anew from the ledger's events, in one transaction:"
-        " the figures as before, or as a newer version counts them. Reads the whole ledger."
+        "Make measures and weekly rollups anew from the ledger's events, in pieces, beside whoever"
+        " writes: the figures as before, or as a newer version counts them. Reads the whole ledger."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
