@@ -14,6 +14,7 @@ from tests.factories import (
     PersonFactory,
     RequestFactory,
     RoleFactory,
+    StrayFactory,
 )
 
 pytestmark = pytest.mark.browser
@@ -41,6 +42,33 @@ def test_the_page_holds_in_every_width_and_for_everybody(operator, new_page, axe
     assert page.get_by_role("link", name="See what failed").is_visible()
     assert axe(page) == []
     assert not sideways(page)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_effects_of_no_unit_hold_in_every_width_too(operator, new_page, axe, width, dark):
+    StrayFactory(key=f"demo:{'a' * 180}~0/undo/1", reference=LONG)
+    StrayFactory(request=RequestFactory())
+    page = new_page(width=width, dark=dark, person=operator)
+
+    page.goto("/findings/effects/")
+
+    assert page.get_by_role("link", name="What failed unseen", exact=True).first.is_visible()
+    assert axe(page) == []
+    assert not sideways(page)
+
+
+def test_an_effect_is_seen_to_with_words(operator, new_page):
+    stray = StrayFactory()
+    page = new_page(person=operator)
+    page.goto("/findings/effects/")
+
+    page.get_by_label("What became of").first.fill("Paid twice; taken back by hand, JE-7.")
+    page.get_by_role("button", name="is seen to").click()
+    page.wait_for_selector("text=It is kept.")
+
+    stray.refresh_from_db()
+    assert (stray.settled_by, stray.note) == (operator, "Paid twice; taken back by hand, JE-7.")
 
 
 def test_a_dead_letter_is_sent_again_with_one_click(operator, new_page):

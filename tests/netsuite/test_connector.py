@@ -680,3 +680,10 @@ def test_what_could_not_run_or_be_undone_is_said_at_start(change, said):
     (problem,) = registry.problems(wrong)
 
     assert said in problem
+
+
+def test_it_has_no_list_that_would_tell_our_keys(payment):
+    """Its external ids are digests of them, and no contract has a list by them."""
+    assert list(payment.connector.lists) == []
+    with pytest.raises(LookupError):
+        payment.connector.listed("anything", "")

@@ -19,6 +19,8 @@ from tests.factories import MONDAY_9AM, ActionTypeFactory
 
 ENTRIES = {entry["key"]: entry for entry in CATALOGUE}
 
+LISTING = {"path": ["operations"], "effects": [], "after": "", "more": False}
+
 
 def entered(key="vendor_payment", *, state="production", config=None, **other):
     """Enter an action type of the demo, changed."""
@@ -58,6 +60,10 @@ def test_the_demos_catalogue_is_in_order():
         ({"config": {"reversals": {"credit_memo": {"$eval": "receipt.id"}}}}, "reversal credit_memo cannot be filled"),
         ({"config": {"receipt": {"reference": {"$eval": "answer.id"}}}}, "does not have what we look for"),
         ({"config": {"target": "Demo"}}, "target, is wrong"),
+        ({"config": {"listing": {**LISTING, "frist": "0"}}}, "configuration, listing,"),
+        ({"config": {"listing": {**LISTING, "path": [".."]}}}, "must not be"),
+        ({"config": {"listing": {**LISTING, "query": {"after": {"$eval": "afetr"}}}}}, "template of listing"),
+        ({"config": {"listing": {**LISTING, "path": ["x" * 300]}}}, "has 300 characters at most"),
         ({"example": {}}, "The template of units cannot be filled"),
         ({"connector_config": {"target": "demo"}}, "'units' is a required property"),
     ],

@@ -574,6 +574,60 @@ def test_without_an_example_of_an_answer_there_is_no_receipt_to_show():
     assert connector.specimen(body_of(connector)) is None
 
 
+# --- What it lists ---
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "failure", "said"),
+    [
+        ("200 OK", b"[]", OutcomeUnknown, "does not have what we look for"),
+        ("200 OK", b'{"operations": [{"id": 7, "key": 7}], "next": null}', OutcomeUnknown, "under which key"),
+        ("200 OK", b'{"operations": [7], "next": null}', OutcomeUnknown, "does not have what we look for"),
+        ("404 Not Found", b"{}", OutcomeUnknown, "404"),
+        ("401 Unauthorized", b"{}", NotDone, "401"),
+        ("503 Service Unavailable", b"{}", OutcomeUnknown, "503"),
+    ],
+)  # fmt: skip
+def test_a_list_that_cannot_be_read_is_no_empty_one(odd, status, body, failure, said):
+    odd(answer(status, body))
+    connector = connector_of()
+
+    problem = failure_of(lambda: connector.listed(connector.lists[0], "7"))
+
+    assert type(problem) is failure
+    assert said in problem.said
+
+
+def test_a_list_goes_on_where_the_page_before_ended(odd):
+    seen = odd(
+        answer("200 OK", b'{"operations": [{"id": 9, "key": "k", "reference": 3}], "next": 9}')
+    )
+    connector = connector_of()
+
+    page = connector.listed(connector.lists[0], "7")
+
+    assert b"GET /operations?after=7&limit=100 " in seen[0]
+    assert (page.after, page.more) == ("9", True)
+    assert [(each.key, each.reference, each.at) for each in page.effects] == [("k", "3", "")]
+
+
+def test_a_place_in_a_list_that_is_no_text_is_not_kept(odd):
+    odd(answer("200 OK", b'{"operations": [], "next": null}'))
+    listing = {**PAYMENT["connector_config"]["listing"], "after": {"$eval": "7"}}
+    connector = connector_of(listing=listing)
+
+    problem = failure_of(lambda: connector.listed(connector.lists[0], ""))
+
+    assert type(problem) is OutcomeUnknown
+
+
+def test_without_a_listing_there_is_none():
+    config = {**PAYMENT["connector_config"]}
+    del config["listing"]
+
+    assert registry.connector_for(ActionType(**{**PAYMENT, "connector_config": config})).lists == []
+
+
 # --- Addresses ---
 
 
