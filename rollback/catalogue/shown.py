@@ -253,13 +253,15 @@ def rules_of(action_type: ActionType) -> list[FactLine]:
 
 
 def _redacted(action_type: ActionType) -> str:
-    """Say which fields evidence packs leave out: "of the payload /iban; of records /bank"."""
+    """Say which fields evidence packs leave out: "of the payload /iban; of records /bank", and what stays."""
     found = [
         f"of {words} {', '.join(pointers)}"
         for where, words in (("payload", "the payload"), ("records", "records"))
         if (pointers := action_type.redacted_in(where))
     ]
-    return "; ".join(found) or "nothing"
+    # What events say stays in them; a pack without its events proves nothing.
+    stays = "Names of units, references and texts of the target stand in the record all the same."
+    return f"{'; '.join(found)}. {stays}" if found else "nothing"
 
 
 class Waiting(NamedTuple):

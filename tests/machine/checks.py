@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from collections import defaultdict
 
 from django.db.models import Max
 
 from approvals import auditing
-from approvals.models import ActionRequest, Ask, Case, Decision, Step
+from approvals.models import ActionRequest, Ask, Case, Decision, Review, Step
+from approvals.pack_parts import subject_of_request, subject_of_review
+from governance.evidence import build, name_of
 from governance.models import AuditEvent
 from governance.routing import GIVES_LEAVE
 from governance.vocabulary import Level, Verdict
@@ -60,6 +65,18 @@ def nothing_happened_twice(world) -> None:
             assert unit.key in target.done, (
                 f"{unit.key} is {unit.state}, and the target knows nothing"
             )
+
+
+def packs_contradict_nothing(world) -> None:
+    """What rows say of whatever has happened is what events say: no pack calls us forgers of our own record."""
+    subjects = [subject_of_request(each) for each in ActionRequest.objects.order_by("pk")]
+    reviews = Review.objects.select_related("request").order_by("pk")
+    for subject in [*subjects, *map(subject_of_review, reviews)]:
+        packed = build(subject, by="person:auditor", now=world.now)
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            claims = json.loads(archive.read(f"{name_of(subject)}/pack.json"))["claims"]
+        found = [each for each in claims if each["standing"] == "contradicted"]
+        assert found == [], f"{subject}: {found}"
 
 
 def rungs_and_deciders() -> None:

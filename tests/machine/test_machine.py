@@ -212,6 +212,7 @@ class Machine(RuleBasedStateMachine):
             for outcome in ("completed_manually", "rolled_back", "completed_manually"):
                 self._did(f"clean up, {outcome}", self.world.clean_up(0, outcome))
                 checks.everything(self.world)
+            checks.packs_contradict_nothing(self.world)
             Machine.reached.update(self.world.ends())
         finally:
             transaction.set_rollback(True)

@@ -130,6 +130,15 @@ def test_what_is_not_there_is_not_found(one, page):
     assert one.get(f"/actions/{page}").status_code == 404
 
 
+def test_who_has_fields_left_out_of_evidence_reads_what_stays_in_it(one):
+    stored(redacted={"payload": ["/terms"], "records": ["/iban"]})
+
+    said = text(one.get("/actions/vendor_payment/1/"))
+
+    assert "Left out of evidence of the payload /terms; of records /iban. Names of units," in said
+    assert "stand in the record all the same" in said
+
+
 # --- The list ---
 
 
