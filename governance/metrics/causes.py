@@ -248,19 +248,19 @@ def _clock(figure: Figure, which: str, of: str) -> Told:
 
 
 def _target(figure: Figure, which: str, of: str) -> Told:
-    return (f"{of} are {_action(which)}, of which an attempt failed while it was carried out.",)
+    return (f"In {of} an attempt at {_action(which)} failed while it was carried out.",)
 
 
 def _retry(figure: Figure, which: str, of: str) -> Told:
-    return (f"{of} are new attempts {_action(which)}.",)
+    return (f"In {of} {_action(which)} was tried again.",)
 
 
 def _undo(figure: Figure, which: str, of: str) -> Told:
-    return (f"{of} are undoings {_action(which)}.",)
+    return (f"In {of} {_action(which)} was to be undone.",)
 
 
 def _audit(figure: Figure, which: str, of: str) -> Told:
-    text = f"{of} are of the audit “{which.replace('_', ' ')}”."
+    text = f"The audit “{which.replace('_', ' ')}” made {of}."
     return text, reverse("approvals:findings"), "Look at what stands"
 
 
@@ -284,7 +284,7 @@ def _name(username: str) -> str:
 
 def _action(key: str) -> str:
     names = ActionType.objects.filter(key=key).order_by("-version")
-    return f"of “{names.values_list('name', flat=True).first() or key}”"
+    return f"“{names.values_list('name', flat=True).first() or key}”"
 
 
 def _policy_url(number: str) -> str:

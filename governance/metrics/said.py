@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from governance.metrics.figures import Figure, Kind, Line, Standing
-from governance.wording import NBSP, span
+from governance.wording import NBSP, plural, span
 
 NOTHING = "\u2013"  # a dash: no number, and not zero
 
@@ -72,11 +72,11 @@ def change(line: Line) -> str:
 
 
 def of(figure: Figure) -> str:
-    """Say what stands behind a figure: "80 of 435", "12 cases, median 48 min"."""
+    """Say what stands behind a figure: "80 of 435", "12 cases, median 48 min", "2 findings"."""
     if figure.kind.unit == "percent":
         return f"{figure.sums.hits:,} of {figure.of:,}"
     if figure.kind.unit == "count":
-        return ""
+        return plural(figure.sums.hits, "finding")
     count = figure.sums.counted
     median = figure.median_s
     cases = f"{count:,} case{'' if count == 1 else 's'}"

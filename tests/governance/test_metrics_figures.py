@@ -236,9 +236,8 @@ def test_what_was_not_taken_back_and_what_was_tried_again_in_vain_are_two(compan
     found = cause_of(figures.ROLLBACK)
 
     assert (found.what, found.url) == ("how it is undone", "")
-    assert found.text.startswith(
-        "2 of 3 recoveries that failed or needed a person are undoings of “"
-    )
+    assert found.text.startswith("In 2 of 3 recoveries that failed or needed a person “")
+    assert found.text.endswith("” was to be undone.")
 
 
 @pytest.mark.django_db
@@ -248,7 +247,7 @@ def test_what_one_audit_found_leads_to_the_findings(company):
     found = cause_of(figures.SILENT)
 
     assert (found.text, found.url) == (
-        "2 of 2 findings are of the audit “due at differs”.", "/findings/",
+        "The audit “due at differs” made 2 of 2 findings.", "/findings/",
     )  # fmt: skip
 
 

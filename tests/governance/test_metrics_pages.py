@@ -226,7 +226,7 @@ def shares_and_their_cases_agree(reader, figure):
         assert len(everything_listed(reader, query)[1]) == count
     cause = causes.cause_of(figure)
     if cause is not None and "because" in cause.cases:
-        said = re.match(r"(?:In )?([\d,]+) of (?:the last )?([\d,]+) ", cause.text)
+        said = re.search(r"([\d,]+) of (?:the last )?([\d,]+) ", cause.text)
         heading, rows = everything_listed(reader, cause.cases.partition("?")[2].partition("#")[0])
         assert len(rows) == int(said[1])
         if "the last" not in cause.text:
@@ -479,5 +479,6 @@ def test_the_report_has_the_figures_of_its_week_and_the_causes(reader):
 
     assert '<b class="rc-bad">100 %</b>' in page
     assert "In 1 of 1 escalated request the Finance Manager was asked" in page
+    assert "0 findings" in page
     before = text(reader.get("/metrics/report/?week=2026-W09"))
     assert "No target was missed." in before
