@@ -90,9 +90,13 @@ class Event(TextChoices):
     UNIT_LOST_TRACK = "unit.lost_track", "Whether the target did a unit is not known."
     UNIT_REVERSED = "unit.reversed", "A unit that was done is reversed."
     UNIT_SAID = "unit.said", "A person said whether a unit was done."
+    STRAY_FOUND = (
+        "stray.found",
+        "A target lists an effect under a key of ours that nothing here accounts for.",
+    )
     STRAY_SETTLED = (
         "stray.settled",
-        "A person said what became of an effect that nothing here accounted for.",
+        "Such an effect is settled: a unit accounts for it, or a person said what became of it.",
     )
     SNAPSHOT_TAKEN = "snapshot.taken", "A record's state was kept before the first write."
     SNAPSHOT_COMPARED = "snapshot.compared", "A record's state was kept as we left it."

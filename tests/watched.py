@@ -30,7 +30,7 @@ OF_AN_ACT = (
     "governance_person_groups", "governance_person_user_permissions",
     "governance_contactchannel", "governance_absence", "governance_rostershift", "governance_agent",
     "governance_agentcredential", "governance_personaltoken", "governance_peoplechange",
-    "governance_actiontype", "governance_actionchange", "rollback_drill",
+    "governance_actiontype", "governance_actionchange", "rollback_drill", "rollback_stray",
     "governance_policyversion", "governance_policyversion_editors", "governance_policysignature",
     "governance_matrixrow",
     "governance_matrixdelegate", "governance_pathwindow", "governance_decisioncell",
@@ -52,6 +52,7 @@ NO_ACT = {
     "governance_measure": "read off the sealed record; rebuild_metrics makes the same rows",
     "governance_weeklyrollup": "likewise, added up",
     "governance_uncounted": "likewise: which records they leave out, because they are broken",
+    "rollback_bookmark": "how far the list of a target is read; what stands there and is nobody's is recorded",
     "governance_metricsmark": "how far into the record the figures have read",
 }
 

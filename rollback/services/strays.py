@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -19,22 +19,42 @@ from rollback.models.listing import NOTE
 
 PROBLEM = 300  # characters
 NOTHING = "Nothing was changed."
+AUDIT = "audit"  # who finds them
 
 
 @transaction.atomic
-def turn(mark: Bookmark, page: Page, found: Iterable[Stray], *, now: datetime) -> bool:
+def turn(mark: Bookmark, page: Page, found: Sequence[Stray], *, now: datetime) -> bool:
     """Keep what a page showed, and move the bookmark behind it: both or neither.
 
-    Returns whether the list went on; not if another round was faster.
+    Returns whether the list went on; not if another round was faster, which has then
+    kept what stands there.
     """
-    Stray.objects.bulk_create(found, ignore_conflicts=True)
-    goes_on = page.after != mark.after
-    changes = {"after": page.after, "problem": ""}
     rows = Bookmark.objects.filter(pk=mark.pk, after=mark.after)
+    if not rows.select_for_update(no_key=True, of=("self",)).exists():
+        return False
+    _keep(mark.target, found, now)
+    goes_on = page.after != mark.after
     if goes_on or not page.more:
-        return rows.update(**changes, read_at=now) == 1 and goes_on
-    rows.update(problem="it says that there is more, and tells the same again")
-    return False
+        rows.update(after=page.after, problem="", read_at=now)
+    else:
+        rows.update(problem="it says that there is more, and tells the same again")
+    return goes_on
+
+
+def _keep(target: str, found: Sequence[Stray], now: datetime) -> None:
+    keys = [each.key for each in found]
+    known = set(Stray.objects.filter(target=target, key__in=keys).values_list("key", flat=True))
+    fresh = [each for each in found if each.key not in known]
+    if not fresh:
+        return
+    Stray.objects.bulk_create(fresh)
+    act = Act(now=now, actor=AUDIT)
+    for each in fresh:
+        act.record_named(
+            Chain.SYSTEM, "stray.found", target=target, key=each.key, reference=each.reference,
+            said_at=each.said_at,
+        )  # fmt: skip
+    act.write()
 
 
 def note_silence(mark: Bookmark, said: str) -> None:
@@ -42,13 +62,20 @@ def note_silence(mark: Bookmark, said: str) -> None:
     Bookmark.objects.filter(pk=mark.pk).update(problem=wording.plain(said, PROBLEM))
 
 
+@transaction.atomic
 def be_accounted_for(strays: Iterable[int], *, now: datetime) -> None:
     """Settle those for which units of ours account by now. Safe to run again.
 
     Args:
         strays: primary keys.
     """
-    Stray.objects.filter(pk__in=strays, settled_at__isnull=True).update(settled_at=now)
+    rows = Stray.objects.filter(pk__in=strays, settled_at__isnull=True).order_by("pk")
+    act = Act(now=now, actor=AUDIT)
+    for stray in rows.select_for_update(no_key=True, of=("self",)):
+        stray.settled_at = now
+        stray.save(update_fields=["settled_at"])
+        act.record_named(Chain.SYSTEM, "stray.settled", **_facts(stray))
+    act.write()
 
 
 @transaction.atomic
@@ -78,9 +105,10 @@ def settle(*, stray: int, actor: Person, note: str, now: datetime) -> Stray:
     found.settled_at, found.settled_by, found.note = now, actor, note
     found.save(update_fields=["settled_at", "settled_by", "note"])
     act = Act(now=now, actor=actors.person(actor))
-    act.record_named(
-        Chain.SYSTEM, "stray.settled", stray=found.pk, target=found.target, key=found.key,
-        reference=found.reference, note=note,
-    )  # fmt: skip
+    act.record_named(Chain.SYSTEM, "stray.settled", **_facts(found), note=note)
     act.write()
     return found
+
+
+def _facts(stray: Stray) -> dict[str, str]:
+    return {"target": stray.target, "key": stray.key, "reference": stray.reference}
