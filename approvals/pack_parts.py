@@ -16,7 +16,10 @@ from governance.evidence.rules import action_part, policy_part
 from governance.models import AuditEvent, Person
 
 TEXT = 2_000  # characters of what somebody wrote, on the page
-TOLD = "These are rows as they stood when the pack was made. Nothing holds them against the events, which tell how it came to this."
+TOLD = (
+    "These are rows as they stood when the pack was made. Nothing holds them against the events, "
+    "which tell how it came to this."
+)
 
 
 def subject_of_request(request: ActionRequest) -> Subject:
