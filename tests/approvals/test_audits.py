@@ -15,7 +15,7 @@ from django_q.models import Failure
 from approvals import auditing, audits, tasks
 from approvals.models import ActionRequest, Alert, Ask, Case, Decision, Finding, Step
 from approvals.selectors import open_findings
-from approvals.services.alerts import raise_alert
+from approvals.services.alerts import sound
 from governance import audits as governance_audits
 from governance import ledger, seals
 from governance.audits import Found, Look, chains_broken
@@ -145,7 +145,7 @@ def test_a_task_that_was_told_of_when_it_failed_is_no_silent_failure(company, ki
     assert found_by(MONDAY_9AM + 5 * M) == {"failed_tasks", "tasks_lost"}
 
     for each in (failed, begun):
-        raise_alert(kind=kind, key=each.pk, text="It failed.", now=MONDAY_9AM)
+        sound(by="worker", kind=kind, key=each.pk, text="It failed.", now=MONDAY_9AM)
 
     assert found_by(MONDAY_9AM + 5 * M) == set()
 
@@ -419,7 +419,7 @@ def test_a_failed_task_stands_behind_any_number_of_others(company, monkeypatch):
     failed = FailureFactory(stopped=MONDAY_9AM)
     assert found_by() == {"failed_tasks"}
     newer = FailureFactory(stopped=MONDAY_9AM + M)
-    raise_alert(kind="task.failed", key=newer.pk, text="It failed.", now=MONDAY_9AM)
+    sound(by="worker", kind="task.failed", key=newer.pk, text="It failed.", now=MONDAY_9AM)
     monkeypatch.setattr(audits, "SHOWN", 1)
 
     assert found_by() == {"failed_tasks"}
@@ -433,7 +433,7 @@ def test_a_lost_task_stands_behind_any_number_of_others_and_until_it_ended(compa
     now = MONDAY_9AM + 9 * M
     assert found_by(now) == {"tasks_lost"}
     newer = TaskAttemptFactory(last_at=MONDAY_9AM + M)
-    raise_alert(kind="task.lost", key=newer.pk, text="It was lost.", now=MONDAY_9AM)
+    sound(by="worker", kind="task.lost", key=newer.pk, text="It was lost.", now=MONDAY_9AM)
     monkeypatch.setattr(audits, "SHOWN", 1)
     assert found_by(now) == {"tasks_lost"}
 
