@@ -37,7 +37,7 @@ from tools.demo import Demo
 DECIDER = "finance_manager"
 POLL_S = float(settings.Q_CLUSTER["poll"])  # between two looks of the task queue
 LOOK_S = 0.05
-PATIENCE_S = 900.0
+PATIENCE_S = 1800.0
 BARE = 200  # of the target's own calls, before and after each run
 S = ActionRequest.State
 
