@@ -26,7 +26,7 @@ from governance.models import (
     WeeklyRollup,
 )
 from governance.vocabulary import Chain
-from tests.approvals.asking import answer, ask_for_payment
+from tests.approvals.asking import answer, ask_for_payment, name_the_owner
 from tests.factories import MONDAY_9AM
 from tests.ledger_flush import lifted
 
@@ -85,6 +85,19 @@ def test_a_part_of_a_chain_may_be_counted_before_the_rest_is_sealed(company):
     assert case.facts["first_asked"] == ["person:finance_manager"]
     rollup = WeeklyRollup.objects.get(metric="resolution", by="all")
     assert (rollup.withdrawn, rollup.hits, rollup.seconds, rollup.minutes) == (1, 0, 0, {})
+
+
+def test_the_case_of_a_newcomer_that_is_withdrawn_took_nobody_any_time(company):
+    name_the_owner(company)
+    ask_for_payment(company, key="first", instalment=1)
+    newcomer = ask_for_payment(company, key="second", instalment=2)
+    assert newcomer.state == "held"
+
+    withdraw(ref=newcomer.ref, agent=company.agent, now=NOW)
+    seal_and_count()
+
+    (case,) = Measure.objects.filter(metric="resolution")
+    assert (case.outcome, case.facts["ended"]) == ("withdrawn", "left")
 
 
 def test_what_goes_on_after_it_was_counted_is_taken_out_again(company):
