@@ -183,13 +183,16 @@ def findings_by_audit() -> dict[str, int]:
     return dict(rows.annotate(count=Count("pk")).order_by("audit"))
 
 
-def dead_letters() -> QuerySet[Notice]:
-    """Return the messages that are out of tries, the last one first."""
-    return (
-        Notice.objects.filter(state=Notice.State.FAILED)
-        .select_related("request__agent", "person")
-        .order_by("-pk")
-    )
+def dead_letters(*, before: int | None = None) -> QuerySet[Notice]:
+    """Return the messages that are out of tries, the last one first.
+
+    Args:
+        before: primary key of the last one shown before.
+    """
+    rows = Notice.objects.filter(state=Notice.State.FAILED)
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    return rows.select_related("request__agent", "person").order_by("-pk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,26 +206,33 @@ class DeadTask:
     last_at: datetime
 
 
-def dead_tasks(*, limit: int) -> list[DeadTask]:
-    """Return the tasks that were given up, the last one first. Those that are tried again are none."""
-    begun = TaskAttempt.objects.order_by("-last_at")[: limit * 2]
-    alive = {each.pk for each in begun if not courier.is_given_up(each)}
+def dead_tasks(*, limit: int, after: tuple[datetime, str] | None = None) -> list[DeadTask]:
+    """Return the tasks that were given up, the last one first. Those that are tried again are none.
+
+    Args:
+        after: (last_at, task) of the last one shown before.
+    """
+    given_up = TaskAttempt.objects.filter(courier.given_up()).order_by("-last_at", "-task")
+    # Never the row itself: what the task returned would be unpickled from the database.
+    failed = Failure.objects.exclude(pk__in=TaskAttempt.objects.values("pk"))
+    failed = failed.order_by("-stopped", "-id")
+    if after is not None:
+        at, task = after
+        given_up = given_up.filter(Q(last_at__lt=at) | Q(last_at=at, task__lt=task))
+        failed = failed.filter(Q(stopped__lt=at) | Q(stopped=at, id__lt=task))
     found = [
         DeadTask(each.pk, each.name, each.last_error or "Its worker died each time.",
                  each.attempts, each.last_at)
-        for each in begun
-        if each.pk not in alive
+        for each in given_up[:limit]
     ]  # fmt: skip
-    known = alive | {each.task for each in found}
-    # Never the row itself: what the task returned would be unpickled from the database.
-    failed = Failure.objects.order_by("-stopped")
-    for pk, func, attempts, stopped in failed.values_list("id", "func", "attempt_count", "stopped")[
-        :limit
-    ]:
-        if pk not in known:
-            error = "It raised an error, which is in the worker's log."
-            found.append(DeadTask(pk, func, error, attempts, stopped))
-    return sorted(found, key=lambda each: each.last_at, reverse=True)[:limit]
+    error = "It raised an error, which is in the worker's log."
+    found += [
+        DeadTask(pk, func, error, attempts, stopped)
+        for pk, func, attempts, stopped in failed.values_list(
+            "id", "func", "attempt_count", "stopped"
+        )[:limit]
+    ]
+    return sorted(found, key=lambda each: (each.last_at, each.task), reverse=True)[:limit]
 
 
 def rows_in_use() -> dict[int, frozenset[int]]:

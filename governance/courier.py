@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.apps import apps
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils.module_loading import import_string
 from django_q.models import Failure, Schedule
 from django_q.signals import pre_execute
@@ -149,6 +149,13 @@ def is_given_up(attempt: TaskAttempt) -> bool:
     return attempt.dropped_at is not None or (
         raised and attempt.attempts >= settings.Q_CLUSTER["max_attempts"]
     )
+
+
+def given_up() -> Q:
+    """Likewise for a query of them."""
+    raised = ~Q(last_error__in=("", DIED)) & Q(worker="")
+    many = Q(attempts__gte=settings.Q_CLUSTER["max_attempts"])
+    return Q(dropped_at__isnull=False) | (raised & many)
 
 
 def is_task(name: str) -> bool:

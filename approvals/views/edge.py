@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from governance.models import Person
 
+CURSOR_LENGTH = 200
 KEY_DIGITS = (
     18  # of a primary key, at most: what has more is none, and some of that no integer either
 )
@@ -39,14 +40,23 @@ def visible_or_404(person: Person, ref: str) -> ActionRequest:
     return found
 
 
-def cursor_of(due_at: datetime, pk: int) -> str:
+def cursor_of(due_at: datetime, pk: int | str) -> str:
     """Write where a page ended, for the address of the next one."""
     return f"{due_at.isoformat()}~{pk}"
 
 
 def read_cursor(text: str) -> tuple[datetime, int] | None:
     """Read what `cursor_of` wrote. Anything else is the beginning of the list."""
-    instant, _, pk = text.partition("~")
+    found = read_named_cursor(text)
+    key = read_number(found[1]) if found is not None else None
+    return None if found is None or key is None else (found[0], key)
+
+
+def read_named_cursor(text: str) -> tuple[datetime, str] | None:
+    """Likewise of rows whose key is text."""
+    instant, _, key = text.partition("~")
+    if not key or len(text) > CURSOR_LENGTH or "\0" in text:
+        return None
     try:
         due_at = parse_datetime(instant.replace(" ", "+"))
         if due_at is None or due_at.tzinfo is None:
@@ -54,8 +64,7 @@ def read_cursor(text: str) -> tuple[datetime, int] | None:
         due_at = due_at.astimezone(UTC)  # some instants of years 1 and 9999 are none there
     except (ValueError, OverflowError):
         return None
-    key = read_number(pk)
-    return None if key is None else (due_at, key)
+    return due_at, key
 
 
 def read_number(text: str) -> int | None:

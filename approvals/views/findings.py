@@ -15,7 +15,13 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import auditing, selectors
 from approvals.models import Finding, Notice
 from approvals.services import dead_letters
-from approvals.views.edge import HtmxRequest, cursor_of, read_cursor
+from approvals.views.edge import (
+    HtmxRequest,
+    cursor_of,
+    read_cursor,
+    read_named_cursor,
+    read_number,
+)
 from governance import clock, wording
 from governance.audits import Look
 from governance.errors import AlreadyDecided, NotFound, NotNow, NotYours
@@ -66,8 +72,10 @@ def findings(request: HtmxRequest) -> HttpResponse:
     standing = list(selectors.standing_findings()[: PAGE + 1])
     after = read_cursor(request.GET.get("after", ""))
     past = list(selectors.past_findings(after=after)[: PAGE + 1])
-    letters = list(selectors.dead_letters()[: PAGE + 1])
-    tasks = selectors.dead_tasks(limit=PAGE + 1)
+    before = read_number(request.GET.get("letters", ""))
+    letters = list(selectors.dead_letters(before=before)[: PAGE + 1])
+    behind = read_named_cursor(request.GET.get("tasks", ""))
+    tasks = selectors.dead_tasks(limit=PAGE + 1, after=behind)
     last = past[PAGE - 1] if len(past) > PAGE else None
     beat = Heartbeat.objects.filter(name="audit").first()
     counts = selectors.findings_by_audit()
@@ -80,9 +88,12 @@ def findings(request: HtmxRequest) -> HttpResponse:
         "more": cursor_of(last.cleared_at, last.pk) if last and last.cleared_at else "",
         "first": after is None,
         "letters": [_message(each) for each in letters[:PAGE]],
-        "letters_more": len(letters) > PAGE,
+        "letters_more": letters[PAGE - 1].pk if len(letters) > PAGE else None,
         "tasks": tasks[:PAGE],
-        "tasks_more": len(tasks) > PAGE,
+        "tasks_more": (
+            cursor_of(tasks[PAGE - 1].last_at, tasks[PAGE - 1].task) if len(tasks) > PAGE else ""
+        ),
+        "from_the_last": before is None and behind is None,
         "looked_at": beat.beat_at if beat else None,
         "looks": [
             Looked(_name(name), look.means, counts.get(name, 0)) for name, look in looks.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -113,6 +114,43 @@ def test_past_findings_are_paged_the_last_one_first(client, company, monkeypatch
         path = path.replace("?", "?after=", 1)
 
     assert seen == ["6", "5", "4", "3", "2", "1", "0"]
+
+
+def test_every_dead_letter_can_be_reached_the_last_one_first(client, company, monkeypatch):
+    """Two of them failed at one instant; the others, which the queue still brings, are none."""
+    monkeypatch.setattr(page_of, "PAGE", 2)
+    letters = [NoticeFactory(state="failed", next_attempt_at=None) for _ in range(5)]
+    tasks = [FailureFactory(id=f"f-{n}", stopped=MONDAY_9AM + n // 2 * M) for n in range(4)]
+    tasks += [
+        TaskAttemptFactory(task=f"t-{n}", first_at=MONDAY_9AM + 9 * M, attempts=3, last_error="No.")
+        for n in range(2)
+    ]
+    for _ in range(20):
+        alive = TaskAttemptFactory(first_at=MONDAY_9AM + 8 * M)
+        FailureFactory(id=alive.pk, stopped=MONDAY_9AM + 8 * M)
+    operator = somebody("operator")
+
+    def all_of(name, pattern):
+        found, path = [], PAGE
+        for _ in range(10):
+            page = see(client, operator, path)
+            found += re.findall(pattern, page)
+            more = re.search(rf'href="\?{name}=([^"#]+)#', page)
+            if more is None:
+                return found
+            path = f"{PAGE}?{name}={more[1]}"
+        raise AssertionError("it never came to an end")
+
+    assert all_of("letters", r"messages/(\d+)/again") == [str(each.pk) for each in letters[::-1]]
+    assert all_of("tasks", r"tasks/([\w-]+)/again") == [each.pk for each in tasks[::-1]]
+
+
+@pytest.mark.parametrize("value", ["", "\0", "~", "x~1", "2026-03-02T09:00:00+00:00~", "9" * 300])
+@pytest.mark.parametrize("name", ["letters", "tasks", "after"])
+def test_an_address_of_no_page_shows_the_first(client, company, name, value):
+    client.force_login(somebody("operator"))
+
+    assert client.get(PAGE, {name: value}).status_code == 200
 
 
 def test_dead_letters_are_shown_to_both_and_offered_to_those_who_may(client, company):
