@@ -6,15 +6,17 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import pytest
 from honcho.environ import parse_procfile
 
 from approvals.models import ActionRequest
-from tests.factories import RequestFactory
+from tests.factories import MONDAY_9AM, FindingFactory, RequestFactory
 from tools.demo import TARGET
 from tools.processes import ROOT
+from tools.trials import two
 from tools.trials.two import Tally, judge, procfile
 
 S = ActionRequest.State
@@ -108,6 +110,57 @@ def test_what_was_lost_is_found_on_every_way(demo, tally):
         "taken and not completed: two-2, two-4",
         "completed and not in the target: two-0",
     }
+
+
+@pytest.mark.django_db
+def test_what_an_audit_found_meanwhile_is_wrong_though_it_was_cleared(demo, tally):
+    one(tally)
+    demo.paid("INV-two-0")
+    FindingFactory(audit="clock_overdue", text="It stood still.", cleared_at=MONDAY_9AM)
+    said = []
+
+    assert judge(demo, tally, 1.0, said.append) == 1
+
+    assert "FAIL  found meanwhile: clock_overdue: It stood still." in said
+
+
+@pytest.mark.django_db
+def test_fewer_kills_than_planned_show_less_than_was_asked_for(demo, tally):
+    one(tally)
+    demo.paid("INV-two-0")
+    tally.planned = 2
+    tally.killed.update({"web-2": 1, "clock-1": 2, "worker-1": 1})
+    said = []
+
+    assert judge(demo, tally, 1.0, said.append) == 1
+
+    assert "FAIL  worker was killed 1 times of 2 that were planned" in said
+
+
+class Killed:
+    """Counts what is killed and started again."""
+
+    def __init__(self):
+        self.said = []
+
+    def kill(self, name):
+        self.said.append(f"kill {name}")
+
+    def restart(self, name):
+        self.said.append(f"start {name}")
+
+
+def test_each_kind_is_killed_as_often_as_planned_in_turn(monkeypatch):
+    monkeypatch.setattr(two, "KILL_EVERY_S", 0.02)
+    monkeypatch.setattr(two, "DOWN_FOR_S", 0.01)
+    demo, tally = Killed(), Tally(planned=3)
+
+    two.kill_in_turns(demo, tally, threading.Event())
+
+    assert tally.killed == {
+        "web-1": 2, "web-2": 1, "clock-1": 2, "clock-2": 1, "worker-1": 2, "worker-2": 1,
+    }  # fmt: skip
+    assert [line for line in demo.said if line.endswith("web-2")] == ["kill web-2", "start web-2"]
 
 
 @pytest.mark.django_db

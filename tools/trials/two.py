@@ -53,6 +53,7 @@ class Tally:
     other_answers: list[str] = field(default_factory=list)  # what nobody should have been told
     again: int = 0  # calls that were not answered, and sent once more
     calls: int = 0
+    planned: int = 0  # kills of each kind
     killed: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -78,16 +79,18 @@ def trial(*, url: str, directory: Path, seconds: float, say: Say) -> int:
     ) as demo:
         say(f"two of each, {PER_S:g} calls a second for {seconds:g} s, one of each killed every"
             f" {KILL_EVERY_S:g} s")  # fmt: skip
-        tally = Tally()
+        tally = Tally(planned=int(seconds // KILL_EVERY_S))
         load = Load(demo, [demo.port, second], personal_token(demo), tally)
         over = threading.Event()
-        killer = threading.Thread(target=kill_in_turns, args=(demo, tally, over, seconds))
+        killer = threading.Thread(target=kill_in_turns, args=(demo, tally, over))
         killer.start()
         try:
             load.run(seconds)
-        finally:
+        except BaseException:
             over.set()
-            killer.join()
+            raise
+        finally:
+            killer.join()  # with the last of what was planned
         load.approve_the_rest()
         ended_s = drain(tally)
         return judge(demo, tally, ended_s, say)
@@ -216,13 +219,14 @@ class Load:
             self._tally.other_answers.append(f"{what}: {answer.status_code} {answer.text[:300]}")
 
 
-def kill_in_turns(demo: Demo, tally: Tally, over: threading.Event, seconds: float) -> None:
+def kill_in_turns(demo: Demo, tally: Tally, over: threading.Event) -> None:
     """Kill the first of each kind, then the second, and so on; each is back two seconds later.
 
-    For so long and no longer: on a machine with other work to do the calls take longer than that.
+    As often as planned: on a machine with other work to do the calls go on for longer than that.
     """
-    until, number = time.monotonic() + seconds, 0
-    while not over.wait(KILL_EVERY_S - DOWN_FOR_S) and time.monotonic() < until:
+    for number in range(tally.planned):
+        if over.wait(KILL_EVERY_S - DOWN_FOR_S):
+            return
         names = [f"{kind}-{1 + number % 2}" for kind in KINDS]
         for name in names:
             demo.kill(name)
@@ -230,7 +234,6 @@ def kill_in_turns(demo: Demo, tally: Tally, over: threading.Event, seconds: floa
         time.sleep(DOWN_FOR_S)
         for name in names:
             demo.restart(name)
-        number += 1
 
 
 def drain(tally: Tally) -> float:
@@ -252,7 +255,7 @@ def drain(tally: Tally) -> float:
 
 def judge(demo: Demo, tally: Tally, ended_s: float, say: Say) -> int:
     """Compare what was answered with our rows and with the target's books; say what differs."""
-    from approvals.models import ActionRequest
+    from approvals.models import ActionRequest, Finding
     from rollback.models import Unit
 
     rows = {
@@ -284,6 +287,12 @@ def judge(demo: Demo, tally: Tally, ended_s: float, say: Say) -> int:
         if keys
     ]
     wrong += tally.other_answers
+    for kind in KINDS:
+        times = sum(count for name, count in tally.killed.items() if name.startswith(kind))
+        if times < tally.planned:
+            wrong.append(f"{kind} was killed {times} times of {tally.planned} that were planned")
+    # Cleared since or not: that it was found at all is a silent failure.
+    wrong += [f"found meanwhile: {each}" for each in Finding.objects.order_by("pk")]
     wrong += [f"{command}: {said}" for command, said in unclean(demo)]
     kills = ", ".join(f"{name} {times}" for name, times in sorted(tally.killed.items()))
     say(f"killed: {kills or 'nobody'}; {tally.again} of {tally.calls} calls were sent once more")
