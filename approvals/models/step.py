@@ -223,6 +223,10 @@ class Decision(models.Model):
                 name="decision_known_verdict", condition=Q(verdict__in=Verdict.values)
             ),
         ]
+        indexes = [
+            # approvals.audits.bypasses_without_a_factor, each minute
+            models.Index(name="decision_bypass", fields=["-id"], condition=Q(is_bypass=True)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.verdict} by {self.person_id} on step {self.step_id}"

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils.module_loading import import_string
 from django_q.models import Failure
 
@@ -457,6 +458,29 @@ def test_a_bare_bypass_stands_behind_any_number_of_others_until_somebody_looked(
     Alert.objects.update(acknowledged_at=MONDAY_9AM)
     found_by()
     assert not standing.exists()
+
+
+@pytest.mark.postgresql
+def test_bypasses_are_found_among_any_number_of_decisions(company, waiting):
+    """Five thousand decisions, none of which is a bypass."""
+    decision = DecisionFactory(step=waiting.steps.get(), person=company.cfo)
+    table = Decision._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} SELECT (jsonb_populate_record(NULL::{table}, to_jsonb(d) ||"
+            " jsonb_build_object('id', d.id + n, 'verdict', 'by_hand'))).*"
+            f" FROM {table} d, generate_series(1, 5000) n WHERE d.id = %s",
+            [decision.pk],
+        )
+        cursor.execute(f"ANALYZE {table}")
+
+    with CaptureQueriesContext(connection) as asked:
+        assert list(audits.bypasses_without_a_factor(MONDAY_9AM)) == []
+
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN " + asked.captured_queries[0]["sql"])
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "decision_bypass" in plan, plan
 
 
 def test_an_audit_that_shows_no_more_than_so_many_clears_nothing_it_does_not_show(
