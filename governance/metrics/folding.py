@@ -21,6 +21,7 @@ HIT, MISS = Measure.Outcome.HIT, Measure.Outcome.MISS
 RESOLVE_WITHIN_S = {Level.L1: 2 * 3600, Level.L2: 2 * 3600, Level.L3: 8 * 3600}
 FOR_LEAVE = (Path.APPROVAL, Path.TIMEOUT)  # on which silence leads on to others
 L1_OF = {Path.SYSTEM_FAILURE: Metric.UNATTENDED, Path.TIMEOUT: Metric.ASKED_AGAIN}
+KEY_LENGTH = 60  # of a department's and an action's, as a measure holds them
 NAMED_AT_MOST = 8  # people in the facts of one measure
 
 ENDS = {
@@ -131,7 +132,18 @@ def measures_of(events: Iterable[Told]) -> list[Counted]:
     told = _Request()
     for event in events:
         _take(told, event)
-    return [*told.found, told.ended] if told.ended else told.found
+    counted = [*told.found, told.ended] if told.ended else told.found
+    for each in counted:
+        _check(each)
+    return counted
+
+
+def _check(each: Counted) -> None:
+    """Raises ValueError or TypeError for what no event of ours says, and no row of a measure holds."""
+    words = each.department, each.action, each.path
+    if any(len(word) > KEY_LENGTH for word in words) or each.path not in ("", *Path.values):
+        raise ValueError("it names a department, an action or a path that cannot be")
+    Level(each.level)
 
 
 def measure_of_finding(event: Told, submitted: dict[str, Any] | None) -> Counted:
@@ -144,8 +156,8 @@ def measure_of_finding(event: Told, submitted: dict[str, Any] | None) -> Counted
     audit, text = str(said.get("audit", "")), str(said.get("text", ""))
     return Counted(
         event.chain, event.seq, event.at, week_of(event.at), str(Metric.SILENT), str(HIT),
-        str(said.get("request") or "")[:40], str(facts.get("department", ""))[:60],
-        str(facts.get("action", ""))[:60], "", int(Level.L0), None, {"audit": audit, "text": text},
+        str(said.get("request") or "")[:40], str(facts.get("department", ""))[:KEY_LENGTH],
+        str(facts.get("action", ""))[:KEY_LENGTH], "", int(Level.L0), None, {"audit": audit, "text": text},
     )  # fmt: skip
 
 

@@ -431,7 +431,9 @@ def _make_anew(piece: _Piece | Sequence[tuple[int, int]], now: datetime) -> int:
         grown = [
             chain for chain, seq in last.annotate(last=Max("seq")) if folded[chain].length != seq
         ]
-        folded |= {one.chain: one for one in _folded(grown)}
+        # And what was counted since the names were read.
+        new = set(piece.own.values_list("chain", flat=True)) - folded.keys()
+        folded |= {one.chain: one for one in _folded([*grown, *new])}
         _keep(piece.own, piece.uncounted, list(folded.values()), now)
     return sum(len(one.measures) for one in folded.values())
 

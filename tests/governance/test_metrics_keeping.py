@@ -267,6 +267,25 @@ def test_events_that_are_whole_and_say_too_little_stop_nothing(company):
     assert "exception" in Uncounted.objects.get(chain=broken).why
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("path", "x" * 21), ("path", "nowhere"), ("level", -1), ("level", 9)]
+)
+def test_events_that_are_whole_and_say_what_cannot_be_stop_nothing(company, name, value):
+    broken, *_ = three_approved(company)
+    request = ActionRequest.objects.get(ref=broken)
+    with transaction.atomic():
+        act = Act(now=NOW, actor="worker")
+        facts = {"path": "timeout", "level": 4, **{name: value}}
+        act.record(request, "request.approved", **facts)
+        request.save(update_fields=["chain_length", "chain_hash"])
+        act.write()
+
+    seal_and_count()
+
+    assert totals("bypass") == [(0, 2)]
+    assert [row.chain for row in Uncounted.objects.all()] == [broken]
+
+
 @pytest.mark.parametrize("what", [None, [], "gone"])
 def test_a_finding_that_is_broken_is_a_silent_failure_all_the_same(company, what):
     with transaction.atomic():
@@ -331,6 +350,28 @@ def test_what_grows_after_its_piece_was_read_is_read_again(company):
 
     assert grown
     assert totals("bypass") == [(0, 1)]
+
+
+def test_what_is_new_and_was_counted_after_its_piece_was_read_stays(company):
+    three_approved(company)
+    seal_and_count()
+    named, begun = [], []
+
+    def submit(execute, sql, params, many, context):
+        if "SELECT DISTINCT" in sql and "auditevent" in sql:
+            named.append(True)
+        elif "metricsmark" in sql and named and not begun:  # what was named is about to be stored
+            begun.append(True)
+            request = ask_for_payment(company, key="late", invoice="INV-LATE")
+            answer(request, company.finance_manager, now=NOW)
+            seal_and_count()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(submit):
+        keeping.rebuild(now=NOW, actor="test")
+
+    assert begun
+    assert totals("bypass") == [(0, 4)]
 
 
 def test_a_rebuild_that_was_interrupted_is_run_again(company):
