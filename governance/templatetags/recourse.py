@@ -17,6 +17,7 @@ from django.templatetags.static import static
 from django.utils import timezone
 
 from governance import wording
+from governance.addresses import page_of_request
 
 register = template.Library()
 
@@ -216,6 +217,12 @@ def nbsp(text: str) -> str:
     Escaped on output, unless it is already, as what `join` returns is.
     """
     return wording.bound(str(text))
+
+
+@register.inclusion_tag("parts/request_link.html")
+def request_link(ref: str) -> dict[str, Any]:
+    """A request's ref, leading to its page if there can be one."""
+    return {"ref": ref, "url": page_of_request(ref)}
 
 
 @register.filter

@@ -425,6 +425,16 @@ def test_requests_that_are_not_counted_are_named(reader):
     assert '<a href="/findings/">Look at the findings</a>' in page
 
 
+@pytest.mark.parametrize("address", ["/metrics/", "/metrics/report/"])
+def test_one_that_is_no_ref_of_ours_is_named_too(reader, address):
+    UncountedFactory(chain="a/b c")
+
+    page = reader.get(address)
+
+    assert page.status_code == 200
+    assert "a/b c" in text(page)
+
+
 def test_where_all_that_ended_is_broken_that_is_said_too(reader):
     UncountedFactory(chain="R-BAD")
 
