@@ -95,9 +95,11 @@ def submit(
     except (IntegrityError, Refused) as problem:
         # The key is looked up last, so that the first time costs nothing more. A replay is
         # answered as before even if it could not be asked for today.
-        first = ActionRequest.objects.filter(
-            agent=credential.agent, idempotency_key=idempotency_key
-        ).first()
+        first = (
+            ActionRequest.objects.filter(agent=credential.agent, idempotency_key=idempotency_key)
+            .select_related("action_type")
+            .first()
+        )
         if first is None:
             if isinstance(problem, NoRoute) and policy is not None:
                 _alert_no_route(asked, problem.detail, now)
