@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils.module_loading import import_string
 
-from governance import clock, verifications, wording
+from governance import clock, signs, verifications, wording
 from governance.models import (
     ActionChange,
     AuditEvent,
@@ -32,6 +32,7 @@ from governance.models import (
 OVERDUE_AFTER_S = 60.0  # real seconds a clock may be late before that is a finding
 UNSEALED_AFTER_S = 600.0
 PLANNED_S = 3600.0  # real seconds that a planned stop may last before it is an outage
+ALONE_S = 120.0  # real seconds from one process's stop or start to the others', in a planned stop
 SHOWN = 100  # findings of one audit in one round; a hundred and a million say the same
 CHAINS_CHECKED = 200
 KEY_LENGTH = 200  # of Finding.key
@@ -68,8 +69,8 @@ def overdue_before(now: datetime, *, after_s: float) -> datetime:
 
     While everything was stopped as planned nothing was due to be moved: the clock
     said so with its last beat, and once it is back it has the grace anew. A clock
-    that was killed said nothing, and one that nobody starts again is missed after
-    PLANNED_S.
+    that was killed said nothing, one that nobody starts again is missed after
+    PLANNED_S, and one that was stopped alone as soon as a worker is seen to go on.
     """
     grace = clock.technical(after_s)
     last = Heartbeat.objects.filter(name="clock").values_list("facts", flat=True).first() or {}
@@ -79,9 +80,24 @@ def overdue_before(now: datetime, *, after_s: float) -> datetime:
     )
     if stopped_at is None:
         return now - grace
-    planned = clock.technical(PLANNED_S)
-    excused = now - stopped_at <= planned if resumed_at is None else now - resumed_at <= grace
+    if resumed_at is None:
+        planned = now - stopped_at <= clock.technical(PLANNED_S)
+        excused = planned and not _a_worker_goes_on(stopped_at)
+    else:
+        excused = now - resumed_at <= grace
     return min(now, stopped_at) - grace if excused else now - grace
+
+
+def _a_worker_goes_on(stopped_at: datetime) -> bool:
+    """Whether a worker was seen ALONE_S after the clock was stopped, and after its own start if that was later."""
+    named = Q(name__startswith=signs.WORKER) | Q(name__startswith=signs.WATCHDOG)
+    beats = {beat.name: beat for beat in Heartbeat.objects.filter(named)}
+    for name in (each for each in beats if each.startswith(signs.WORKER)):
+        watchdog = beats.get(name.replace(signs.WORKER, signs.WATCHDOG, 1))
+        began = datetime.fromisoformat(watchdog.facts["since"]) if watchdog else stopped_at
+        if beats[name].beat_at - max(began, stopped_at) > clock.technical(ALONE_S):
+            return True
+    return False
 
 
 class Found(NamedTuple):

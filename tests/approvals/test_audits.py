@@ -276,6 +276,34 @@ def test_after_a_planned_stop_each_has_its_grace_anew(late):
     assert found_by(back + 10 * M + timedelta(microseconds=1)) == LATE
 
 
+@pytest.mark.parametrize(
+    ("after", "found"), [(2 * M, set()), (2 * M + timedelta(microseconds=1), LATE)]
+)
+def test_a_stop_of_the_clock_alone_excuses_nothing_that_the_worker_leaves_undone(
+    late, after, found
+):
+    stopped_at(late)
+    beat("worker a1", now=late + after, answered=1)
+    beat("watchdog a1", now=late - 60 * M, since=(late - 60 * M).isoformat(), restarts=0)
+    beat("worker a2", now=late - M, answered=1)  # that one ended
+
+    assert found_by(late + 11 * M) == found
+
+
+@pytest.mark.parametrize(
+    ("for_", "found"), [(2 * M, set()), (2 * M + timedelta(microseconds=1), LATE)]
+)
+def test_a_worker_that_is_started_before_the_clock_has_as_long_until_the_clock_is_missed(
+    late, for_, found
+):
+    stopped_at(late)
+    back = late + 20 * M
+    beat("watchdog a1", now=back, since=back.isoformat(), restarts=0)
+    beat("worker a1", now=back + for_, answered=1)
+
+    assert found_by(back + for_) == found
+
+
 def test_an_audit_that_the_database_refuses_stops_none_of_the_others(waiting, monkeypatch):
     def kept_waiting(now):
         raise OperationalError("canceling statement due to lock timeout")
