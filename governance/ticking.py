@@ -35,6 +35,7 @@ FAILED = "sweep.failed"  # kind of the alert
 REFUSED = "rows.refused"  # of that nobody could be told while it lasted
 IN_A_ROW = 20  # batches of one sweep before the others have their turn
 BEAT_EVERY_S = 1.0  # between rounds, so that what is due does not wait for a beat
+STOP_KEPT_S = 600.0  # after a planned stop: the longest grace that any audit gives anew
 LONG_ROUND_S = 10.0  # a round that is still going on shows itself as often as this
 TELL_AGAIN_AFTER_S = 60.0  # a sweep that goes on failing is reported as often as this
 SHORTEST_PAUSE_S = (
@@ -172,7 +173,7 @@ class Clock:
         self._worker = Neighbour(WORKER, by="clock")
         self._last_beat = self._last_moved = float("-inf")
         self._in_vain_s = SHORTEST_PAUSE_S
-        self._paused: dict[str, str] | None = None  # the planned stop before this life, once read
+        self._paused: dict[str, str] | None = None  # what its last beat said of a planned stop
 
     def run(self) -> None:
         """Go on until the life is over, whatever a sweep or the database does. Then say that the stop was planned."""
@@ -199,15 +200,21 @@ class Clock:
             )
 
     def _show(self, now: datetime, **facts: str) -> None:
-        if self._paused is None:
-            last = Heartbeat.objects.filter(name="clock").values_list("facts", flat=True).first()
-            stopped_at = (last or {}).get("stopped_at")
-            self._paused = {}
-            if stopped_at and "resumed_at" not in (last or {}):
-                self._paused = {"stopped_at": stopped_at, "resumed_at": instant(now)}
-        failing = sorted(self._hands.failing)
-        # What is said anew says nothing of the stop before.
-        signs.beat("clock", now=now, failing=failing, **(facts or self._paused))
+        if not facts:
+            facts = self._paused = self._planned_stop(now)
+        signs.beat("clock", now=now, failing=sorted(self._hands.failing), **facts)
+
+    def _planned_stop(self, now: datetime) -> dict[str, str]:
+        """Return what is still to be said of a planned stop. Of several clocks the first that comes back says when."""
+        last = Heartbeat.objects.filter(name="clock").values_list("facts", flat=True).first() or {}
+        if "stopped_at" not in last:
+            return {}
+        if "resumed_at" not in last and self._paused is not None:
+            return self._paused  # another was stopped, and this one went on
+        resumed_at: str = last.get("resumed_at") or instant(now)
+        if now - datetime.fromisoformat(resumed_at) > clock.technical(STOP_KEPT_S):
+            return {}
+        return {"stopped_at": last["stopped_at"], "resumed_at": resumed_at}
 
     def _tick(self) -> float:
         """Run one round; return how long to sleep after it, in real seconds."""

@@ -13,11 +13,11 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, OperationalError, connection, transaction
 
 from approvals.models import Alert
-from governance import clock, daemons, ticking
+from governance import audits, clock, daemons, signs, ticking
 from governance.daemons import DatabaseGone, Life, connected
 from governance.ledger import instant
 from governance.models import AuditEvent, Heartbeat
-from governance.ticking import Clock, Hands
+from governance.ticking import STOP_KEPT_S, Clock, Hands
 from governance.wake import CHANNEL, wake_clock
 from tests.factories import MONDAY_9AM, DemoClockFactory
 
@@ -264,21 +264,72 @@ def test_the_clock_sleeps_until_the_next_due_instant(awake_for):
     assert clock.now() >= due
 
 
-def test_a_clock_that_is_stopped_says_so_and_the_next_one_since_when_it_goes_on(awake_for):
+@pytest.fixture
+def clocks(transactional_db):
+    """Start a clock, which returns what the clock's sign says once it beat at an instant."""
+    at = []
+
+    def start():
+        one = Clock(life=life, now=lambda: at[-1], sweeps={}, next_due=lambda now: None)
+
+        def beat(now):
+            at.append(now)
+            one._beat(every_s=0)
+            return Heartbeat.objects.get(name="clock").facts
+
+        beat.sign_off = one._sign_off
+        return beat
+
+    with Life() as life:
+        yield start
+
+
+SECOND = timedelta(seconds=1)
+
+
+def test_a_clock_that_is_stopped_says_so_and_the_next_one_since_when_it_goes_on(awake_for, clocks):
     awake_for(1, lambda now: None)
     (stopped,) = Heartbeat.objects.filter(name="clock")
     assert stopped.facts.keys() == {"failing", "stopped_at"}
 
-    with Life() as life:
-        clock_process = Clock(life=life, now=clock.now, sweeps={}, next_due=lambda now: None)
-        clock_process._beat()
-        (resumed,) = Heartbeat.objects.filter(name="clock")
-        assert resumed.facts["stopped_at"] == stopped.facts["stopped_at"]
-        assert resumed.facts["resumed_at"] > stopped.facts["stopped_at"]
-        # It is killed: the one after it finds no planned stop of its own.
-        Clock(life=life, now=clock.now, sweeps={}, next_due=lambda now: None)._beat()
+    back = stopped.beat_at + timedelta(hours=1)
+    resumed = {**stopped.facts, "resumed_at": instant(back)}
+    assert clocks()(back) == resumed
 
-    assert Heartbeat.objects.get(name="clock").facts == {"failing": []}
+    # It is killed: the one after it grants no grace anew, and forgets that one once it is over.
+    again, over = clocks(), back + clock.technical(STOP_KEPT_S)
+    assert again(over) == resumed
+    assert again(over + timedelta(microseconds=1)) == {"failing": []}
+    assert max(audits.UNSEALED_AFTER_S, audits.OVERDUE_AFTER_S) <= STOP_KEPT_S
+
+
+def test_of_two_clocks_that_come_back_the_first_says_when_and_both_leave_it_there(clocks):
+    signs.beat("clock", now=MONDAY_9AM, failing=[], stopped_at=instant(MONDAY_9AM))
+
+    said = [beat(MONDAY_9AM + n * SECOND) for n, beat in enumerate([clocks(), clocks()] * 3, 1)]
+
+    resumed_at = instant(MONDAY_9AM + SECOND)
+    back = {"failing": [], "stopped_at": instant(MONDAY_9AM), "resumed_at": resumed_at}
+    assert said == [back] * 6
+
+
+def test_a_clock_that_goes_on_takes_back_that_another_was_stopped(clocks):
+    one, two = clocks(), clocks()
+    one(MONDAY_9AM), two(MONDAY_9AM)
+    one.sign_off()
+    assert "stopped_at" in Heartbeat.objects.get(name="clock").facts
+
+    assert two(MONDAY_9AM + SECOND) == {"failing": []}
+
+
+def test_the_grace_of_a_clock_that_goes_on_outlasts_the_stop_of_another(clocks):
+    signs.beat("clock", now=MONDAY_9AM, failing=[], stopped_at=instant(MONDAY_9AM))
+    one, two = clocks(), clocks()
+    back = one(MONDAY_9AM + SECOND)
+    two(MONDAY_9AM + SECOND)
+    one.sign_off()
+
+    assert two(MONDAY_9AM + 2 * SECOND) == back
 
 
 def test_the_time_it_took_to_learn_what_is_due_is_not_slept_again(awake_for):
