@@ -11,7 +11,7 @@ from approvals.models import ActionRequest, Decision, Review
 from governance import actors, canonical, commitments, ledger
 from governance.errors import Unprocessable
 from governance.evidence.page import shown, shown_instant
-from governance.evidence.parts import Part, Section, Subject, fact
+from governance.evidence.parts import Head, Part, Section, Subject, fact
 from governance.evidence.rules import action_part, policy_part
 from governance.models import AuditEvent, Person
 
@@ -86,7 +86,14 @@ def _request(request: ActionRequest) -> Part:
             Section("What was asked", "", head, facts),
             Section("Where it stands", TOLD, head, _rows(told), is_told=True),
         ],
+        head=_end(request),
     )
+
+
+def _end(request: ActionRequest) -> Head:
+    """Return where the chain ends by the request's own row, which moved with each event."""
+    beginning = ledger.genesis(request.ref)
+    return Head(request.chain_length, request.chain_hash if request.chain_length else beginning)
 
 
 def _covered(request: ActionRequest, instead: Any) -> dict[str, Any]:
@@ -98,8 +105,10 @@ def _covered(request: ActionRequest, instead: Any) -> dict[str, Any]:
     """
     try:
         found = covered_by(request)
-    except Unprocessable as problem:  # no agent could have sent this: the row was changed
-        return {"unreadable": problem.detail}
+    except (
+        Unprocessable
+    ):  # no agent could have sent this, and its words may quote what is kept back
+        return {"unreadable": "What is stored could not have been asked for: the row was changed."}
     if instead is None:
         return found
     if canonical.digest(found) != request.digest:

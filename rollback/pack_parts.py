@@ -60,8 +60,9 @@ def _state(row: Snapshot, side: str, events: dict[tuple[str, str], AuditEvent]) 
     place = None if event is None else [event.chain, event.seq]
     try:
         fields = [each.as_shown for each in row.fields(side)]
-    except Unprocessable as problem:
-        return {"event": place, "fields": [], "why": str(problem)}
+    except Unprocessable:  # whose words may quote what is kept back
+        why = "This state has no canonical form, and no digest."
+        return {"event": place, "fields": [], "why": why}
     if not row.salt:  # without one, the digest of what is left out could be guessed
         fields = [each for each in fields if "value" in each]
     return {"event": place, "fields": fields}

@@ -8,11 +8,12 @@ record comes from each package: `settings.RECOURSE_EVIDENCE` names the functions
 from __future__ import annotations
 
 from governance.evidence.packing import build, name_of
-from governance.evidence.parts import Claim, Event, Part, Section, Standing, Subject
+from governance.evidence.parts import Claim, Event, Head, Part, Section, Standing, Subject
 
 __all__ = [
     "Claim",
     "Event",
+    "Head",
     "Part",
     "Section",
     "Standing",

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
-from governance import canonical, ledger, seals, verify
+from governance import canonical, clock, ledger, seals, verify
 from governance.evidence.claims import VERIFIER, claims_of
 from governance.evidence.page import Told, page
 from governance.evidence.parts import Claim, Part, Subject, parts_of
@@ -20,6 +20,7 @@ from governance.evidence.record import Record, record_of
 
 KIND = "evidence"  # of the signature; `verify.py` has it too
 FORMAT = "recourse evidence 1"
+LATE_S = 60 * 60  # that a seal may come after its events; as long as a transaction may live
 
 
 def name_of(subject: Subject) -> str:
@@ -41,8 +42,8 @@ def build(subject: Subject, *, by: str, now: datetime) -> bytes:
     """
     with verify.one_instant():
         parts = parts_of(subject)
-        record = record_of(subject.ref, [event for part in parts for event in part.events])
-    own = [each for each in record.events if each["chain"] == subject.ref]
+        [end] = [part.head for part in parts if part.head is not None]
+        record = record_of(subject.ref, end, [event for part in parts for event in part.events])
     head = {
         "format": FORMAT,
         "installation": settings.SITE_URL,
@@ -54,9 +55,10 @@ def build(subject: Subject, *, by: str, now: datetime) -> bytes:
         "made": {"at": ledger.instant(now), "by": by},
         "chain": {
             "name": subject.ref,
-            "length": len(own),
-            "hash": own[-1]["hash"] if own else ledger.genesis(subject.ref),
+            "length": record.head.length,
+            "hash": record.head.hash,
         },
+        "late_s": int(clock.technical(LATE_S).total_seconds()),
     }
     files = {
         "pack.json": _json(head),

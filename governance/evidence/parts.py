@@ -30,6 +30,13 @@ class Event(NamedTuple):
     seq: int
 
 
+class Head(NamedTuple):
+    """Where the chain of a request ends, by whoever keeps count of its events."""
+
+    length: int
+    hash: str  # of its last event
+
+
 class Section(NamedTuple):
     """A table of the page for people. Cells are plain text: the page escapes them."""
 
@@ -69,6 +76,7 @@ class Part:
     content: Any  # JSON
     sections: Sequence[Section] = ()
     events: Sequence[Event] = field(default=())  # of named chains, which go into the pack with it
+    head: Head | None = None  # of the request's chain: one part of a pack has it
 
 
 def fact(event: AuditEvent | None, name: str) -> Any:

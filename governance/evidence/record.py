@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from governance import ledger, seals
 from governance.events import Event as EventKind
-from governance.evidence.parts import Event
+from governance.evidence.parts import Event, Head
 from governance.evidence.proofs import paths
 from governance.models import AuditEvent, Seal, SealedEvent
 
@@ -22,34 +22,44 @@ class Record(NamedTuple):
     """What the ledger has of one chain, and of some events of others. All of it JSON."""
 
     events: list[dict[str, Any]]
+    head: Head  # of the chain, as far as it is told
     seals: list[dict[str, Any]]
     keys: list[dict[str, str]]
 
 
-def record_of(chain: str, others: Iterable[Event]) -> Record:
+def record_of(chain: str, head: Head, others: Iterable[Event]) -> Record:
     """Read a chain from its beginning, and events of named chains beside it.
 
     Where it ends with the making of packs that no seal covers yet, it is read up to
     there: they are about the packs, this one among them, and stand in a later one.
+
+    Args:
+        head: as the request's row says. What is left of a chain whose tail was cut tells
+            of no more than is left.
     """
     wanted = Q(chain=chain)
     for each in others:
         wanted |= Q(chain=each.chain, seq=each.seq)
     rows = list(AuditEvent.objects.filter(wanted).select_related("sealed"))
     rows.sort(key=lambda row: (row.chain != chain, row.chain, row.seq))
-    _leave_own_making(rows, chain)
+    head = _leave_own_making(rows, chain, head)
     leaves = [row.sealed for row in rows if hasattr(row, "sealed")]
     own = {row.sealed.seal_id for row in rows if row.chain == chain and hasattr(row, "sealed")}
     sealed = _seals({leaf.seal_id for leaf in leaves}, own)
     proofs = _proofs(leaves)
-    return Record([_event(row, proofs) for row in rows], sealed, _keys())
+    return Record([_event(row, proofs) for row in rows], head, sealed, _keys())
 
 
-def _leave_own_making(rows: list[AuditEvent], chain: str) -> None:
+def _leave_own_making(rows: list[AuditEvent], chain: str, head: Head) -> Head:
+    """Take the making of packs off the end of a chain, and return where it ended before."""
     for row in reversed([row for row in rows if row.chain == chain]):
         if row.kind != EventKind.EVIDENCE_PACKED or hasattr(row, "sealed"):
-            return
+            break
+        if head != (row.seq, row.hash):
+            break
         rows.remove(row)
+        head = Head(row.seq - 1, row.prev_hash)
+    return head
 
 
 def _event(row: AuditEvent, proofs: dict[int, dict[str, Any]]) -> dict[str, Any]:

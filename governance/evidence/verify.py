@@ -28,7 +28,7 @@ MANIFEST, SIGNATURE, ITSELF = "manifest.json", "signature.json", "verify.py"
 NAME_LENGTH = 120  # of who did it, as the record writes it
 VERSION = 1  # of what the hashes of events and seals, and signatures, cover
 SEALS = "seals"  # the chain of the seals
-LATE = timedelta(hours=1)  # that an event may be stored after its instant, and no seal in between
+LATE_S = 60 * 60  # that a seal may come after its events, where the clock is the wall's
 MOST = 5  # reasons that a claim gives
 
 Files = Dict[str, bytes]
@@ -321,7 +321,10 @@ def the_chain(pack: Pack) -> Iterator[str]:
         if each["prev_hash"] != before:
             yield f"{_place(each)}: does not follow the event before it"
         before = each["hash"]
-    if [len(own), before] != [said["length"], said["hash"]]:
+    if len(own) < said["length"]:
+        lost = f"event {len(own) + 1} of {name} is missing"
+        yield f"events.json: {lost}: the chain does not end where pack.json says"
+    elif [len(own), before] != [said["length"], said["hash"]]:
         yield f"events.json: the chain {name} does not end where pack.json says"
 
 
@@ -340,6 +343,12 @@ def _place(event: Any) -> str:
 def every_proof(pack: Pack) -> Iterator[str]:
     sealed = {each["number"]: each for each in pack.read("seals.json")}
     places: Dict[Tuple[int, int], Any] = {}
+    late = timedelta(seconds=pack.read("pack.json")["late_s"])
+    if late != timedelta(seconds=LATE_S):
+        yield Note(
+            "note: pack.json: its clock ran faster than the wall's, as that of a demo does: "
+            f"what has a seal within {late} is taken as sealed in time"
+        )
     for each in pack.events():
         proof = each["proof"]
         if proof is None:
@@ -357,10 +366,16 @@ def every_proof(pack: Pack) -> Iterator[str]:
         if root != seal["root"]:
             yield f"{_place(each)}: its proof does not lead to the root of seal {seal['number']}"
         earlier = sealed.get(seal["number"] - 1)
-        if earlier is not None and _instant(each["at"]) + LATE < _instant(earlier["sealed_at"]):
+        latest = _instant(each["at"]) + late
+        if earlier is not None and latest < _instant(earlier["sealed_at"]):
             yield Unproven(
                 f"note: {_place(each)} has no seal of its own time: it was put there, or written "
                 f"anew, after seal {earlier['number']}"
+            )
+        elif latest < _instant(seal["sealed_at"]):
+            yield Unproven(
+                f"note: {_place(each)} was sealed late, by seal {seal['number']} at "
+                f"{seal['sealed_at']}: nothing shows that it was not written just before"
             )
         other = places.setdefault((proof["seal"], proof["position"]), each)
         if other is not each:

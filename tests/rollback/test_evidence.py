@@ -36,7 +36,7 @@ from governance.drafting.book import book_of
 from governance.evidence import build
 from governance.evidence.packing import VERIFIER, signed
 from governance.ledger import Act
-from governance.models import AuditEvent, MatrixRow, Seal, SealedEvent
+from governance.models import AuditEvent, ChainHead, MatrixRow, Seal, SealedEvent
 from governance.vocabulary import Chain
 from rollback.models import Snapshot, Unit
 from rollback.runner import run_all
@@ -747,6 +747,24 @@ def earlier(company):
     return asked
 
 
+def write_anew(request, own):
+    """Have a request's chain tell that somebody said nothing, and its head follow: as who owns the database can."""
+    before = own[0].prev_hash
+    for each in own:
+        if each.kind == "step.decided":
+            each.facts = {**each.facts, "note": "I said nothing."}
+        hashed = ledger.event_hash(
+            each.chain, each.seq, each.kind, each.actor, each.on_behalf_of, each.facts,
+            each.cause, each.at, before,
+        )  # fmt: skip
+        AuditEvent.objects.filter(pk=each.pk).update(
+            facts=each.facts, prev_hash=before, hash=hashed
+        )
+        before = hashed
+    ActionRequest.objects.filter(pk=request.pk).update(chain_hash=before)
+    Decision.objects.filter(request=request).update(note="I said nothing.")
+
+
 def test_history_that_was_written_anew_and_sealed_later_is_not_called_proven(
     earlier, told, folder, company, timeline
 ):
@@ -760,19 +778,7 @@ def test_history_that_was_written_anew_and_sealed_later_is_not_called_proven(
         SealedEvent.objects.filter(seal=1).exclude(pk=last.pk).delete()
         first_of_all = AuditEvent.objects.earliest("pk")  # the sealer goes on after this one
         SealedEvent.objects.filter(pk=last.pk).update(event=first_of_all)
-        before = own[0].prev_hash
-        for each in own:
-            if each.kind == "step.decided":
-                each.facts = {**each.facts, "note": "I said nothing."}
-            hashed = ledger.event_hash(
-                each.chain, each.seq, each.kind, each.actor, each.on_behalf_of, each.facts,
-                each.cause, each.at, before,
-            )  # fmt: skip
-            AuditEvent.objects.filter(pk=each.pk).update(
-                facts=each.facts, prev_hash=before, hash=hashed
-            )
-            before = hashed
-    Decision.objects.filter(request=told).update(note="I said nothing.")
+        write_anew(told, own)
     timeline.now += timedelta(minutes=1)
     seals.seal_now(timeline.now)
 
@@ -782,6 +788,95 @@ def test_history_that_was_written_anew_and_sealed_later_is_not_called_proven(
     assert (code, wrongs(said)) == (0, [])
     assert said.count("has no seal of its own time") == len(own) + 2  # and what it was routed by
     assert "has no seal of its own time" in files["index.html"].decode()
+
+
+def test_seals_that_were_made_anew_over_other_history_prove_nothing_of_it(told, folder, timeline):
+    """Without the seals of its time there is none before it to be late by: its own tells."""
+    own = list(AuditEvent.objects.filter(chain=told.ref).order_by("seq"))
+    with lifted(connection):
+        SealedEvent.objects.all().delete()
+        Seal.objects.all().delete()
+        ChainHead.objects.filter(name=seals.CHAIN).delete()
+        write_anew(told, own)
+    timeline.now += timedelta(hours=3)
+    seals.seal_now(timeline.now)
+
+    files = unzipped(packed(told))
+
+    code, said = run(files, folder)
+    assert (code, wrongs(said)) == (0, [])
+    assert said.count("was sealed late, by seal 1") == len(own) + 2  # and what it was routed by
+    assert standing(files, "each event is a leaf of its seal") == "stated"
+    assert "was sealed late, by seal 1" in files["index.html"].decode()
+
+
+def test_that_nothing_was_sealed_for_hours_is_told_and_breaks_nothing(company, folder):
+    asked = ask_for_payment(company)
+    seals.seal_now(MONDAY_9AM + timedelta(hours=1))
+    on_time = unzipped(packed(asked))
+    later = ask_for_payment(company, key="key-5", invoice="INV-5")
+    seals.seal_now(MONDAY_9AM + timedelta(hours=1, microseconds=1))
+
+    assert "sealed late" not in run(on_time, folder)[1]
+    assert standing(on_time, "each event is a leaf of its seal") == "proven"
+    code, said = run(unzipped(packed(later)), folder)
+    assert (code, wrongs(said)) == (0, [])
+    assert "was sealed late, by seal 2" in said
+
+
+def standing(files, what):
+    claims = {each["what"]: each["standing"] for each in read(files, "pack.json")["claims"]}
+    return claims[what]
+
+
+def test_a_pack_of_a_clock_that_runs_faster_says_so(told, folder):
+    """A demo seals each real minute, which may be hours of its own time."""
+    with mock.patch.object(clock, "speed", return_value=240.0):
+        files = unzipped(packed(told))
+
+    code, said = run(files, folder)
+    assert (code, "note: pack.json: its clock ran faster than the wall" in said) == (0, True)
+    assert "its clock ran faster" not in run(unzipped(packed(told)), folder)[1]
+
+
+def test_a_tail_that_was_cut_off_with_its_rows_is_named_at_once(company, auditor, folder):
+    """Cut where a seal ends, what is left follows and is sealed: only the request's row knows of more."""
+    request = ask_for_payment(company)
+    seals.seal_now(MONDAY_9AM)
+    left = AuditEvent.objects.filter(chain=request.ref).count()
+    answer(request, company.finance_manager, now=MONDAY_9AM)
+    seals.seal_now(MONDAY_9AM)
+    cut = AuditEvent.objects.filter(chain=request.ref, seq__gt=left)
+    with lifted(connection):
+        Decision.objects.filter(request=request).delete()
+        SealedEvent.objects.filter(event__in=list(cut)).delete()
+        cut.delete()
+    before = unzipped(packed(ActionRequest.objects.get(pk=request.pk)))
+
+    url = reverse("approvals:request-evidence", args=[request.ref])
+    taken = unzipped(signed_in(auditor).post(url).content)
+
+    for files in (before, taken):
+        code, said = run(files, folder)
+        assert code == 1
+        assert any(f"event {left + 1} of {request.ref} is missing" in e for e in wrongs(said)), said
+        assert standing(files, "the events follow each other, without a gap") == "contradicted"
+        assert len(read(files, "events.json")) == left
+
+
+@pytest.mark.parametrize("value", [1234567890123456789, 1234567890123456789.0])
+def test_what_has_no_canonical_form_is_kept_back_all_the_same(told, value):
+    snapshot = Snapshot.objects.filter(request=told).earliest("pk")
+    Snapshot.objects.filter(pk=snapshot.pk).update(before={"value": "old", "iban": value})
+    ActionRequest.objects.filter(pk=told.pk).update(payload={**told.payload, "terms": value})
+
+    files = unzipped(packed(ActionRequest.objects.get(pk=told.pk)))
+
+    everything = b"".join(files.values())
+    assert b"1234567890123456" not in everything
+    assert b"1.234567890123456" not in everything
+    [line, *_] = read(files, "snapshots.json")
+    assert line["before"]["why"] == "This state has no canonical form, and no digest."
 
 
 def test_facts_that_nothing_of_ours_wrote_stop_no_pack(told, folder):
