@@ -15,9 +15,9 @@ from approvals.services import dead_letters
 from approvals.views.edge import HtmxRequest
 from governance import clock, wording
 from governance.errors import AlreadyDecided, NotFound, NotYours, Unprocessable
-from rollback.models import Stray
 from rollback.models.listing import NOTE
 from rollback.services import strays as services
+from rollback.strays import unexplained
 
 PAGE = 50
 
@@ -51,7 +51,7 @@ def _page(
 ) -> HttpResponse:
     if not selectors.sees_findings(request.user):
         raise PermissionDenied("Operators, policy administrators and auditors see what failed.")
-    rows = Stray.objects.filter(settled_at__isnull=True).select_related("request").order_by("pk")
+    rows = unexplained().select_related("request")
     found = list(rows[: PAGE + 1])
     context: dict[str, Any] = {
         "here": "findings",

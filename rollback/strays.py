@@ -2,7 +2,8 @@
 
 The other audit of effects asks about units that we know of. This one finds what
 was done under a key that no unit of ours was ever sent under: rows that are
-lost, as after a restore. Nothing young needs sparing: an intent is committed
+lost, as after a restore; and what was done after all where a target has a list,
+and cannot be asked by key. Nothing young needs sparing: an intent is committed
 before its call, and our rows are read after the list.
 """
 
@@ -17,13 +18,14 @@ from random import sample
 from typing import NamedTuple
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
 
 from approvals import templating
 from governance import clock
 from governance.audits import SHOWN, Found, audit, numbers_in
 from governance.models import ActionType
 from rollback.connectors import registry
-from rollback.connectors.base import CallFailed, Connector, Effect, NotDone
+from rollback.connectors.base import CallFailed, Connector, Effect, NotDone, Page
 from rollback.models import Bookmark, Stray, Unit
 from rollback.services import strays as services
 
@@ -31,7 +33,7 @@ OF_STRAYS = "effects_unaccounted_for"
 PAGES_AT_ONCE = 30  # of one list in one round
 ROUND_S = 10.0  # real seconds; with the other audit that calls targets, below the task's time-out
 SILENT_AFTER_S = 3600.0  # real seconds without getting on; a list that is not read is a finding
-SETTLED_AT_ONCE = 500
+SETTLED_AT_ONCE = 500  # looked at in one query
 STRAY = "stray "  # what the keys of its findings begin with
 KEY_LENGTH = 500  # of Unit.key
 
@@ -50,7 +52,7 @@ class Source(NamedTuple):
 
 def _again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     numbers = numbers_in(keys, STRAY)
-    for stray in Stray.objects.filter(pk__in=numbers, settled_at__isnull=True).order_by("pk"):
+    for stray in unexplained().filter(pk__in=numbers):
         yield _found(stray)
 
 
@@ -70,7 +72,7 @@ def effects_unaccounted_for(now: datetime) -> Iterator[Found]:
     read = sources()
     read_on(read, now, enough=lambda: time.monotonic() > until)
     _settle_what_is_accounted_for(now)
-    for stray in Stray.objects.filter(settled_at__isnull=True).order_by("pk")[:SHOWN]:
+    for stray in unexplained()[:SHOWN]:
         yield _found(stray)
     lists = {(each.target, each.name) for each in read}
     late = now - clock.technical(SILENT_AFTER_S)
@@ -81,6 +83,21 @@ def effects_unaccounted_for(now: datetime) -> Iterator[Found]:
                 f"{mark.target} has not told what it did since {mark.read_at:%d %b %H:%M} UTC:"
                 f" {mark.problem or 'nobody came to ask it'}. Its list: {mark.name}",
             )
+
+
+def unexplained() -> QuerySet[Stray]:
+    """Return what is not settled, the oldest first.
+
+    Without what a unit may be the explanation of: its call is under way, or it waits for
+    somebody to say what became of it.
+    """
+    in_doubt = Unit.objects.filter(
+        request=OuterRef("request"),
+        key=OuterRef("key"),
+        state__in=(U.SENT, U.UNKNOWN),
+        audited_at__isnull=True,
+    )
+    return Stray.objects.filter(~Exists(in_doubt), settled_at__isnull=True).order_by("pk")
 
 
 def sources() -> list[Source]:
@@ -134,9 +151,7 @@ def read_on(
             )
             try:
                 page = source.connector.listed(source.name, mark.after)
-                found = [
-                    _stray(source, effect, now, of) for effect, of in _unknown(source, page.effects)
-                ]
+                found, again = _compared(source, page, now)
             except CallFailed as problem:
                 services.note_silence(mark, problem.said)
                 if isinstance(problem, NotDone):
@@ -144,18 +159,29 @@ def read_on(
                 break
             read += 1
             total += len(page.effects)
-            if not services.turn(mark, page, found, now=now) or not page.more:
+            if not services.turn(mark, page, found, again, now=now) or not page.more:
                 break
     return total
 
 
-def _unknown(source: Source, effects: Iterable[Effect]) -> Iterator[tuple[Effect, int | None]]:
-    """Yield the effects under keys of ours that no unit accounts for, each with the request it would be of."""
-    own = {each.key: each for each in effects if _is_ours(source, each.key)}
+def _compared(source: Source, page: Page, now: datetime) -> tuple[list[Stray], list[int]]:
+    """Return what no unit accounts for, and the units that their target is to be asked about again.
+
+    A unit that was sent is for the other audit where the target can be asked by key: the
+    list may tell of no more than a mark. Of one that was asked about before, it is news.
+    """
+    own = {each.key: each for each in page.effects if _is_ours(source, each.key)}
     units = _units_of(own)
+    found, again = [], []
     for key, effect in own.items():
-        if not any(map(_accounts, units[key])) and _is_there(units[key]):
-            yield effect, units[key][0].request_id if units[key] else None
+        if any(map(_has_checkpoint, units[key])):
+            continue
+        asked = [each for each in units[key] if each.sent_at is not None and _can_be_asked(each)]
+        again += [each.pk for each in asked if each.audited_at is not None]
+        if not asked:
+            request = units[key][0].request_id if units[key] else None
+            found.append(_stray(source, effect, now, request))
+    return found, again
 
 
 def _is_ours(source: Source, key: str) -> bool:
@@ -176,23 +202,12 @@ def _units_of(keys: Iterable[str]) -> dict[str, list[Unit]]:
     return found
 
 
-def _accounts(unit: Unit) -> bool:
-    """Whether a unit has its checkpoint, or was sent and its target is still to be asked about it."""
-    return unit.state in (U.DONE, U.REVERSED) or (
-        unit.sent_at is not None and unit.audited_at is None
-    )
+def _has_checkpoint(unit: Unit) -> bool:
+    return unit.state in (U.DONE, U.REVERSED)
 
 
-def _is_there(units: Iterable[Unit]) -> bool:
-    """Whether what a list names may be an effect: a unit that was sent may have left no more than a mark.
-
-    Raises CallFailed if its target does not say.
-    """
-    sent = next((unit for unit in units if unit.sent_at is not None), None)
-    if sent is None:
-        return True
-    connector = registry.connector_for(sent.request.action_type)
-    return not connector.gives.lookup or connector.probe(sent.key) is not None
+def _can_be_asked(unit: Unit) -> bool:
+    return registry.connector_for(unit.request.action_type).gives.lookup
 
 
 def _stray(source: Source, effect: Effect, now: datetime, request: int | None) -> Stray:
@@ -207,14 +222,16 @@ def _stray(source: Source, effect: Effect, now: datetime, request: int | None) -
 
 
 def _settle_what_is_accounted_for(now: datetime) -> None:
-    rows = Stray.objects.filter(settled_at__isnull=True).order_by("pk")
-    keys = dict(rows.values_list("pk", "key")[:SETTLED_AT_ONCE])
-    if not keys:
-        return
-    units = _units_of(set(keys.values()))
-    services.be_accounted_for(
-        [pk for pk, key in keys.items() if any(map(_accounts, units[key]))], now=now
-    )
+    last = 0
+    while keys := dict(
+        Stray.objects.filter(pk__gt=last, settled_at__isnull=True)
+        .order_by("pk")
+        .values_list("pk", "key")[:SETTLED_AT_ONCE]
+    ):
+        last = max(keys)
+        units = _units_of(set(keys.values()))
+        done = [pk for pk, key in keys.items() if any(map(_has_checkpoint, units[key]))]
+        services.be_accounted_for(done, now=now)
 
 
 def _found(stray: Stray) -> Found:

@@ -34,7 +34,7 @@ class Bookmark(models.Model):
 class Stray(models.Model):
     """An effect that a target lists under a key of ours, and that no unit of ours accounts for.
 
-    It is settled once a unit does, or once a person says what became of it.
+    It is settled once a unit has its checkpoint under this key, or once a person says what became of it.
     """
 
     target = models.CharField(max_length=60)

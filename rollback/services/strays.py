@@ -14,7 +14,7 @@ from governance.ledger import Act
 from governance.models import Person
 from governance.vocabulary import Chain
 from rollback.connectors.base import Page
-from rollback.models import Bookmark, Stray
+from rollback.models import Bookmark, Stray, Unit
 from rollback.models.listing import NOTE
 
 PROBLEM = 300  # characters
@@ -23,8 +23,13 @@ AUDIT = "audit"  # who finds them
 
 
 @transaction.atomic
-def turn(mark: Bookmark, page: Page, found: Sequence[Stray], *, now: datetime) -> bool:
+def turn(
+    mark: Bookmark, page: Page, found: Sequence[Stray], again: Sequence[int], *, now: datetime
+) -> bool:
     """Keep what a page showed, and move the bookmark behind it: both or neither.
+
+    Args:
+        again: primary keys of units, which the other audit is to ask their target about again.
 
     Returns whether the list went on; not if another round was faster, which has then
     kept what stands there.
@@ -33,6 +38,7 @@ def turn(mark: Bookmark, page: Page, found: Sequence[Stray], *, now: datetime) -
     if not rows.select_for_update(no_key=True, of=("self",)).exists():
         return False
     _keep(mark.target, found, now)
+    Unit.objects.filter(pk__in=again).update(audited_at=None)
     goes_on = page.after != mark.after
     if goes_on or not page.more:
         rows.update(after=page.after, problem="", read_at=now)
@@ -64,7 +70,7 @@ def note_silence(mark: Bookmark, said: str) -> None:
 
 @transaction.atomic
 def be_accounted_for(strays: Iterable[int], *, now: datetime) -> None:
-    """Settle those for which units of ours account by now. Safe to run again.
+    """Settle those for which units of ours have checkpoints by now. Safe to run again.
 
     Args:
         strays: primary keys.
@@ -94,7 +100,8 @@ def settle(*, stray: int, actor: Person, note: str, now: datetime) -> Stray:
     """
     if not dead_letters.may_tend(actor):
         raise NotYours(f"Operators and policy administrators see to effects of no unit. {NOTHING}")
-    note = note.strip()
+    # A browser sends each line end as two characters, and counts it as one.
+    note = note.replace("\r\n", "\n").strip()
     if not note or len(note) > NOTE:
         raise Unprocessable(f"Say what became of it, in {NOTE} characters at most. {NOTHING}")
     found = Stray.objects.select_for_update(no_key=True, of=("self",)).filter(pk=stray).first()

@@ -14,8 +14,9 @@ from governance.catalogue import CATALOGUE, money
 from governance.errors import AlreadyDecided, NotFound, NotYours, Unprocessable
 from governance.models import ActionType, AuditEvent
 from rollback import strays
+from rollback.audits import OF_EFFECTS
 from rollback.connectors import registry
-from rollback.connectors.base import Effect, NotDone, OutcomeUnknown, Page, Receipt, Rejected
+from rollback.connectors.base import Effect, Gives, NotDone, OutcomeUnknown, Page, Receipt, Rejected
 from rollback.models import Bookmark, Direction, Stray, Unit
 from rollback.runner import run_all
 from rollback.services import strays as services
@@ -216,6 +217,93 @@ def test_it_is_gone_once_a_unit_has_its_checkpoint(approved, worker, telling, ti
     assert [each.facts["key"] for each in told] == telling.told * 2
 
 
+def test_a_send_that_came_to_nothing_settles_nothing(approved, worker, telling, timeline):
+    """What was found stays found until there is a checkpoint, however often it is sent."""
+    telling.told.append(key_of(approved))
+    (found,) = standing(timeline.now)
+
+    def refused():
+        standing(timeline.now)
+        raise Rejected("422 no")
+
+    telling.books.meanwhile(1, refused)
+
+    run_all(worker.hands)
+
+    assert standing(timeline.now + M) == [found]
+    assert Stray.objects.get().settled_at is None
+
+
+@pytest.fixture
+def untold(telling):
+    """The target lists what it did, and cannot be asked by key."""
+    telling.books.native_keys = False
+    telling.gives = telling.books.gives = Gives(
+        native_keys=False, lookup=False, optimistic_locking=False
+    )
+    return telling
+
+
+def test_without_a_lookup_what_is_in_doubt_is_found_once_somebody_says_that_it_was_not_done(
+    approved, worker, untold, timeline
+):
+    untold.books.lose_answer(1, OutcomeUnknown("timeout"))
+    run_all(worker.hands)
+    unit = Unit.objects.get(request=approved, direction="forward", position=1)
+    assert unit.state == U.UNKNOWN
+    untold.told.append(unit.key)
+
+    assert standing(timeline.now) == [], "a person is asked about it as it is"
+    assert Bookmark.objects.get().after == "1", "and the list has gone on"
+    assert not strays.unexplained().exists()
+    Unit.objects.filter(pk=unit.pk).update(state=U.NOT_DONE)
+
+    (found,) = standing(timeline.now + M)
+    assert (unit.key in found.text, found.request_id) == (True, approved.pk)
+    Unit.objects.filter(pk=unit.pk).update(
+        state=U.DONE, done_at=timeline.now, receipt={"reference": "L-1", "data": {}}
+    )
+    assert standing(timeline.now + 2 * M) == []
+
+
+def test_without_a_lookup_what_was_not_done_accounts_for_nothing(
+    approved, worker, untold, timeline
+):
+    untold.books.fail(1, Rejected("422 no"))
+    run_all(worker.hands)
+    untold.told.append(key_of(approved))
+
+    (found,) = standing(timeline.now)
+
+    assert (key_of(approved) in found.text, found.request_id) == (True, approved.pk)
+
+
+def test_without_a_lookup_what_stays_in_doubt_is_found_once_its_request_has_ended(
+    approved, worker, untold, timeline
+):
+    untold.books.lose_answer(1, OutcomeUnknown("timeout"))
+    run_all(worker.hands)
+    untold.told.append(key_of(approved))
+    assert standing(timeline.now) == []
+
+    Unit.objects.filter(key=key_of(approved)).update(audited_at=timeline.now)
+
+    assert len(standing(timeline.now + M)) == 1
+
+
+def test_every_stray_is_looked_at_for_a_unit_however_many_there_are(
+    done, telling, timeline, monkeypatch
+):
+    monkeypatch.setattr(strays, "SETTLED_AT_ONCE", 2)
+    rows = [StrayFactory() for _ in range(5)]
+    last = StrayFactory(target="books", key=key_of(done))
+
+    standing(timeline.now)
+
+    assert set(Stray.objects.filter(settled_at=None)) == set(rows)
+    assert Stray.objects.get(settled_at=timeline.now) == last
+
+
 def test_a_late_effect_of_what_was_asked_about_before_is_found(approved, worker, telling, timeline):
     """The other audit asked ten minutes after the end, was told no, and asks no more."""
     telling.books.fail(1, Rejected("422 no"))
@@ -226,12 +314,42 @@ def test_a_late_effect_of_what_was_asked_about_before_is_found(approved, worker,
 
     telling.told.append(unit.key)  # a mark that is left, and no effect
     assert standing(timeline.now + 12 * M) == []
+    assert standing(timeline.now + 13 * M) == []
+    unit.refresh_from_db()
+    assert unit.audited_at == timeline.now + 13 * M, "it was asked about once more"
     telling.told.append(unit.key)
     telling.books.done[unit.key] = Receipt("L-late", {"line": 1})
 
-    (found,) = standing(timeline.now + 13 * M)
+    standing(timeline.now + 14 * M)
+    auditing.run(now=timeline.now + 15 * M)
+
+    (found,) = Finding.objects.filter(audit=OF_EFFECTS, cleared_at=None)
     assert (unit.key in found.text, found.request_id) == (True, approved.pk)
+    assert not Stray.objects.exists()
     del telling.books.done[unit.key]
+
+
+def test_a_key_that_its_target_never_answers_for_holds_up_no_list(
+    approved, worker, telling, timeline, monkeypatch
+):
+    telling.books.fail(1, Rejected("422 no"))
+    run_all(worker.hands)
+    standing(timeline.now + 11 * M)
+    unit = Unit.objects.get(request=approved, direction="forward", position=1)
+    telling.told += [unit.key, "x", f"{approved.business_key}-lost~0/1"]
+
+    def silent(key):
+        raise OutcomeUnknown("timeout")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(telling.books, "probe", silent)
+        (found,) = standing(timeline.now + 2 * H)
+        auditing.run(now=timeline.now + 2 * H + M)
+
+    assert "-lost~0/1" in found.text
+    assert Bookmark.objects.get().after == "3"
+    (of_it,) = Finding.objects.filter(audit=OF_EFFECTS, cleared_at=None)
+    assert f"cannot be asked about {unit.key}" in of_it.text
 
 
 def test_the_bookmark_never_runs_ahead_of_what_is_kept(done, telling, timeline, monkeypatch):
@@ -240,14 +358,15 @@ def test_the_bookmark_never_runs_ahead_of_what_is_kept(done, telling, timeline, 
     telling.books.done.clear()
     kept = services.Stray.objects.bulk_create
 
-    def dies(rows, **more):
+    def dies(rows):
+        kept(rows)
         raise RuntimeError("the worker was killed")
 
     with monkeypatch.context() as patch:
         patch.setattr(services.Stray.objects, "bulk_create", dies)
         (failed,) = standing(timeline.now)
     assert failed.key == "failed"
-    assert kept
+    assert not Stray.objects.exists()
     assert Bookmark.objects.get().after == ""
 
     assert len(standing(timeline.now + M)) == len(keys)
@@ -416,6 +535,7 @@ def test_who_may_not_and_what_is_not_said_changes_nothing(operator, company):
         (PersonFactory(roles=[RoleFactory(key="auditor")]), stray.pk, "Seen to.", NotYours),
         (operator, stray.pk, "  ", Unprocessable),
         (operator, stray.pk, "x" * 1001, Unprocessable),
+        (operator, stray.pk, "x\r\n" * 501, Unprocessable),
         (operator, stray.pk + 1, "Seen to.", NotFound),
     ):
         with pytest.raises(refusal):
@@ -424,6 +544,14 @@ def test_who_may_not_and_what_is_not_said_changes_nothing(operator, company):
     stray.refresh_from_db()
     assert (stray.settled_at, stray.note) == (None, "")
     assert not AuditEvent.objects.filter(kind="stray.settled").exists()
+
+
+def test_a_line_end_counts_once_as_in_the_browser(operator, company):
+    note = "x" + "\r\n" * 998 + "x"
+
+    settled = services.settle(stray=StrayFactory().pk, actor=operator, note=note, now=MONDAY_9AM)
+
+    assert len(settled.note) == 1000
 
 
 def test_the_page_lists_what_stands_and_takes_words_for_it(client, operator, company):
