@@ -25,7 +25,16 @@ from approvals.models import (
     Step,
 )
 from governance import courier
-from governance.audits import OVERDUE_AFTER_S, SHOWN, Found, Look, audit, numbers_in, overdue_before
+from governance.audits import (
+    OVERDUE_AFTER_S,
+    SHOWN,
+    Found,
+    Look,
+    audit,
+    mark_of,
+    numbers_in,
+    overdue_before,
+)
 from governance.ladder import AUTOMATIC, BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESENT
 from governance.models import TaskAttempt
 from governance.vocabulary import ExceptionType
@@ -36,6 +45,11 @@ UNDERWAY = (S.BLOCKED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
 UNDERWAY_CHECKED = 1000
 PAST = "Somebody wrote rows past the services: find who, in the database's log."
 TASK, BYPASS = "task ", "bypass "  # what the keys of their findings begin with
+# What an operator saw who acknowledged a bare bypass.
+OF_A_DECISION = (
+    "step", "request", "person", "verdict", "note", "digest", "severity", "details", "via",
+    "reauthenticated_at", "at", "is_bypass", "review",
+)  # fmt: skip
 # What the queue brings again, or gives up, comes back or leaves an alert well within this time.
 LOST_AFTER_S = 240.0  # real seconds: its retry, its time-out, and as much again as that
 
@@ -262,7 +276,7 @@ def _bypasses_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     gone = [known[pk] for pk in known.keys() - set(there)]
     seen = acknowledged("bypasses_without_a_factor", gone)
     for key in sorted(set(gone) - seen):
-        yield Found(key, f"The decision of {key} is gone.")
+        yield Found(key, f"The decision of {key.rpartition(' ')[0]} is gone.")
 
 
 @audit(f"{PAST} Then acknowledge its alert: what was decided stays so.", again=_bypasses_again)
@@ -275,11 +289,15 @@ def _bare(decisions: QuerySet[Decision]) -> Iterator[Found]:
     bare = decisions.filter(
         Q(reauthenticated_at__isnull=True) | Q(review__isnull=True), is_bypass=True
     )
-    found = list(bare.values_list("pk", "request", "request__ref")[:SHOWN])
-    seen = acknowledged("bypasses_without_a_factor", [f"{BYPASS}{pk}" for pk, *_ in found])
-    for pk, request, ref in found:
-        if f"{BYPASS}{pk}" not in seen:
-            yield Found(f"{BYPASS}{pk}", f"{ref} was bypassed without a second factor.", request)
+    found = {}
+    for row in bare.values("pk", "request__ref", *OF_A_DECISION)[:SHOWN]:
+        content = {name: row[name] for name in OF_A_DECISION}
+        found[f"{BYPASS}{row['pk']} {mark_of(content)}"] = row
+    seen = acknowledged("bypasses_without_a_factor", found)
+    for key, row in found.items():
+        if key not in seen:
+            text = f"{row['request__ref']} was bypassed without a second factor."
+            yield Found(key, text, row["request"])
 
 
 AUDITS: dict[str, Look] = {

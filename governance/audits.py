@@ -8,6 +8,8 @@ them and keeps the findings.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
@@ -144,8 +146,18 @@ def audit(
 
 
 def numbers_in(keys: Iterable[str], prefix: str) -> dict[int, str]:
-    """Return by primary key the keys of findings that are a prefix and a primary key."""
-    return {int(key.removeprefix(prefix)): key for key in keys if key.startswith(prefix)}
+    """Return by primary key the keys of findings that are a prefix, a primary key, and perhaps a mark."""
+    own = [key for key in keys if key.startswith(prefix)]
+    return {int(key.removeprefix(prefix).partition(" ")[0]): key for key in own}
+
+
+def mark_of(content: object) -> str:
+    """Return what tells this content of a row from any other it may have later, for the key of a finding.
+
+    Who acknowledges a finding has seen this content, and no other.
+    """
+    text = json.dumps(content, default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _chains_again(keys: Collection[str], now: datetime) -> Iterator[Found]:

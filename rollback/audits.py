@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from approvals.audits import acknowledged
 from approvals.models import ENDED, ActionRequest, Finding
 from governance import clock
-from governance.audits import SHOWN, Found, Look, audit, numbers_in, overdue_before
+from governance.audits import SHOWN, Found, Look, audit, mark_of, numbers_in, overdue_before
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
 from rollback import evidence, strays
@@ -83,9 +83,10 @@ def _drills_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     known = numbers_in(keys, DRILL)
     drills = Drill.objects.filter(pk__in=known).select_related("action_type")
     yield from _altered(drills)
-    gone = [known[pk] for pk in known.keys() - set(drills.values_list("pk", flat=True))]
-    for key in sorted(set(gone) - acknowledged("drills_altered", gone)):
-        yield Found(key, f"{key.capitalize()} is gone.")
+    there = set(drills.values_list("pk", flat=True))
+    gone = {key: pk for pk, key in known.items() if pk not in there}
+    for key in sorted(gone.keys() - acknowledged("drills_altered", gone)):
+        yield Found(key, f"Drill {gone[key]} is gone.")
 
 
 @audit(
@@ -100,12 +101,13 @@ def drills_altered(now: datetime) -> Iterator[Found]:
 
 
 def _altered(drills: QuerySet[Drill]) -> Iterator[Found]:
-    flaws = {f"{DRILL}{each.pk}": (each, evidence.flaw_of(each)) for each in drills}
-    flawed = {key: found for key, found in flaws.items() if found[1]}
+    flawed = {}
+    for drill in drills:
+        if flaw := evidence.flaw_of(drill):
+            key = f"{DRILL}{drill.pk} {mark_of([flaw, evidence.content_of(drill)])}"
+            flawed[key] = Found(key, f"Drill {drill.pk} of {drill.action_type} {flaw}.")
     seen = acknowledged("drills_altered", flawed)
-    for key, (drill, flaw) in flawed.items():
-        if key not in seen:
-            yield Found(key, f"Drill {drill.pk} of {drill.action_type} {flaw}.")
+    yield from (found for key, found in flawed.items() if key not in seen)
 
 
 @audit("Drill it: that sets it right.")

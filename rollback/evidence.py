@@ -68,6 +68,11 @@ def flaw_of(drill: Drill) -> str:
     return seals.flaw_of(KIND, drill.evidence_hash, seals.Signature(drill.key_id, drill.signature))
 
 
+def content_of(drill: Drill) -> list[Any]:
+    """Return all that `flaw_of` looks at of a drill."""
+    return [statement(drill), drill.evidence_hash, drill.key_id, drill.signature]
+
+
 def _bounded(value: Any) -> Any:
     found = _plain(value)
     length = len(json.dumps(found))

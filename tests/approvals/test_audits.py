@@ -488,6 +488,25 @@ def test_a_bare_bypass_stands_behind_any_number_of_others_until_somebody_looked(
     assert not standing.exists()
 
 
+@pytest.mark.parametrize("change", [{"note": "Another."}, {"digest": "0" * 64}, {"via": "bulk"}])
+def test_a_bare_bypass_that_was_acknowledged_is_found_anew_once_it_is_altered_again(
+    company, change
+):
+    def found():
+        return list(audits.bypasses_without_a_factor(MONDAY_9AM))
+
+    DecisionFactory(is_bypass=True, reauthenticated_at=None, review=ReviewFactory())
+    ((key, *_),) = found()
+    AlertFactory(kind="audit.bypasses_without_a_factor", key=key, acknowledged_at=MONDAY_9AM)
+    assert found() == []
+
+    Decision.objects.update(**change)
+
+    (again,) = found()
+    assert again.key != key
+    assert list(audits.bypasses_without_a_factor.again([key], MONDAY_9AM)) == [again]
+
+
 @pytest.mark.postgresql
 def test_bypasses_are_found_among_any_number_of_decisions(company, waiting):
     """Five thousand decisions, none of which is a bypass."""

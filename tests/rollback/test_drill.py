@@ -538,7 +538,7 @@ def test_what_was_altered_is_found(kind, timeline, change):
     Drill.objects.update(**change)
 
     (found,) = audits.drills_altered(timeline.now)
-    assert found.key == f"drill {Drill.objects.get().pk}"
+    assert found.key.startswith(f"drill {Drill.objects.get().pk} ")
 
 
 def test_what_was_altered_stands_behind_any_number_of_other_drills_until_somebody_looked(
@@ -546,7 +546,8 @@ def test_what_was_altered_stands_behind_any_number_of_other_drills_until_somebod
 ):
     through(kind, timeline)
     Drill.objects.update(signature="0" * 128)
-    key = f"drill {Drill.objects.get().pk}"
+    ((key, *_),) = audits.drills_altered(timeline.now)
+    pk = Drill.objects.get().pk
     monkeypatch.setattr(audits, "SHOWN", 0)
     assert list(audits.drills_altered(timeline.now)) == []
 
@@ -555,9 +556,32 @@ def test_what_was_altered_stands_behind_any_number_of_other_drills_until_somebod
     alert = AlertFactory(kind="audit.drills_altered", key=key)
     Drill.objects.all().delete()
     (found,) = audits.drills_altered.again([key], timeline.now)
-    assert found.text == f"{key.capitalize()} is gone."
+    assert (found.key, found.text) == (key, f"Drill {pk} is gone.")
     Alert.objects.filter(pk=alert.pk).update(acknowledged_at=timeline.now)
     assert list(audits.drills_altered.again([key], timeline.now)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"signature": "0" * 128}, {"signature": "1" * 128}),
+        ({"points": 1}, {"points": 2}),
+        ({"key_id": "0" * 16}, {"evidence": [{"no": 1.5}]}),
+        ({"evidence": [{"no": 1.5}]}, {"evidence": [{"no": 2.5}]}),
+    ],
+)
+def test_what_was_acknowledged_is_found_anew_once_it_is_altered_again(kind, timeline, first, then):
+    through(kind, timeline)
+    Drill.objects.update(**first)
+    (found,) = audits.drills_altered(timeline.now)
+    AlertFactory(kind="audit.drills_altered", key=found.key, acknowledged_at=timeline.now)
+    assert list(audits.drills_altered(timeline.now)) == []
+
+    Drill.objects.update(**then)
+
+    (again,) = audits.drills_altered(timeline.now)
+    assert again.key != found.key
+    assert list(audits.drills_altered.again([found.key], timeline.now)) == [again]
 
 
 def test_one_figure_in_the_evidence_is_found(kind, timeline):
