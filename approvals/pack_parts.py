@@ -228,7 +228,7 @@ def _closed(review: Review, at: datetime) -> dict[str, Any]:
     return found | {
         "actor": _actor_or_none(review.second_person),
         "said_by": "" if review.closed_by is None else actors.person(review.closed_by),
-        "outcome": review.details.get("outcome"),
+        "outcome": review.details.get("outcome") if isinstance(review.details, dict) else None,
         "reference": review.target_reference,
     }
 

@@ -113,7 +113,7 @@ def confirm_settled(*, review: int, actor: Person, now: datetime, said_at: datet
     else:
         request.complete_by_hand(now=now)
     act.record(
-        request, "review.closed", review=found.kind, finding=found.state,
+        request, "review.closed", review=found.kind, opened_at=found.opened_at, finding=found.state,
         outcome=request.state, reference=found.target_reference, units=units,
         said_by=actors.person(found.closed_by) if found.closed_by is not None else "",
     )  # fmt: skip

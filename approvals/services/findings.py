@@ -72,8 +72,8 @@ def record_finding(
     act = Act(now=now, actor=actors.person(actor))
     writes = Writes(acts=[act])
     act.record(
-        request, "review.closed", review=found.kind, finding=finding, note=note,
-        roll_back=roll_back,
+        request, "review.closed", review=found.kind, opened_at=found.opened_at, finding=finding,
+        note=note, roll_back=roll_back,
     )  # fmt: skip
     if roll_back:
         _order(found, request, actor, note, act, writes)

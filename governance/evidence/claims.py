@@ -6,6 +6,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from governance.evidence.parts import Claim, Standing
 
 VERIFIER = Path(__file__).with_name("verify.py")
@@ -17,8 +20,17 @@ def claims_of(files: dict[str, bytes]) -> list[Claim]:
     Args:
         files: by name; of pack.json all but the claims.
     """
-    found = _VERIFIER.claims_of(_VERIFIER.Pack(files))
+    found = _VERIFIER.claims_of(_VERIFIER.Pack(files, _is_good))
     return [Claim(**{**each, "standing": Standing(each["standing"])}) for each in found]
+
+
+def _is_good(public: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether a signature is good: as the verifier's own, which needs no library and takes longer."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _loaded() -> ModuleType:

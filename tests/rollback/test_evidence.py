@@ -33,7 +33,7 @@ from governance import actors, canonical, clock, ledger, seals
 from governance.definitions import digest_of, document_of
 from governance.drafting import names
 from governance.drafting.book import book_of
-from governance.evidence import build
+from governance.evidence import build, claims
 from governance.evidence.packing import VERIFIER, signed
 from governance.ledger import Act
 from governance.models import AuditEvent, ChainHead, MatrixRow, Seal, SealedEvent
@@ -862,6 +862,59 @@ def test_a_tail_that_was_cut_off_with_its_rows_is_named_at_once(company, auditor
         assert any(f"event {left + 1} of {request.ref} is missing" in e for e in wrongs(said)), said
         assert standing(files, "the events follow each other, without a gap") == "contradicted"
         assert len(read(files, "events.json")) == left
+
+
+def test_a_review_cannot_pass_for_closed_by_the_closing_of_another(told, auditor, folder):
+    """Two of one kind: the record says of each closing which of them it closed."""
+    one = closed_review(told, auditor, MONDAY_9AM)
+    at = MONDAY_9AM + timedelta(minutes=1)
+    other = open_spot_check(ref=told.ref, actor=auditor, reason="Look again.", now=at)
+    Review.objects.filter(pk=other.pk).update(asked=one.asked)
+    whole = Review.objects.filter(pk=one.pk)
+    is_open = {"state": "open", "finding": "", "closed_at": None, "closed_by": None, "due_at": at}
+    assert run(packed_review(other), folder)[0] == run(packed_review(one), folder)[0] == 0
+
+    whole.update(**is_open)
+    _, said = run(packed_review(whole.get()), folder)
+    assert "review.json: it stands open, and the record closed it" in wrongs(said)
+
+    found = record_finding(
+        review=other.pk, actor=one.asked, finding="justified", note="Fine.", now=at
+    )
+    whole.update(state=found.state, finding=found.finding, closed_at=at, closed_by=found.closed_by)
+    _, said = run(packed_review(whole.get()), folder)
+    assert wrongs(said) == ["review.json: was closed by the closing of another review"]
+
+
+def packed_review(review):
+    return unzipped(build(subject_of_review(review), by="person:auditor", now=MONDAY_9AM))
+
+
+def test_a_cleanup_whose_details_somebody_replaced_stops_no_pack(told, folder):
+    """What nobody recorded is named; no page of ours fails over it."""
+    cleanup = ReviewFactory(
+        request=told, kind="cleanup", state="cleaned_up", due_at=None, closed_at=MONDAY_9AM,
+        closed_by=PersonFactory(), second_person=PersonFactory(), target_reference="X-1",
+        details=["odd"],
+    )  # fmt: skip
+
+    code, said = run(packed_review(cleanup), folder)
+
+    assert (code, "review.json: no event of the record closed it" in wrongs(said)) == (1, True)
+
+
+def test_the_maker_checks_seals_by_the_library_and_finds_the_same(told):
+    """In a web process each signature by the verifier's own arithmetic would take longer than all the rest."""
+    with mock.patch.dict(
+        claims._VERIFIER.__dict__, {"_times": mock.Mock(side_effect=AssertionError)}
+    ):
+        assert standing(unzipped(packed(told)), SEALED) == "proven"
+        with lifted(connection):
+            Seal.objects.update(signature="00" * 64)
+        assert standing(unzipped(packed(told)), SEALED) == "contradicted"
+
+
+SEALED = "each seal is signed and follows the one before"
 
 
 @pytest.mark.parametrize("value", [1234567890123456789, 1234567890123456789.0])
