@@ -36,6 +36,9 @@ def found():
     ]
 
 
+LATER_NONE = [{"$if": "after == '0'", "then": "x", "else": ".."}]  # an address for the first page
+
+
 @pytest.mark.django_db
 def test_the_demos_catalogue_is_in_order():
     for entry in CATALOGUE:
@@ -63,6 +66,7 @@ def test_the_demos_catalogue_is_in_order():
         ({"config": {"listing": {**LISTING, "frist": "0"}}}, "configuration, listing,"),
         ({"config": {"listing": {**LISTING, "path": [".."]}}}, "must not be"),
         ({"config": {"listing": {**LISTING, "query": {"after": {"$eval": "afetr"}}}}}, "template of listing"),
+        ({"config": {"listing": {**LISTING, "path": LATER_NONE}}}, "must not be"),
         ({"config": {"listing": {**LISTING, "path": ["x" * 300]}}}, "has 300 characters at most"),
         ({"example": {}}, "The template of units cannot be filled"),
         ({"connector_config": {"target": "demo"}}, "'units' is a required property"),

@@ -621,6 +621,40 @@ def test_a_place_in_a_list_that_is_no_text_is_not_kept(odd):
     assert type(problem) is OutcomeUnknown
 
 
+@pytest.mark.parametrize("after", ["9" * 501, "9\n"])
+def test_a_place_in_a_list_that_cannot_be_stored_is_not_kept(odd, after):
+    odd(answer("200 OK", json.dumps({"operations": [], "next": after}).encode()))
+    listing = {**PAYMENT["connector_config"]["listing"], "after": {"$eval": "answer.next"}}
+    connector = connector_of(listing=listing)
+
+    problem = failure_of(lambda: connector.listed(connector.lists[0], ""))
+
+    assert type(problem) is OutcomeUnknown
+    assert "where the list goes on" in problem.said
+
+
+@pytest.mark.parametrize("part", ["effects", "after", "more"])
+def test_a_part_of_a_list_that_is_left_out_is_said(odd, part):
+    odd(answer("200 OK", b'{"operations": [], "next": null}'))
+    nothing = {"$if": "false", "then": "x"}
+    connector = connector_of(listing={**PAYMENT["connector_config"]["listing"], part: nothing})
+
+    problem = failure_of(lambda: connector.listed(connector.lists[0], ""))
+
+    assert type(problem) is OutcomeUnknown
+    assert "no list of what was done" in problem.said
+
+
+def test_a_list_that_has_no_address_after_some_place_is_said(odd):
+    path = ["operations", {"$if": "after == 'x'", "then": "..", "else": "all"}]
+    connector = connector_of(listing={**PAYMENT["connector_config"]["listing"], "path": path})
+
+    problem = failure_of(lambda: connector.listed(connector.lists[0], "x"))
+
+    assert type(problem) is OutcomeUnknown
+    assert "cannot be asked for after x" in problem.said
+
+
 def test_without_a_listing_there_is_none():
     config = {**PAYMENT["connector_config"]}
     del config["listing"]

@@ -520,7 +520,10 @@ def test_a_full_page_goes_on_behind_its_last_row(monkeypatch):
     assert asked[0].args[0][-1] == [
         "OR", ["create_date", ">", stamp], [["create_date", "=", stamp], ["id", ">", 9]],
     ]  # fmt: skip
-    assert (following.more, following.after) == (False, page.after)
+    behind = "2026-03-02T08:55:07.000012 0"
+    assert (following.more, following.after) == (False, behind), "it was the last one"
+    nothing, _ = told(listing.page(MOVES, behind), [])
+    assert (nothing.more, nothing.after) == (False, behind)
 
 
 def test_where_the_list_ends_the_bookmark_stays_behind():
@@ -529,7 +532,30 @@ def test_where_the_list_ends_the_bookmark_stays_behind():
     assert (page.more, page.after) == (False, "2026-03-02T08:55:07.000012 0")
 
 
-@pytest.mark.parametrize("row", [{"id": 7}, a_row(7, at=None), a_row(7, at="soon")])
-def test_a_row_that_cannot_be_read_is_no_end_of_the_list(row):
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": 7},
+        a_row(7, at=None),
+        a_row(7, at="soon"),
+        a_row(7, at=17),
+        a_row("seven"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_no_end_of_the_list(row, full, monkeypatch):
+    monkeypatch.setattr(listing, "ROWS", 1 if full else 200)
+
     with pytest.raises(OutcomeUnknown, match="cannot be read"):
         told(listing.page(MOVES, ""), [row])
+
+
+def test_a_row_of_the_first_day_is_no_end_of_the_list():
+    with pytest.raises(OutcomeUnknown, match="cannot be read"):
+        told(listing.page(MOVES, ""), [a_row(7, at="0001-01-01T00:00:00")])
+
+
+@pytest.mark.parametrize("place", ["x 17", "2026-03-02T09:05:07.000012 x", "17"])
+def test_a_place_that_is_none_is_said_and_not_asked_for(place):
+    with pytest.raises(OutcomeUnknown, match="has no place"):
+        told(listing.page(MOVES, place), [])

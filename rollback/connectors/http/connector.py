@@ -64,7 +64,7 @@ KEY_HEADER = "Idempotency-Key"
 RECEIPT = {"reference": {"$eval": "answer.reference"}, "data": {"$eval": "answer"}}
 NAME = 200  # characters
 MOST_UNITS = 500  # of an example, of which each is shown, and failed twice by a drill
-LIST_NAME = 300
+LIST_NAME, PLACE = 300, 500  # characters, of a bookmark
 NOT_THERE = 404
 
 
@@ -178,14 +178,23 @@ class HttpConnector:
 
     def listed(self, name: str, after: str) -> Page:
         """Return what the target did after a place in its list. Raises CallFailed."""
-        answer = self._call("GET", self._place_of_list(after or self._first))
+        try:
+            place = self._place_of_list(after or self._first)
+        except ValueError as problem:
+            raise OutcomeUnknown(
+                f"The list cannot be asked for after {after}: {problem}"
+            ) from problem
+        answer = self._call("GET", place)
         context = {"answer": self._told(answer), "after": after or self._first}
         template = {part: self._config["listing"][part] for part in ("effects", "after", "more")}
         found = self._understood(template, context, answer, "listing")
-        if not isinstance(found["effects"], list) or not isinstance(found["after"], str):
+        # A part whose template comes to nothing, as an $if without an else, is left out.
+        told, goes_on = found.get("effects"), found.get("after")
+        if not isinstance(told, list) or not isinstance(goes_on, str) or "more" not in found:
             answers.unreadable(answer, "is no list of what was done")
-        effects = [_effect(each, answer) for each in found["effects"]]
-        return Page(effects, found["after"], bool(found["more"]))
+        if len(goes_on) > PLACE or wording.plain(goes_on, PLACE) != goes_on:
+            answers.unreadable(answer, "does not say where the list goes on in a text we can keep")
+        return Page([_effect(each, answer) for each in told], goes_on, bool(found["more"]))
 
     # --- At start -----------------------------------------------------------------------------
 
@@ -247,6 +256,7 @@ class HttpConnector:
         for name in self.lists:
             if len(name) > LIST_NAME:
                 raise ValueError(f"The address of its list has {LIST_NAME} characters at most.")
+            self._place_of_list("a place that a page ended at")
 
     # --- Parts --------------------------------------------------------------------------------
 
@@ -310,7 +320,7 @@ class HttpConnector:
         listing = self._config["listing"]
         asked = {part: listing.get(part) for part in ("path", "query")}
         found = render(asked, {"after": after}, what="listing")
-        return address(found["path"], found["query"])
+        return address(found.get("path"), found.get("query"))
 
     def _told(self, answer: httpx2.Response) -> Any:
         """Return the JSON of an answer to a question. Refusing to answer settles nothing: it is asked again."""

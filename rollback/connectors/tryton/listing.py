@@ -23,8 +23,15 @@ LISTS = {each.listed.name: each.listed for each in OPERATIONS.values()}
 
 
 def page(of: Listed, after: str) -> Asks[Page]:
-    """Return the marks of one list after a place in it. Raises OutcomeUnknown for rows that cannot be read."""
-    domain = [*of.domain, [of.field, "like", MARKED], [of.stamp, "!=", None], *_later(of, after)]
+    """Return the marks of one list after a place in it.
+
+    Raises OutcomeUnknown for rows, or a place, that cannot be read.
+    """
+    try:
+        later = _later(of, after)
+    except ValueError as problem:
+        raise OutcomeUnknown(f"The list {of.name} has no place {after}: {problem}") from problem
+    domain = [*of.domain, [of.field, "like", MARKED], [of.stamp, "!=", None], *later]
     found = yield from lookups.rows(
         of.model,
         domain,
@@ -37,12 +44,12 @@ def page(of: Listed, after: str) -> Asks[Page]:
     )
     try:
         effects = [
-            Effect(key, f"{of.model} {row['id']}", row[of.stamp])
+            Effect(key, f"{of.model} {int(row['id'])}", _stamp(row[of.stamp]))
             for row in found
             for key in keys.told_of(row[of.field])
         ]
         return Page(effects, _bookmark(of, found, after), len(found) == ROWS)
-    except (KeyError, TypeError, ValueError) as problem:
+    except (KeyError, OverflowError, TypeError, ValueError) as problem:
         raise OutcomeUnknown(f"The list {of.name} cannot be read: {problem!r}") from problem
 
 
@@ -55,9 +62,18 @@ def _later(of: Listed, after: str) -> list[Any]:
 
 
 def _bookmark(of: Listed, found: list[lookups.Row], after: str) -> str:
-    if not found:
-        return after
-    stamp = found[-1][of.stamp]
     if len(found) == ROWS:
-        return f"{stamp} {found[-1]['id']}"
-    return f"{(datetime.fromisoformat(stamp) - BEHIND).isoformat(timespec='microseconds')} 0"
+        return f"{_stamp(found[-1][of.stamp])} {int(found[-1]['id'])}"
+    if found:
+        return _behind(found[-1][of.stamp])
+    said, _, row = after.partition(" ")
+    # A place at a row is where a full page ended, and it was the last one.
+    return _behind(said) if row not in ("", "0") else after
+
+
+def _behind(stamp: str) -> str:
+    return f"{_stamp((datetime.fromisoformat(stamp) - BEHIND).isoformat())} 0"
+
+
+def _stamp(said: str) -> str:
+    return datetime.fromisoformat(said).isoformat(timespec="microseconds")
