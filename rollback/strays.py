@@ -18,6 +18,7 @@ from random import sample
 from typing import NamedTuple
 
 from django.conf import settings
+from django.db import DataError, IntegrityError
 from django.db.models import Exists, OuterRef, QuerySet
 
 from approvals import templating
@@ -36,6 +37,10 @@ SILENT_AFTER_S = 3600.0  # real seconds without getting on; a list that is not r
 SETTLED_AT_ONCE = 500  # looked at in one query
 STRAY = "stray "  # what the keys of its findings begin with
 KEY_LENGTH = 500  # of Unit.key
+# What a page may come to that nobody thought of. A database that is away is none of it.
+ODD = (
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DataError, IntegrityError,
+)  # fmt: skip
 
 U = Unit.State
 _KEY = re.compile(r"(?P<business>.+)~[0-9]+/(?:undo/)?[0-9]+")  # DESIGN 5
@@ -128,40 +133,61 @@ def read_on(
     now: datetime,
     *,
     enough: Callable[[], bool] = lambda: False,
-    pages: int | None = PAGES_AT_ONCE,
+    pages: int = PAGES_AT_ONCE,
 ) -> int:
     """Read on in each list, until it ends or it is enough. Returns how many entries were read.
 
     In an order of its own each time, so that one that takes long keeps no other
     from its turn for ever; a target that cannot be reached is left till the next round.
+    What stops one list is kept with its bookmark, and stops no other.
 
     Args:
-        pages: of each list at most; None for all there are.
+        pages: of each list at most.
     """
     lists = list(lists)
-    away: set[str] = set()
+    away: dict[str, str] = {}
     total = 0
     for source in sample(lists, len(lists)):
+        mark = _bookmark(source, now)
         if source.target in away:
+            services.note_silence(mark, away[source.target])
             continue
-        read = 0
-        while (pages is None or read < pages) and not enough():
-            mark, _ = Bookmark.objects.get_or_create(
-                target=source.target, name=source.name, defaults={"read_at": now}
-            )
+        places: set[str] = set()
+        for _ in range(pages):
+            if enough():
+                break
+            mark = _bookmark(source, now)
+            if mark.after in places:
+                services.note_silence(mark, "it goes round: it leads back to where it was")
+                break
+            places.add(mark.after)
             try:
                 page = source.connector.listed(source.name, mark.after)
                 found, again = _compared(source, page, now)
+                turned = services.turn(mark, page, found, again, now=now)
             except CallFailed as problem:
                 services.note_silence(mark, problem.said)
                 if isinstance(problem, NotDone):
-                    away.add(source.target)
+                    away[source.target] = problem.said
                 break
-            read += 1
+            except ODD as problem:
+                services.note_silence(mark, f"its page cannot be kept: {problem!r}")
+                break
             total += len(page.effects)
-            if not services.turn(mark, page, found, again, now=now) or not page.more:
+            if not page.more or page.after == mark.after:
                 break
+            if not turned:  # another round was faster: on from where it is
+                places.clear()
+        else:
+            services.note_silence(mark, f"there is more after {pages:,} pages")
     return total
+
+
+def _bookmark(source: Source, now: datetime) -> Bookmark:
+    mark, _ = Bookmark.objects.get_or_create(
+        target=source.target, name=source.name, defaults={"read_at": now}
+    )
+    return mark
 
 
 def _compared(source: Source, page: Page, now: datetime) -> tuple[list[Stray], list[int]]:

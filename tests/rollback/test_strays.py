@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -17,6 +19,7 @@ from rollback import strays
 from rollback.audits import OF_EFFECTS
 from rollback.connectors import registry
 from rollback.connectors.base import Effect, Gives, NotDone, OutcomeUnknown, Page, Receipt, Rejected
+from rollback.management.commands import recheck_effects
 from rollback.models import Bookmark, Direction, Stray, Unit
 from rollback.runner import run_all
 from rollback.services import strays as services
@@ -427,6 +430,95 @@ def test_a_list_that_says_it_goes_on_and_does_not_is_a_finding(
     (found,) = standing(timeline.now + 2 * H)
 
     assert "tells the same again" in found.text
+
+
+@pytest.fixture
+def two_lists(telling, monkeypatch):
+    """Read in this order: `bad`, then `done`."""
+    telling.lists = ("bad", "done")
+    monkeypatch.setattr(strays, "sample", lambda lists, n: sorted(lists, key=lambda x: x.name))
+    listed = telling.listed
+    telling.bad = lambda after: None
+    telling.__dict__["listed"] = lambda name, after: (
+        telling.bad(after) if name == "bad" else listed(name, after)
+    )
+    return telling
+
+
+@pytest.mark.parametrize("page", [None, Page([], None, False), Page([Effect(7)], "1", False)])
+def test_what_is_odd_in_one_list_stops_no_other(done, two_lists, timeline, page):
+    keys = lose(done)
+    two_lists.books.done.clear()
+    two_lists.bad = lambda after: page
+
+    assert len(standing(timeline.now)) == len(keys)
+
+    assert "cannot be kept" in Bookmark.objects.get(name="bad").problem
+
+
+def test_a_target_that_is_away_is_noted_with_each_of_its_lists(done, two_lists, timeline):
+    two_lists.books.down = DOWN
+
+    def away(after):
+        raise DOWN
+
+    two_lists.bad = away
+
+    standing(timeline.now)
+
+    assert set(Bookmark.objects.values_list("name", "problem")) == {
+        ("bad", "connection refused"),
+        ("done", "connection refused"),
+    }
+    two_lists.books.down = None
+
+
+def test_a_list_that_goes_round_comes_to_an_end_and_the_command_says_so(done, two_lists, timeline):
+    asked = []
+
+    def round_and_round(after):
+        asked.append(after)
+        return Page([], "b" if after == "a" else "a", True)
+
+    two_lists.bad = round_and_round
+    said = StringIO()
+
+    with pytest.raises(CommandError, match="1 of 2 lists"):
+        call_command("recheck_effects", stdout=said)
+
+    assert asked == ["", "a", "b"]
+    assert "books, bad: not read to its end: it goes round" in said.getvalue()
+    assert Bookmark.objects.get(name="done").after == "5"
+
+
+def test_a_list_that_never_ends_comes_to_one_and_the_command_says_so(
+    done, two_lists, timeline, monkeypatch
+):
+    monkeypatch.setattr(recheck_effects, "PAGES", 4)
+    two_lists.bad = lambda after: Page([], f"{after}x", True)
+    said = StringIO()
+
+    with pytest.raises(CommandError, match="1 of 2 lists"):
+        call_command("recheck_effects", stdout=said)
+
+    assert "there is more after 4 pages" in said.getvalue()
+    assert Bookmark.objects.get(name="bad").after == "xxxx"
+
+
+def test_a_list_that_another_round_is_reading_is_read_to_its_end(done, telling, timeline):
+    listed = telling.listed
+
+    def beside(name, after):
+        page = listed(name, after)
+        telling.__dict__.pop("listed")  # once
+        strays.read_on(strays.sources(), timeline.now, pages=1)
+        return page
+
+    telling.__dict__["listed"] = beside
+
+    call_command("recheck_effects", stdout=StringIO())
+
+    assert Bookmark.objects.get().after == "5"
 
 
 def test_two_rounds_at_once_keep_one_of_each_and_lose_nothing(done, telling, timeline):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from governance import clock
 from rollback import strays
-from rollback.models import Bookmark, Stray, Unit
+from rollback.models import Bookmark, Unit
+
+PAGES = 100_000  # of a list: one that makes up new ones for ever comes to an end
 
 
 class Command(BaseCommand):
     help = (
         "Have the audit of effects ask each target again about every unit that was ever sent, whether "
         "it was asked before or not, and read the targets' own lists of what they did to their ends, "
-        "however long they are. For a database that was restored. Prints how many."
+        "however long they are. For a database that was restored. Prints how many; exits 1 if a list "
+        "was not read to its end."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,11 +36,19 @@ class Command(BaseCommand):
         if options["from_the_start"]:
             Bookmark.objects.update(after="")
         lists = strays.sources()
-        read = strays.read_on(lists, clock.now(), pages=None)
-        open_now = Stray.objects.filter(settled_at__isnull=True).count()
+        read = strays.read_on(lists, clock.now(), pages=PAGES)
+        open_now = strays.unexplained().count()
         self.stdout.write(
             f"{read} entries of {len(lists)} lists were read; {open_now} effects in targets are"
             " accounted for by nothing here."
         )
+        names = {(each.target, each.name) for each in lists}
+        stopped = 0
         for mark in Bookmark.objects.exclude(problem="").order_by("target", "name"):
-            self.stdout.write(f"{mark.target}, {mark.name}: not read to its end: {mark.problem}")
+            if (mark.target, mark.name) in names:
+                stopped += 1
+                self.stdout.write(
+                    f"{mark.target}, {mark.name}: not read to its end: {mark.problem}"
+                )
+        if stopped:
+            raise CommandError(f"{stopped} of {len(lists)} lists were not read to their ends.")
