@@ -6,6 +6,7 @@ from typing import Any
 
 from approvals.models import ActionRequest
 from approvals.services import submission
+from approvals.services.submission import Money
 from governance import canonical, commitments
 
 
@@ -25,11 +26,15 @@ def covered_by(request: ActionRequest) -> dict[str, Any]:
     """
     action = request.action_type
     hidden = action.redacted_in("payload")
-    money = submission.amount_of(action, request.payload)
+    payload = commitments.committed(request.payload, hidden, salt=request.salt)
+    return named_by(request, submission.amount_of(action, request.payload)) | {"payload": payload}
+
+
+def named_by(request: ActionRequest, money: Money | None) -> dict[str, Any]:
+    """Return what the digest covers besides the payload: what was made of it, and of the call."""
     return {
-        "action": action.key,
-        "version": action.version,
-        "payload": commitments.committed(request.payload, hidden, salt=request.salt),
+        "action": request.action_type.key,
+        "version": request.action_type.version,
         "amount": str(money.value) if money else None,
         "currency": money.currency if money else None,
         "department": request.department.key,

@@ -96,6 +96,14 @@ def committed(payload: Any, hidden: Iterable[str], *, salt: str) -> Any:
     return _replaced(payload, {*hidden}, commitment, "")
 
 
+def salts_for_sender(hidden: Iterable[str], *, salt: str) -> dict[str, str]:
+    """Return by pointer the salts of what a payload keeps back, for whoever sent it: see `committed`.
+
+    Not what they are made of, which would open the digests of bodies and records too.
+    """
+    return {pointer: _own(salt, "payload", pointer) for pointer in hidden} if salt else {}
+
+
 def blinded(value: Any, *, salt: str, what: str) -> str:
     """Return a digest of a JSON value from which it cannot be guessed: of its own salt, and of it.
 

@@ -12,11 +12,13 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from rest_framework import serializers
 
+from approvals import digests
 from approvals.models import ActionRequest, Claim, Order, Question, Review, Step
-from approvals.services import mending, violations
+from approvals.services import mending, submission, violations
 from approvals.services.orders import Ordered
 from approvals.services.submission import Malformed
 from approvals.services.violations import Became, Reported
+from governance import commitments
 from governance.models import ActionType
 from governance.vocabulary import Impact, Severity
 from governance.vocabulary import Verdict as Verdicts
@@ -36,14 +38,15 @@ MENDING_FIELDS = {"verdict", "note", "digest"}
 
 def accepted(request: ActionRequest, url: str) -> dict[str, Any]:
     """Return the answer to a submission; with what whoever computes the digest again needs besides the body."""
-    is_salted = request.salt and request.action_type.redacted_in("payload")
+    hidden = request.action_type.redacted_in("payload")
+    salts = commitments.salts_for_sender(hidden, salt=request.salt)
     return {
         "ref": request.ref,
         "state": request.state,
         "digest": request.digest,
         "due_at": request.due_at,
         "url": url,
-        **({"digest_salt": request.salt} if is_salted else {}),
+        **({"digest_salts": salts} if salts else {}),
     }
 
 
@@ -62,12 +65,17 @@ def row(request: ActionRequest) -> dict[str, Any]:
 def for_agent(request: ActionRequest) -> dict[str, Any]:
     """Return what an agent may know of its own request: never names, notes or other parties."""
     questions = [question(each) for each in request.questions.order_by("pk")]
+    amount = (
+        request.amount
+    )  # of the row: a payload that was changed does not keep its agent from reading
+    money = None if amount is None else submission.in_units(amount, request.currency)
     return {
         "ref": request.ref,
         "state": request.state,
         "reason": REASONS.get(S(request.state), "ended"),
         "end_reason": request.end_reason,
         "digest": request.digest,
+        "digest_covers": digests.named_by(request, money),
         "due_at": request.due_at,
         "needed_by": request.needed_by,
         "result": _result(request),
@@ -239,6 +247,7 @@ def action(action_type: ActionType) -> dict[str, Any]:
         "sla_seconds": int(action_type.sla.total_seconds()),
         "schema": action_type.schema,
         "example": action_type.example,
+        "redacted": list(action_type.redacted_in("payload")),
     }
 
 
@@ -375,9 +384,11 @@ class Accepted(serializers.Serializer[Any]):
     digest = serializers.CharField()
     due_at = serializers.DateTimeField(allow_null=True)
     url = serializers.CharField()
-    digest_salt = serializers.CharField(
+    digest_salts = serializers.DictField(
+        child=serializers.CharField(),
         required=False,
-        help_text="Where evidence leaves fields of the payload out: the digest covers their salted digests.",
+        help_text="By JSON pointer, where evidence leaves fields of the payload out. In place of each, "
+        'the digest covers {"sha256": SHA-256 of [salt, pointer, value] as RFC 8785 writes it}.',
     )
 
 
@@ -409,7 +420,11 @@ class RequestForAgent(serializers.Serializer[Any]):
     state = serializers.ChoiceField(S.choices)
     reason = serializers.ChoiceField(["waiting", "conflict", "policy", "target", "ended"])
     end_reason = serializers.CharField(allow_blank=True)
-    digest = serializers.CharField()
+    digest = serializers.CharField(
+        help_text="SHA-256 of `digest_covers` with the `payload` as you sent it, as RFC 8785 writes it; "
+        "where the submission was answered with `digest_salts`, with their digests in its place."
+    )
+    digest_covers = serializers.DictField(help_text="What the digest covers besides the payload.")
     due_at = serializers.DateTimeField(allow_null=True)
     needed_by = serializers.DateTimeField(allow_null=True)
     result = serializers.ListField(
@@ -613,3 +628,7 @@ class ActionShape(serializers.Serializer[Any]):
     sla_seconds = serializers.IntegerField()
     schema = serializers.DictField()
     example = serializers.DictField()
+    redacted = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="JSON pointers of what evidence leaves out of the payload: see `digest_salts`.",
+    )

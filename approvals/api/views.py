@@ -181,10 +181,15 @@ class RequestDetail(Api):
     )
     def get(self, request: Request, ref: str) -> Response:
         """Read one request: the whole story for people, its state and what is wanted of it for its agent."""
-        found = _visible(request).filter(ref=ref).first()
+        caller: object = request.user
+        seen = _visible(request)
+        if isinstance(caller, Caller):
+            seen = seen.select_related(
+                "action_type", "agent", "department", "on_behalf_of", "resource"
+            )
+        found = seen.filter(ref=ref).first()
         if found is None:
             raise NotFound(f"There is no request {ref[:20]}, or you may not see it.")
-        caller: object = request.user
         if isinstance(caller, Caller):
             return Response(shapes.for_agent(found))
         return Response(shapes.for_people(found))

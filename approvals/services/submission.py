@@ -170,7 +170,12 @@ def amount_of(action: ActionType, payload: Mapping[str, Any]) -> Money | None:
         raise BadAmount(f"{code} has {decimals} decimals; {value} has more.")
     if amount <= 0:
         raise BadAmount("The amount is not more than zero.")
-    return Money(amount.quantize(Decimal(1).scaleb(-decimals)), code)
+    return in_units(amount, code)
+
+
+def in_units(amount: Decimal, code: str) -> Money:
+    """Return a sum with as many decimals as its currency has, as the digest writes it."""
+    return Money(amount.quantize(Decimal(1).scaleb(-(Currency(code).exponent or 0))), code)
 
 
 def for_keys(
