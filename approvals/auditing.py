@@ -5,6 +5,7 @@ A finding stands until its audit looked and it was gone.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 import httpx2
@@ -16,12 +17,14 @@ from django.utils.module_loading import import_string
 from approvals.models import ActionRequest, Finding
 from approvals.services.alerts import close_alert, raise_alert
 from governance import calls, clock, wording
-from governance.audits import SHOWN, SIGN, Found, Look
+from governance.audits import SHOWN, SIGN, WHOLE, Found, Look
 from governance.daemons import DatabaseGone, connected
 from governance.ledger import Act
 from governance.models import Heartbeat
 from governance.signs import beat
 from governance.vocabulary import Chain
+
+log = logging.getLogger("recourse")
 
 EVERY_S = 60.0  # real seconds between two rounds
 NEVER_S = 24 * 60 * 60.0  # real seconds; as long ago as no round counts for anything
@@ -48,29 +51,48 @@ def run(*, now: datetime, outside: bool = True) -> list[Finding]:
     are written in a transaction of their own.
 
     Args:
-        outside: with those that call targets.
+        outside: with those that call targets. Only that counts as a look at everything.
 
-    Raises DatabaseGone.
+    Raises:
+        DatabaseGone: nothing more can be looked at.
+        Exception: of an audit that not even that it failed could be written of. The others were run;
+            the round has not come to its end.
     """
     standing_of: dict[str, set[str]] = {}
     for audit, key in _standing().values_list("audit", "key"):
         standing_of.setdefault(audit, set()).add(key)
+    unwritten = None
     for name, look in all_audits(outside=outside).items():
-        standing = standing_of.get(name, set())
         try:
             with connected():
-                found, whole = _look(look, standing - {ITSELF}, now)
+                _look_and_tell(name, look, standing_of.get(name, set()), now)
         except DatabaseGone:
             raise  # which is no audit's fault
-        except Exception as problem:  # noqa: BLE001 - whatever it is, it ends in a finding
-            said = f"The audit {name} itself failed: {wording.defect(problem)}"
-            found, whole = [Found(ITSELF, said)], False
-        # Nearly every round finds nothing, and clears nothing: it writes nothing.
-        if found or standing:
-            _bring_up_to_date(name, found, now, whole=whole)
+        except Exception as problem:
+            log.exception("audit: %s could not tell that it failed", name)
+            unwritten = problem
+    if unwritten is not None:
+        raise unwritten
     still = list(_standing().order_by("pk"))
     beat(SIGN, now=now, findings=len(still))
+    if outside:
+        beat(WHOLE, now=now, findings=len(still))
     return still
+
+
+def _look_and_tell(name: str, look: Look, standing: set[str], now: datetime) -> None:
+    """Bring what stands of one audit up to date. Whatever fails in that, to look or to write, is a finding."""
+    try:
+        with connected():
+            found, whole = _look(look, standing - {ITSELF}, now)
+            # Nearly every round finds nothing, and clears nothing: it writes nothing.
+            if found or standing:
+                _bring_up_to_date(name, found, now, whole=whole)
+    except DatabaseGone:
+        raise
+    except Exception as problem:  # noqa: BLE001 - whatever it is, it ends in a finding
+        said = f"The audit {name} itself failed: {wording.defect(problem)}"
+        _bring_up_to_date(name, [Found(ITSELF, said)], now, whole=False)
 
 
 def _look(look: Look, standing: set[str], now: datetime) -> tuple[list[Found], bool]:

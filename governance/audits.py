@@ -41,15 +41,14 @@ KEY_LENGTH = 200  # of Finding.key
 CHAIN = "chain "  # what the keys of its findings begin with
 
 
-SIGN = "audit"  # the heartbeat of a round of all audits that came to its end
-STALE_AFTER_S = (
-    300.0  # real seconds without a round; the clock does the worker's after three minutes
-)
+SIGN = "audit"  # the heartbeat of a round that came to its end, perhaps the clock's, which asks no target
+WHOLE = "audit-whole"  # likewise of one of all audits
+STALE_AFTER_S = 300.0  # real seconds without one
 
 
 def last_round() -> datetime | None:
     """Return when all audits were last run to their end, None if they never were."""
-    return Heartbeat.objects.filter(name=SIGN).values_list("beat_at", flat=True).first()
+    return Heartbeat.objects.filter(name=WHOLE).values_list("beat_at", flat=True).first()
 
 
 def why_held(*, findings: int, looked_at: datetime | None, now: datetime) -> str:
@@ -57,7 +56,7 @@ def why_held(*, findings: int, looked_at: datetime | None, now: datetime) -> str
 
     Args:
         findings: how many stand.
-        looked_at: when a round last came to its end.
+        looked_at: when a round of all audits last came to its end.
     """
     if findings:
         return wording.held_by_findings(findings)

@@ -205,9 +205,12 @@ def held_by_findings(count: int) -> str:
 
 
 def held_unlooked(looked_at: datetime | None) -> str:
-    """Say what the audits keep from being promoted while they do not run: nobody knows what they would find."""
+    """Say that nothing is promoted while not all audits run: nobody knows what they would find."""
     since = f"since {looked_at:%d %b %H:%M} UTC" if looked_at is not None else "yet"
-    return f"Nobody has looked for silent failures {since}: nothing is promoted until an audit has run."
+    return (
+        f"Nobody has looked for silent failures {since}, here and in the targets: nothing is promoted"
+        " until the worker has run all audits."
+    )
 
 
 def plural(count: int, one: str, many: str = "") -> str:

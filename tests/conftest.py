@@ -126,9 +126,10 @@ def company(db) -> Company:
 @pytest.fixture
 def audited(db):
     """A house whose audits have just run, whenever a test asks: nothing is promoted without."""
+    from governance.audits import WHOLE
     from tests.factories import HeartbeatFactory
 
-    return HeartbeatFactory(name="audit", beat_at=MONDAY_9AM + timedelta(days=1000))
+    return HeartbeatFactory(name=WHOLE, beat_at=MONDAY_9AM + timedelta(days=1000))
 
 
 class Timeline:

@@ -319,6 +319,49 @@ def test_an_audit_that_the_database_refuses_stops_none_of_the_others(waiting, mo
     assert Heartbeat.objects.get(pk="audit").facts == {"findings": 2}
 
 
+@pytest.fixture
+def refused(monkeypatch):
+    """Have the database refuse so many times to have an audit's findings written."""
+    left = dict.fromkeys(("no_policy",), 0)
+    write = auditing._bring_up_to_date
+
+    def refusing(name, *args, **kwargs):
+        if left.get(name, 0) > 0:
+            left[name] -= 1
+            raise OperationalError("canceling statement due to lock timeout")
+        write(name, *args, **kwargs)
+
+    monkeypatch.setattr(auditing, "_bring_up_to_date", refusing)
+    return left
+
+
+def test_findings_that_could_not_be_written_stop_none_of_the_other_audits(waiting, refused):
+    PolicyVersion.objects.update(state="superseded")
+    ActionRequest.objects.update(due_at=waiting.due_at + M)
+    refused["no_policy"] = 1
+
+    standing = {finding.audit: finding for finding in auditing.run(now=MONDAY_9AM + M)}
+
+    assert standing.keys() == {"no_policy", "due_at_differs"}
+    assert standing["no_policy"].key == "failed"
+    assert "lock timeout" in standing["no_policy"].alert.text
+    assert {each.key for each in auditing.run(now=MONDAY_9AM + 2 * M)} == {"policy", waiting.ref}
+
+
+def test_a_round_of_which_something_could_not_be_written_at_all_has_not_come_to_its_end(
+    waiting, refused
+):
+    PolicyVersion.objects.update(state="superseded")
+    ActionRequest.objects.update(due_at=waiting.due_at + M)
+    refused["no_policy"] = 2
+
+    with pytest.raises(OperationalError, match="lock timeout"):
+        auditing.run(now=MONDAY_9AM + M)
+
+    assert Finding.objects.get().audit == "due_at_differs"
+    assert governance_audits.last_round() is None
+
+
 def test_a_database_that_is_gone_is_no_audits_fault(waiting, monkeypatch):
     def gone(now):
         raise DatabaseGone("server closed the connection")
@@ -628,6 +671,20 @@ def test_a_chain_without_a_head_is_broken(company, waiting):
     ChainHead.objects.filter(name=Chain.SYSTEM).delete()
 
     assert [each.key for each in chains_broken(MONDAY_9AM)] == ["chain system"]
+
+
+def test_the_clock_in_the_workers_place_does_not_count_as_a_round_of_all(company):
+    auditing.run(now=MONDAY_9AM)
+    for n in range(1, 6):
+        auditing.run(now=MONDAY_9AM + n * M, outside=False)
+
+    assert governance_audits.last_round() == MONDAY_9AM
+    now = MONDAY_9AM + 5 * M + timedelta(microseconds=1)
+    held = governance_audits.why_held(findings=0, looked_at=governance_audits.last_round(), now=now)
+    assert held == (
+        "Nobody has looked for silent failures since 02 Mar 09:00 UTC, here and in the targets:"
+        " nothing is promoted until the worker has run all audits."
+    )
 
 
 class TestCallForAudit:

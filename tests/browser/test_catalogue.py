@@ -8,6 +8,7 @@ import pytest
 from allauth.mfa.models import Authenticator
 
 from governance import clock
+from governance.audits import WHOLE
 from governance.catalogue import CATALOGUE
 from governance.models import ActionChange, ActionType
 from governance.signs import beat
@@ -38,7 +39,7 @@ def admins(live_server, company):
 def catalogue(admins, settings):
     """One in production, its next version under way with a change that waits, and one that lacks something."""
     settings.TARGETS = {"demo": {"url": "http://demo.example", "token": "secret"}}
-    beat("audit", now=clock.now())  # nothing is promoted while nobody audits
+    beat(WHOLE, now=clock.now())  # nothing is promoted while nobody audits
     stored("sales_order")
     tested = stored(
         "sales_order", version=2, state=ActionType.State.TESTED, name="Sales order, anew"

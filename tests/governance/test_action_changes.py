@@ -12,7 +12,7 @@ import pytest
 from approvals.models import Alert, Notice
 from approvals.selectors import next_due_at
 from governance import clock, stepup
-from governance.audits import action_changes_overdue
+from governance.audits import WHOLE, action_changes_overdue
 from governance.catalogue import CATALOGUE
 from governance.definitions import document_of, read, text_of
 from governance.errors import (
@@ -344,11 +344,17 @@ def test_nothing_moves_on_while_nobody_looks_for_silent_failures(one, two, draft
     looked.delete()
     with pytest.raises(services.NotReady, match="Nobody has looked for silent failures yet"):
         ask(version, becomes, actor=one)
-    beat("audit", now=MONDAY_9AM)
+    beat("audit", now=MONDAY_9AM)  # by the clock, which asks no target
+    with pytest.raises(services.NotReady, match="Nobody has looked for silent failures yet"):
+        ask(version, becomes, actor=one)
+    beat(WHOLE, now=MONDAY_9AM)
     change = ask(version, becomes, actor=one)
     five = timedelta(minutes=5)
 
-    with pytest.raises(services.NotReady, match="since 02 Mar 09:00 UTC: nothing is promoted"):
+    with pytest.raises(
+        services.NotReady,
+        match="since 02 Mar 09:00 UTC, here and in the targets: nothing is promoted",
+    ):
         confirm(change, two, now=MONDAY_9AM + five + timedelta(microseconds=1))
 
     assert (fresh(change).state, fresh(version).state) == (S.OPEN, version.state)
