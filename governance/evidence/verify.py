@@ -513,9 +513,10 @@ def the_review(pack: Pack) -> Iterator[str]:
         if of != (opened["kind"], opened["at"]):
             yield "review.json: was closed by the closing of another review"
     same = [each for each in pack.own() if each["facts"].get("review") == opened["kind"]]
-    kinds = [each["kind"] for each in same]
-    named = [each for each in same if each["facts"].get("opened_at") == opened["at"]]
-    if closed is None and (named or kinds.count("review.closed") >= kinds.count("review.opened")):
+    openings = [each["at"] for each in same if each["kind"] == "review.opened"]
+    closings = [each["facts"].get("opened_at") for each in same if each["kind"] == "review.closed"]
+    named = closings.count(opened["at"]) >= openings.count(opened["at"])
+    if closed is None and (named or len(closings) >= len(openings)):
         yield "review.json: it stands open, and the record closed it"
 
 
