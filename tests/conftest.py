@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import cache
 from inspect import signature
@@ -83,8 +84,12 @@ def asks_by_itself(item):
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
     """The tests' database, watched: see `tests.watching`."""
-    with django_db_blocker.unblock(), watching():
-        yield
+    watch = ExitStack()
+    with django_db_blocker.unblock():
+        watch.enter_context(watching())
+    yield
+    with django_db_blocker.unblock():
+        watch.close()
 
 
 @pytest.fixture(autouse=True)
