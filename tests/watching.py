@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import NamedTuple
 
 from django.apps import apps
@@ -254,9 +255,14 @@ def listen(connection, **rest):
 
     own.create_function(MARK, 5, called)
     there = {name for (name,) in own.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if all(table in there for table, _ in tables()):
-        for statement in creating("sqlite"):
+    if there.issuperset(table for table, _ in tables()):
+        for statement in _on_each_connection():
             own.execute(statement)
+
+
+@cache
+def _on_each_connection():
+    return tuple(creating("sqlite"))
 
 
 @contextmanager
