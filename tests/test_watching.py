@@ -43,7 +43,7 @@ def mute(monkeypatch):
 
 def as_the_product(work):
     """Call `work`, which has no frame of its own, as a line of ours would."""
-    return eval("work()", {"__name__": "approvals.pretended", "work": work})  # noqa: S307
+    return eval("work()", {"__name__": "approvals.pretended", "work": work})  # noqa: S307 - a fixed word
 
 
 def look(ask):
