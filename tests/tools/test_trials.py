@@ -7,10 +7,14 @@ import re
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 
+from governance.audits import Found, Look
+from tests.factories import MONDAY_9AM
 from tools.processes import ROOT
+from tools.trials import verdict
 from tools.trials.__main__ import chosen_of, read_options
 from tools.trials.forking import ChildFailed, in_child
 from tools.trials.points import Points, Watched
@@ -180,6 +184,23 @@ def test_whatever_an_audit_finds_is_found(part):
     found = {**CLEAN, part: ["something"]}
 
     assert list(complaints(found, {"keys": ["a/1"], "balanced": True})) == [f"{part}: something"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "found"), [([], []), ([1], []), ([1, 2], ["no answer"]), ([2], ["no answer"])]
+)
+def test_what_failed_to_answer_once_is_asked_again_in_the_next_round(fails, found, monkeypatch):
+    rounds = []
+
+    def find(now):
+        rounds.append(now)
+        if len(rounds) in fails:
+            yield Found("list 1", "no answer")
+
+    monkeypatch.setattr(verdict, "OUTSIDE", {"lists": Look(find, "Look.")})
+
+    assert verdict.effects(MONDAY_9AM) == found
+    assert rounds == [MONDAY_9AM, MONDAY_9AM + timedelta(minutes=1)]
 
 
 def test_books_that_do_not_balance_are_found():
