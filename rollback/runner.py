@@ -52,10 +52,15 @@ def read_next(hands: Hands) -> bool:
 def run_next(hands: Hands) -> bool:
     """Take up what waits longest and bring it as far as it goes. Returns whether there was something.
 
+    Of what begins and what goes on, by lot: neither a flood of approvals nor a target
+    that keeps many waiting holds up the others, however many workers there are and
+    however often they start anew.
+
     Raises OperationalError and InterfaceError: the database is away, which is
     no request's fault, and its lease runs out.
     """
-    for pk in selectors.runnable(hands.now(), limit=selectors.LOOKED_AT):
+    going_first = hands.chance() < 0.5
+    for pk in selectors.runnable(hands.now(), limit=selectors.LOOKED_AT, going_first=going_first):
         try:
             lease = take(pk, worker=hands.worker, now=hands.now(), technical=hands.technical)
         except (OperationalError, InterfaceError):

@@ -51,13 +51,18 @@ def to_go_on(now: Instant) -> QuerySet[ActionRequest]:
     return rows
 
 
-def runnable(now: datetime, *, limit: int) -> list[int]:
-    """Return the primary keys of what a worker may take up, what waits longest first; at most LOOKED_AT.
+def runnable(now: datetime, *, limit: int, going_first: bool = False) -> list[int]:
+    """Return the primary keys of what a worker may take up, at most LOOKED_AT of each kind.
 
-    One that begins and one that goes on in turn: neither a flood of approvals nor
-    a target that keeps many waiting holds up the others.
+    One that begins and one that goes on in turn, of each kind what waits longest first.
+
+    Args:
+        going_first: with one that goes on: an attempt that is due, what a worker left that fell silent.
     """
-    in_turn = chain.from_iterable(zip_longest(_fresh(now=now), _going(now=now)))
+    kinds = [_fresh(now=now), _going(now=now)]
+    if going_first:
+        kinds.reverse()
+    in_turn = chain.from_iterable(zip_longest(*kinds))
     return [each[0] for each in in_turn if each is not None][:limit]
 
 

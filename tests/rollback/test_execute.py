@@ -182,6 +182,37 @@ def test_a_killed_worker_is_followed_by_another_and_the_effect_is_one(
     assert not Case.objects.filter(exception="system_failure").exists()
 
 
+def test_by_lot_a_flood_of_approvals_holds_up_nothing_that_goes_on(
+    company, approved, worker, books, timeline
+):
+    worker.kill("before_send", 2)
+    with pytest.raises(Killed):
+        run_next(worker.hands)
+    left = now_(approved)
+    timeline.now = left.lease_until
+    fresh = [ask_for_payment(company, key=f"k{n}", invoice=f"INV-{n}") for n in range(3)]
+    for request in fresh:
+        answer(request, company.finance_manager, now=timeline.now)
+    lots = iter([0.999, 0.5, 0.499])
+    other = replace(Worker(timeline, books, "two").hands, chance=lambda: next(lots))
+
+    assert run_next(other)
+    assert run_next(other)
+    assert [now_(each).state for each in (left, *fresh)] == [
+        S.EXECUTING, S.COMPLETED, S.COMPLETED, S.APPROVED,
+    ]  # fmt: skip
+    assert run_next(other)
+
+    assert now_(approved).state == S.COMPLETED
+
+
+@pytest.mark.parametrize("lot", [0.0, 0.999])
+def test_whatever_the_lot_nobody_waits_for_what_is_not_there(approved, worker, lot):
+    assert run_next(replace(worker.hands, chance=lambda: lot))
+
+    assert now_(approved).state == S.COMPLETED
+
+
 def test_a_run_deadline_is_kept_by_take_overs(approved, worker, books, timeline):
     worker.kill("before_send", 2)
     with pytest.raises(Killed):
