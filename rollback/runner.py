@@ -34,11 +34,11 @@ def run_all(hands: Hands) -> int:
 
 
 def read_next(hands: Hands) -> bool:
-    """Read the target for what waits longest for that. Returns whether there was something.
+    """Read the target for one request. Returns whether there was something.
 
     Raises OperationalError and InterfaceError, as `run_next`.
     """
-    for pk in selectors.readable(hands.now(), limit=selectors.LOOKED_AT):
+    for pk in selectors.readable(hands.now(), lot=hands.chance()):
         try:
             if read_for(pk, hands):
                 return True
@@ -50,17 +50,12 @@ def read_next(hands: Hands) -> bool:
 
 
 def run_next(hands: Hands) -> bool:
-    """Take up what waits longest and bring it as far as it goes. Returns whether there was something.
-
-    Of what begins and what goes on, by lot: neither a flood of approvals nor a target
-    that keeps many waiting holds up the others, however many workers there are and
-    however often they start anew.
+    """Take up one request and bring it as far as it goes. Returns whether there was something.
 
     Raises OperationalError and InterfaceError: the database is away, which is
     no request's fault, and its lease runs out.
     """
-    going_first = hands.chance() < 0.5
-    for pk in selectors.runnable(hands.now(), limit=selectors.LOOKED_AT, going_first=going_first):
+    for pk in selectors.runnable(hands.now(), lot=hands.chance()):
         try:
             lease = take(pk, worker=hands.worker, now=hands.now(), technical=hands.technical)
         except (OperationalError, InterfaceError):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain, zip_longest
+from typing import NamedTuple
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet
 
 from approvals.models import ActionRequest, Claim, Order
 from governance.reads import NOW, Given, Read
 
 S = ActionRequest.State
 LOOKED_AT = 20  # candidates at a time: others may be taken by other workers
+KIND = Given("kind", BigIntegerField())  # primary key of an action type
 Instant = datetime | Given
 UNDERWAY = (S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
 
@@ -51,29 +53,6 @@ def to_go_on(now: Instant) -> QuerySet[ActionRequest]:
     return rows
 
 
-def runnable(now: datetime, *, limit: int, going_first: bool = False) -> list[int]:
-    """Return the primary keys of what a worker may take up, at most LOOKED_AT of each kind.
-
-    One that begins and one that goes on in turn, of each kind what waits longest first.
-
-    Args:
-        going_first: with one that goes on: an attempt that is due, what a worker left that fell silent.
-    """
-    kinds = [_fresh(now=now), _going(now=now)]
-    if going_first:
-        kinds.reverse()
-    in_turn = chain.from_iterable(zip_longest(*kinds))
-    return [each[0] for each in in_turn if each is not None][:limit]
-
-
-def _oldest(rows: QuerySet[ActionRequest]) -> QuerySet[ActionRequest, tuple[int]]:
-    return rows.order_by("due_at", "pk").values_list("pk")[:LOOKED_AT]
-
-
-_fresh = Read(lambda: _oldest(ready(NOW)))
-_going = Read(lambda: _oldest(to_go_on(NOW)))
-
-
 def to_read(now: Instant) -> QuerySet[ActionRequest]:
     """Return requests whose target is to be read now."""
     rows: QuerySet[ActionRequest] = ActionRequest.objects.filter(
@@ -82,12 +61,63 @@ def to_read(now: Instant) -> QuerySet[ActionRequest]:
     return rows
 
 
-_unread = Read(lambda: to_read(NOW).order_by("read_due_at", "pk").values_list("pk")[:LOOKED_AT])
+class Waiting(NamedTuple):
+    """Queries for what waits for a worker in one way: all of it, of which action types, and of one of them."""
+
+    oldest: Read
+    kinds: Read
+    oldest_of: Read
 
 
-def readable(now: datetime, *, limit: int) -> list[int]:
-    """Return the primary keys of those whose target is to be read, the first due first; at most LOOKED_AT."""
-    return [pk for (pk,) in _unread(now=now)][:limit]
+def _waiting(rows: Callable[[], QuerySet[ActionRequest]], by: str) -> Waiting:
+    def oldest(found: QuerySet[ActionRequest]) -> QuerySet[ActionRequest, tuple[int]]:
+        return found.order_by(by, "pk").values_list("pk")[:LOOKED_AT]
+
+    return Waiting(
+        Read(lambda: oldest(rows())),
+        Read(lambda: rows().order_by("action_type").values_list("action_type").distinct()),
+        Read(lambda: oldest(rows().filter(action_type=KIND))),
+    )
+
+
+_TO_BEGIN = _waiting(lambda: ready(NOW), "due_at")
+_TO_GO_ON = _waiting(lambda: to_go_on(NOW), "due_at")
+_TO_READ = _waiting(lambda: to_read(NOW), "read_due_at")
+
+
+def runnable(now: datetime, *, lot: float = 0.0) -> Iterator[int]:
+    """Yield the primary keys of what a worker may take up. See `_by_lot`."""
+    return _by_lot((_TO_BEGIN, _TO_GO_ON), now, lot)
+
+
+def readable(now: datetime, *, lot: float = 0.0) -> Iterator[int]:
+    """Yield the primary keys of those whose target is to be read. See `_by_lot`."""
+    return _by_lot((_TO_READ,), now, lot)
+
+
+def _by_lot(ways: Sequence[Waiting], now: datetime, lot: float) -> Iterator[int]:
+    """Yield at most LOOKED_AT of each action type and each way to wait, of each what waits longest first.
+
+    The lot says which comes first, and then come the others: neither a flood of
+    approvals nor a target that lets its callers wait holds up the others,
+    however many workers there are and however often they start anew.
+
+    Args:
+        lot: at least 0, below 1.
+    """
+    lines = [(way, kind) for way in ways for (kind,) in way.kinds(now=now)]
+    first = int(lot * len(lines))
+    for way, kind in lines[first:] + lines[:first]:
+        for (pk,) in way.oldest_of(now=now, kind=kind):
+            yield pk
+
+
+def waiting(now: datetime, *, most: int) -> int:
+    """Return how many wait to be taken up or read, at most so many, and at most LOOKED_AT in each way."""
+    found = 0
+    for way in (_TO_BEGIN, _TO_GO_ON, _TO_READ):
+        found += len(way.oldest(now=now)) if found < most else 0
+    return min(found, most)
 
 
 def orders_to_undo() -> QuerySet[Order]:

@@ -45,10 +45,10 @@ def call_the_worker(*, now: datetime) -> int:
     All but one of each worker: a target that is slow to answer must not hold up notices and audits.
     """
     hands = max(settings.Q_CLUSTER["workers"] - 1, 1)
-    wanted = _wanted(now, hands)
+    wanted = selectors.waiting(now, most=hands)
     if wanted == hands:  # there may be more than one worker can do at a time
         hands *= max(signs.workers(now, within=clock.technical(WORKER_S)), 1)
-        wanted = _wanted(now, hands)
+        wanted = selectors.waiting(now, most=hands)
     queued = waiting = 0
     for mark in (f"runner-{n}" for n in range(hands)):
         if queued + waiting == wanted:
@@ -57,11 +57,6 @@ def call_the_worker(*, now: datetime) -> int:
         queued += called
         waiting += not called and calls.waits(mark)
     return queued
-
-
-def _wanted(now: datetime, most: int) -> int:
-    found = len(selectors.runnable(now, limit=most))
-    return found + (len(selectors.readable(now, limit=most - found)) if found < most else 0)
 
 
 def take_up_orders(*, now: datetime, limit: int = BATCH) -> int:

@@ -12,12 +12,13 @@ from approvals.services.orders import order_rollback
 from approvals.services.violations import report
 from governance.models import AuditEvent
 from governance.vocabulary import Path
+from rollback import selectors
 from rollback.connectors.base import NotDone, OutcomeUnknown, Rejected
 from rollback.models import Direction, Recovery, Run, Unit
 from rollback.runner import run_all, run_next
 from rollback.services.runs import LEASE_S
 from tests.approvals.asking import answer, ask_for_payment, name_compliance
-from tests.factories import MONDAY_9AM
+from tests.factories import MONDAY_9AM, ActionTypeFactory
 from tests.rollback.carrying import approved, books, on_call, whole_record, worker
 from tests.rollback.ledger_target import Killed, Worker
 
@@ -193,7 +194,7 @@ def test_by_lot_a_flood_of_approvals_holds_up_nothing_that_goes_on(
     fresh = [ask_for_payment(company, key=f"k{n}", invoice=f"INV-{n}") for n in range(3)]
     for request in fresh:
         answer(request, company.finance_manager, now=timeline.now)
-    lots = iter([0.999, 0.5, 0.499])
+    lots = iter([0.0, 0.499, 0.5])
     other = replace(Worker(timeline, books, "two").hands, chance=lambda: next(lots))
 
     assert run_next(other)
@@ -204,6 +205,26 @@ def test_by_lot_a_flood_of_approvals_holds_up_nothing_that_goes_on(
     assert run_next(other)
 
     assert now_(approved).state == S.COMPLETED
+
+
+def test_by_lot_what_a_slow_target_lets_wait_holds_up_no_other_kind(company, timeline):
+    """For whoever is carried out, and for whoever is read for."""
+    other = ActionTypeFactory()
+    rows = [
+        ask_for_payment(company, key=f"k{n}", invoice=f"INV-{n}", amount="10.00") for n in range(23)
+    ]
+    for request in rows:
+        answer(request, company.finance_manager, now=timeline.now)
+    last = rows[-1]
+    ActionRequest.objects.filter(pk=last.pk).update(action_type=other)
+    pks = [each.pk for each in rows]
+    ActionRequest.objects.filter(pk__in=pks).update(read_due_at=timeline.now)
+
+    for found in (selectors.runnable, selectors.readable):
+        assert next(found(timeline.now, lot=0.499)) == pks[0]
+        assert next(found(timeline.now, lot=0.5)) == last.pk
+        assert list(found(timeline.now, lot=0.5)) == [last.pk, *pks[: selectors.LOOKED_AT]]
+        assert list(found(timeline.now, lot=0.0)) == [*pks[: selectors.LOOKED_AT], last.pk]
 
 
 @pytest.mark.parametrize("lot", [0.0, 0.999])

@@ -86,7 +86,7 @@ def test_control_without_the_claim_both_find_it_ready(approved, race):
     both_looked = threading.Barrier(2)
 
     def look():
-        found = selectors.runnable(NOW, limit=1)
+        found = list(selectors.runnable(NOW))
         both_looked.wait(timeout=10)
         return found
 
@@ -329,7 +329,7 @@ def test_control_without_the_lock_a_hand_and_an_attempt_find_each_other_absent(
         return free
 
     assert race(
-        partial(look, lambda: selectors.runnable(at, limit=1) == [approved.pk]),
+        partial(look, lambda: list(selectors.runnable(at)) == [approved.pk]),
         partial(look, lambda: now_(approved).lease_until is None),
     ) == [True, True]
 
