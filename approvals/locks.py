@@ -16,7 +16,7 @@ from django.db.models import CharField
 
 from approvals.models import ActionRequest, CounterpartySum, Resource
 from governance import bulk
-from governance.claims import demand_transaction
+from governance.claims import claim, demand_transaction
 from governance.errors import NotFound
 from governance.models import Person
 from governance.reads import Given, GivenKeys, Read, ReadObjects
@@ -46,6 +46,17 @@ def lock_resources(pks: Iterable[int | None]) -> None:
     wanted = sorted({pk for pk in pks if pk is not None})
     if wanted:
         list(Resource.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk"))
+
+
+def lock_free_resource(request: int) -> bool:
+    """Lock the Resource that a request wants, unless somebody else holds it. Returns whether it is free to go on.
+
+    For whoever has other work to do: one row that is held must not hold up the rest.
+    """
+    wanted = ActionRequest.objects.filter(pk=request).values("resource")
+    wants_none = ActionRequest.objects.filter(pk=request, resource=None)
+    rows = Resource.objects.filter(pk__in=wanted).order_by("pk")
+    return bool(claim(rows, limit=1)) or wants_none.exists()
 
 
 def lock_resources_of(requests: Iterable[int]) -> None:

@@ -20,7 +20,9 @@ from approvals.services import alerts, conflicts, violations
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import commitments, tables
+from governance.claims import claim
 from governance.ladder import READ_WITHIN
+from rollback import selectors
 from rollback.connectors.base import CallFailed, CannotRun, Connector, Reading
 from rollback.patterns import wait_s
 from rollback.services.hands import Hands
@@ -82,10 +84,10 @@ def _state(reading: Reading | None) -> dict[str, Any] | None:
 def _put_off(pk: int, hands: Hands) -> ToRead | None:
     now = hands.now()
     with transaction.atomic():
-        ref = ActionRequest.objects.values_list("ref", flat=True).get(pk=pk)
-        request = lock_request(ref)
-        if request.read_due_at is None or request.read_due_at > now:
-            return None
+        free = claim(selectors.to_read(now).filter(pk=pk).order_by("pk"), limit=1)
+        if not free:
+            return None  # somebody was faster, or holds it
+        request = lock_request(free[0].ref)
         rules = tables.rules_for(request.policy_id, request.action_type.key, reads_target=True)
         records = records_to_read(request.action_type, request.payload, with_facts=bool(rules))
         if request.state not in READ_IN or not records:

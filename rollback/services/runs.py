@@ -19,7 +19,7 @@ from django.db.models import Max
 
 from approvals import notifying, undoing
 from approvals.due import set_due
-from approvals.locks import lock_request, lock_resources
+from approvals.locks import lock_free_resource, lock_request
 from approvals.models import ActionRequest, Order, Step
 from approvals.services import conflicts
 from approvals.services.escalate import Climb
@@ -71,11 +71,10 @@ class Hold:
 def take(pk: int, *, worker: str, now: datetime, technical: Technical) -> Lease | None:
     """Take up one request, if it may still be taken: begin it, try it again, or go on after a dead worker.
 
-    Returns None if somebody else has it or nothing is to be done any more.
+    Returns None if somebody else has it, if only for a moment, or nothing is to be done any more.
     """
     with transaction.atomic():
-        lock_resources(ActionRequest.objects.filter(pk=pk).values_list("resource_id", flat=True))
-        request = _claimed(pk, now)
+        request = _claimed(pk, now) if lock_free_resource(pk) else None
         if request is None:
             return None
         was = request.state

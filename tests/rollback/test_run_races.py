@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 
-from approvals.models import ActionRequest, Claim, Order
+from approvals.models import ActionRequest, Claim, Order, Resource
 from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
 from approvals.services.violations import Became, report
@@ -20,7 +22,7 @@ from governance.verify import findings
 from rollback import selectors
 from rollback.connectors.base import Rejected
 from rollback.models import Run, Unit
-from rollback.runner import run_all
+from rollback.runner import read_next, run_all, run_next
 from rollback.services import units
 from rollback.services.hands import Hands
 from rollback.services.runs import Fenced, Lease, take
@@ -118,6 +120,47 @@ def test_four_workers_carry_everything_out_once(company, race, _round):
     assert {now_(request).state for request in requests} == {S.COMPLETED}
     assert len(books.sends) == len(set(books.sends)) == 4
     assert record_is_whole()
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("held", ["resource", "request"])
+def test_a_row_that_somebody_holds_keeps_a_worker_from_nothing_else(company, approved, race, held):
+    """A machine that vanished in the middle of a transaction, a console that was left open."""
+    other = ask_for_payment(company, key="k2", invoice="INV-2")
+    answer(other, company.finance_manager, now=NOW)
+    ActionRequest.objects.filter(pk__in=[approved.pk, other.pk]).update(read_due_at=NOW)
+    rows = {
+        "resource": Resource.objects.filter(pk=approved.resource_id),
+        "request": ActionRequest.objects.filter(pk=approved.pk),
+    }[held]
+    books = Books(lines=1)
+    is_held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            list(rows.select_for_update())
+            is_held.set()
+            over.wait(timeout=30)
+
+    def work():
+        is_held.wait(timeout=10)
+        try:
+            read_next(hands(books, "w"))  # finds that there is nothing to read for the other one
+            return run_next(hands(books, "w")), run_all(hands(books, "w"))
+        finally:
+            over.set()
+
+    began = time.monotonic()
+    _, worked = race(hold, work)
+
+    assert worked == (True, 0)
+    assert now_(other).read_due_at is None
+    assert time.monotonic() - began < 25, "it waited for whoever holds it"
+    assert now_(other).state == S.COMPLETED
+    assert now_(approved).state == S.APPROVED
+    while run_all(hands(books, "w")):
+        pass
+    assert now_(approved).state == S.COMPLETED
 
 
 def test_control_without_the_lock_a_report_finds_approved_what_is_begun_meanwhile(
