@@ -1,0 +1,72 @@
+"""Nobody waits for a lock for ever, and nobody keeps one by being gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from governance.daemons import DatabaseGone, connected
+from tests.factories import RoleFactory
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+
+def test_a_connection_gives_up_a_lock_and_is_ended_where_it_idles_in_a_transaction():
+    with connection.cursor() as cursor:
+        asked = ("idle_in_transaction_session_timeout", "lock_timeout")
+        found = [cursor.execute(f"SHOW {name}").fetchone()[0] for name in asked]
+
+    assert found == ["1min", "20s"]
+
+
+def test_a_lock_that_is_not_given_is_no_lost_database(race):
+    role = RoleFactory()
+    rows = type(role).objects.filter(pk=role.pk).select_for_update()
+    is_held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            list(rows.all())
+            is_held.set()
+            over.wait(timeout=30)
+
+    def wait():
+        is_held.wait(timeout=10)
+        try:
+            with connected(), transaction.atomic():
+                connection.cursor().execute("SET LOCAL lock_timeout = '100ms'")
+                list(rows.all())
+        finally:
+            over.set()
+
+    _, waited = race(hold, wait)
+
+    assert isinstance(waited, OperationalError)
+    assert not isinstance(waited, DatabaseGone)
+    assert "lock timeout" in str(waited)
+
+
+def test_whoever_fell_silent_in_a_transaction_lets_go(race):
+    role = RoleFactory()
+    rows = type(role).objects.filter(pk=role.pk).select_for_update()
+    is_held = threading.Event()
+
+    def fall_silent():
+        with transaction.atomic():
+            connection.cursor().execute("SET idle_in_transaction_session_timeout = '300ms'")
+            list(rows.all())
+            is_held.set()
+            time.sleep(1.5)
+
+    def wait():
+        is_held.wait(timeout=10)
+        with transaction.atomic():
+            return [each.pk for each in rows.all()]
+
+    silent, waited = race(fall_silent, wait)
+
+    assert isinstance(silent, Exception)
+    assert waited == [role.pk]
