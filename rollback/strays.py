@@ -149,6 +149,7 @@ def read_on(
     total = 0
     for source in sample(lists, len(lists)):
         mark = _bookmark(source, now)
+        began = mark.read_at
         if source.target in away:
             services.note_silence(mark, away[source.target])
             continue
@@ -158,7 +159,7 @@ def read_on(
                 break
             mark = _bookmark(source, now)
             if mark.after in places:
-                services.note_silence(mark, "it goes round: it leads back to where it was")
+                services.note_circle(mark, since=began)
                 break
             places.add(mark.after)
             try:

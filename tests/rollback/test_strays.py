@@ -491,6 +491,37 @@ def test_a_list_that_goes_round_comes_to_an_end_and_the_command_says_so(done, tw
     assert Bookmark.objects.get(name="done").after == "5"
 
 
+def test_a_list_that_goes_round_is_a_finding_after_an_hour_until_it_goes_on(
+    done, two_lists, timeline
+):
+    assert standing(timeline.now) == []
+    two_lists.bad = lambda after: Page([], "b" if after == "a" else "a", True)
+
+    for n in range(1, 61):
+        assert standing(timeline.now + n * M) == []
+    (found,) = standing(timeline.now + 61 * M)
+
+    assert "books has not told what it did since 02 Mar" in found.text
+    assert "it goes round" in found.text
+    assert standing(timeline.now + 62 * M) == [found]
+    two_lists.bad = lambda after: Page([], "c", False)
+    assert standing(timeline.now + 63 * M) == []
+
+
+def test_a_list_that_is_far_behind_gets_on_however_long_it_takes(
+    done, two_lists, timeline, monkeypatch
+):
+    monkeypatch.setattr(
+        strays.read_on, "__kwdefaults__", {**strays.read_on.__kwdefaults__, "pages": 2}
+    )
+    two_lists.bad = lambda after: Page([], f"{after}x", True)
+
+    for n in range(0, 150, 30):
+        assert standing(timeline.now + n * M) == []
+
+    assert "there is more" in Bookmark.objects.get(name="bad").problem
+
+
 def test_a_list_that_never_ends_comes_to_one_and_the_command_says_so(
     done, two_lists, timeline, monkeypatch
 ):
