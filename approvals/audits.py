@@ -33,6 +33,7 @@ from approvals.models import (
     Case,
     ConflictParty,
     Decision,
+    Finding,
     Notice,
     Review,
     Step,
@@ -285,11 +286,21 @@ def reviews_out_of_step(now: datetime) -> Iterator[Found]:
 def _bypasses_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     known = numbers_in(keys, BYPASS)
     yield from _bare(Decision.objects.filter(pk__in=known))
-    there = Decision.objects.filter(pk__in=known).values_list("pk", flat=True)
-    gone = [known[pk] for pk in known.keys() - set(there)]
+    there = set(Decision.objects.filter(pk__in=known).values_list("pk", flat=True))
+    # A finding of its own: who saw the other one has not seen this.
+    gone = {f"{BYPASS}{pk} gone": key for pk, key in known.items() if pk not in there}
     seen = acknowledged("bypasses_without_a_factor", gone)
-    for key in sorted(set(gone) - seen):
-        yield Found(key, f"The decision of {key.rpartition(' ')[0]} is gone.")
+    before = Finding.objects.filter(
+        audit="bypasses_without_a_factor", key__in=gone.values(), cleared_at__isnull=True
+    )
+    of = {
+        key: (request, ref)
+        for key, request, ref in before.values_list("key", "request", "request__ref")
+    }
+    for key in sorted(gone.keys() - seen):
+        request, ref = of.get(gone[key], (None, None))
+        text = f"A bypass of {ref or 'a request'} without a second factor is gone: its decision was deleted."
+        yield Found(key, text, request)
 
 
 @audit(f"{PAST} Then acknowledge its alert: what was decided stays so.", again=_bypasses_again)

@@ -84,7 +84,8 @@ def _drills_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     drills = Drill.objects.filter(pk__in=known).select_related("action_type")
     yield from _altered(drills)
     there = set(drills.values_list("pk", flat=True))
-    gone = {key: pk for pk, key in known.items() if pk not in there}
+    # A finding of its own: who saw the other one has not seen this.
+    gone = {f"{DRILL}{pk} gone": pk for pk in known if pk not in there}
     for key in sorted(gone.keys() - acknowledged("drills_altered", gone)):
         yield Found(key, f"Drill {gone[key]} is gone.")
 

@@ -531,6 +531,36 @@ def test_a_bare_bypass_stands_behind_any_number_of_others_until_somebody_looked(
     assert not standing.exists()
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_bare_bypass_that_is_gone_is_a_finding_of_its_own_until_somebody_has_seen_it(
+    company, seen
+):
+    standing = Finding.objects.filter(audit="bypasses_without_a_factor", cleared_at=None)
+    bypass = DecisionFactory(is_bypass=True, reauthenticated_at=None, review=ReviewFactory())
+    pk, request = bypass.pk, bypass.request
+    found_by()
+    first = standing.get()
+    if seen:  # and deleted before the next round
+        Alert.objects.update(acknowledged_at=MONDAY_9AM + M)
+    Decision.objects.all().delete()
+
+    found_by(MONDAY_9AM + 2 * M)
+
+    gone = standing.get()
+    first.refresh_from_db()
+    assert first.cleared_at == MONDAY_9AM + 2 * M
+    assert (gone.key, gone.request) == (f"bypass {pk} gone", request)
+    assert gone.text == (
+        f"A bypass of {request.ref} without a second factor is gone: its decision was deleted."
+    )
+    assert (gone.alert.text, gone.alert.acknowledged_at) == (gone.text, None)
+    found_by(MONDAY_9AM + 3 * M)
+    assert standing.get() == gone
+    Alert.objects.filter(pk=gone.alert_id).update(acknowledged_at=MONDAY_9AM + 3 * M)
+    found_by(MONDAY_9AM + 4 * M)
+    assert not standing.exists()
+
+
 def test_any_number_of_bare_bypasses_that_were_acknowledged_hide_none_behind_them(
     company, monkeypatch
 ):
