@@ -22,7 +22,6 @@ from rollback.services.drill import REFUTED
 
 AT_ONCE = 50  # units of one action type whose effects are asked of their target in one round
 ROUND_S = 20.0  # real seconds; well below the task's time-out
-SETTLED_AFTER_S = 600.0  # real seconds after the end, before what was not done is asked about
 UNASKED_AFTER_S = (
     3600.0  # real seconds after the end; a target that still does not answer is a finding
 )
@@ -169,7 +168,8 @@ def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found |
         audited_at__isnull=True, sent_at__isnull=False, request__state__in=ENDED
     ).select_related("request")
     due = sent.filter(
-        Q(state__in=CHECKPOINTED) | Q(request__ended_at__lt=now - clock.technical(SETTLED_AFTER_S))
+        Q(state__in=CHECKPOINTED)
+        | Q(request__ended_at__lt=now - clock.technical(strays.SETTLED_AFTER_S))
     )
     types = ActionType.objects.filter(pk__in=due.values("request__action_type"))
     for action_type in types.order_by("?"):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import DataError, IntegrityError
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals import templating
 from governance import clock
@@ -34,6 +34,7 @@ OF_STRAYS = "effects_unaccounted_for"
 PAGES_AT_ONCE = 30  # of one list in one round
 ROUND_S = 10.0  # real seconds; with the other audit that calls targets, below the task's time-out
 SILENT_AFTER_S = 3600.0  # real seconds without getting on; a list that is not read is a finding
+SETTLED_AFTER_S = 600.0  # real seconds after the end, before what was not done is asked about
 SETTLED_AT_ONCE = 500  # looked at in one query
 STRAY = "stray "  # what the keys of its findings begin with
 KEY_LENGTH = 500  # of Unit.key
@@ -57,7 +58,7 @@ class Source(NamedTuple):
 
 def _again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     numbers = numbers_in(keys, STRAY)
-    for stray in unexplained().filter(pk__in=numbers):
+    for stray in unexplained(now).filter(pk__in=numbers):
         yield _found(stray)
 
 
@@ -77,7 +78,7 @@ def effects_unaccounted_for(now: datetime) -> Iterator[Found]:
     read = sources()
     read_on(read, now, enough=lambda: time.monotonic() > until)
     _settle_what_is_accounted_for(now)
-    for stray in unexplained()[:SHOWN]:
+    for stray in unexplained(now)[:SHOWN]:
         yield _found(stray)
     lists = {(each.target, each.name) for each in read}
     late = now - clock.technical(SILENT_AFTER_S)
@@ -90,13 +91,16 @@ def effects_unaccounted_for(now: datetime) -> Iterator[Found]:
             )
 
 
-def unexplained() -> QuerySet[Stray]:
+def unexplained(now: datetime) -> QuerySet[Stray]:
     """Return what is not settled, the oldest first.
 
     Without what a unit may be the explanation of: its call is under way, or it waits for
-    somebody to say what became of it.
+    somebody to say what became of it. Once its request has ended for a good while it explains
+    nothing, whether it is to be asked about again or not.
     """
+    settled = now - clock.technical(SETTLED_AFTER_S)
     in_doubt = Unit.objects.filter(
+        Q(request__ended_at__isnull=True) | Q(request__ended_at__gte=settled),
         request=OuterRef("request"),
         key=OuterRef("key"),
         state__in=(U.SENT, U.UNKNOWN),

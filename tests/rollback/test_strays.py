@@ -258,7 +258,7 @@ def test_without_a_lookup_what_is_in_doubt_is_found_once_somebody_says_that_it_w
 
     assert standing(timeline.now) == [], "a person is asked about it as it is"
     assert Bookmark.objects.get().after == "1", "and the list has gone on"
-    assert not strays.unexplained().exists()
+    assert not strays.unexplained(timeline.now).exists()
     Unit.objects.filter(pk=unit.pk).update(state=U.NOT_DONE)
 
     (found,) = standing(timeline.now + M)
@@ -292,6 +292,27 @@ def test_without_a_lookup_what_stays_in_doubt_is_found_once_its_request_has_ende
     Unit.objects.filter(key=key_of(approved)).update(audited_at=timeline.now)
 
     assert len(standing(timeline.now + M)) == 1
+
+
+def test_without_a_lookup_asking_all_again_hides_nothing_of_what_has_ended(
+    approved, worker, untold, timeline
+):
+    untold.books.lose_answer(1, OutcomeUnknown("timeout"))
+    run_all(worker.hands)
+    untold.told.append(key_of(approved))
+    ActionRequest.objects.update(state=S.STRANDED, due_at=None, ended_at=timeline.now)
+    timeline.advance(minutes=10)
+    assert standing(timeline.now) == []
+    timeline.advance(microseconds=1)
+    (found,) = standing(timeline.now)
+    said = StringIO()
+
+    call_command("recheck_effects", stdout=said)
+
+    assert Unit.objects.get(key=key_of(approved)).audited_at is None
+    assert "; 1 effects in targets" in said.getvalue()
+    assert [each.key for each in strays.effects_unaccounted_for(timeline.now)] == [found.key]
+    assert standing(timeline.now) == [found]
 
 
 def test_every_stray_is_looked_at_for_a_unit_however_many_there_are(

@@ -37,7 +37,7 @@ class Command(BaseCommand):
             Bookmark.objects.update(after="")
         lists = strays.sources()
         read = strays.read_on(lists, clock.now(), pages=PAGES)
-        open_now = strays.unexplained().count()
+        open_now = strays.unexplained(clock.now()).count()
         self.stdout.write(
             f"{read} entries of {len(lists)} lists were read; {open_now} effects in targets are"
             " accounted for by nothing here."
