@@ -22,7 +22,7 @@ from django.db import DataError, IntegrityError
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals import templating
-from governance import clock
+from governance import clock, wording
 from governance.audits import SHOWN, Found, audit, numbers_in
 from governance.models import ActionType
 from rollback.connectors import registry
@@ -38,7 +38,7 @@ SETTLED_AFTER_S = 600.0  # real seconds after the end, before what was not done 
 SETTLED_AT_ONCE = 500  # looked at in one query
 STRAY = "stray "  # what the keys of its findings begin with
 KEY_LENGTH = 500  # of Unit.key
-# What a page may come to that nobody thought of. A database that is away is none of it.
+# What a page, or a stored configuration, may come to that nobody thought of. A database that is away is none of it.
 ODD = (
     ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DataError, IntegrityError,
 )  # fmt: skip
@@ -75,9 +75,10 @@ def effects_unaccounted_for(now: datetime) -> Iterator[Found]:
     that cannot be asked clears nothing, and is itself a finding after an hour.
     """
     until = time.monotonic() + ROUND_S
-    read = sources()
+    read, unread = sources()
     read_on(read, now, enough=lambda: time.monotonic() > until)
     _settle_what_is_accounted_for(now)
+    yield from unread
     for stray in unexplained(now)[:SHOWN]:
         yield _found(stray)
     lists = {(each.target, each.name) for each in read}
@@ -109,27 +110,37 @@ def unexplained(now: datetime) -> QuerySet[Stray]:
     return Stray.objects.filter(~Exists(in_doubt), settled_at__isnull=True).order_by("pk")
 
 
-def sources() -> list[Source]:
+def sources() -> tuple[list[Source], list[Found]]:
     """Return the lists of all targets to which something of ours can be sent, by the versions in production.
 
-    Keys are ours by the templates of every version that was ever more than a draft.
+    Keys are ours by the templates of every version that was ever more than a draft. And the
+    versions of which none of this can be told, by their stored configuration: they stop no other.
     """
     templates: dict[str, set[str]] = defaultdict(set)
     offered: dict[tuple[str, str], Connector] = {}
+    unread = []
     kinds = ActionType.objects.exclude(state=ActionType.State.DRAFT)
     for kind in kinds.filter(connector__in=registry.KINDS).order_by("-pk"):
-        connector = registry.connector_for(kind)
-        if not settings.TARGETS.get(connector.target, {}).get("url"):
+        try:
+            connector = registry.connector_for(kind)
+            if not settings.TARGETS.get(connector.target, {}).get("url"):
+                continue
+            names = connector.lists if kind.state == ActionType.State.PRODUCTION else ()
+        except ODD as problem:
+            said = (
+                f"Nobody can tell which lists {kind} has, and which keys: {wording.defect(problem)}"
+            )
+            unread.append(Found(f"action type {kind.pk}", said))
             continue
         templates[connector.target].add(templating.pattern(kind.business_key))
-        if kind.state == ActionType.State.PRODUCTION:
-            for name in connector.lists:
-                offered.setdefault((connector.target, name), connector)
+        for name in names:
+            offered.setdefault((connector.target, name), connector)
     ours = {target: re.compile("|".join(sorted(each))) for target, each in templates.items()}
-    return [
+    lists = [
         Source(target, name, connector, ours[target])
         for (target, name), connector in offered.items()
     ]
+    return lists, unread
 
 
 def read_on(

@@ -19,6 +19,7 @@ from rollback import strays
 from rollback.audits import OF_EFFECTS
 from rollback.connectors import registry
 from rollback.connectors.base import Effect, Gives, NotDone, OutcomeUnknown, Page, Receipt, Rejected
+from rollback.connectors.http import HttpConnector
 from rollback.management.commands import recheck_effects
 from rollback.models import Bookmark, Direction, Stray, Unit
 from rollback.runner import run_all
@@ -477,6 +478,41 @@ def test_what_is_odd_in_one_list_stops_no_other(done, two_lists, timeline, page)
     assert "cannot be kept" in Bookmark.objects.get(name="bad").problem
 
 
+@pytest.mark.parametrize(
+    ("state", "config"),
+    [
+        ("production", ["no object"]),
+        ("retired", ["no object"]),
+        ("production", {"target": []}),
+        ("production", {"target": "books", "listing": {"path": "{no end"}}),
+    ],
+)
+def test_an_action_type_that_cannot_be_read_stops_no_list_of_others(
+    done, telling, timeline, monkeypatch, state, config
+):
+    keys = lose(done)
+    telling.books.done.clear()
+    broken = ActionTypeFactory(connector="http", connector_config=config, state=state)
+    monkeypatch.setattr(
+        registry,
+        "connector_for",
+        lambda kind: HttpConnector(kind) if kind == broken else telling,
+    )
+
+    found = standing(timeline.now)
+
+    assert [each.text.split()[2] for each in found if each.key.startswith("stray ")] == keys
+    (told,) = [each for each in found if not each.key.startswith("stray ")]
+    assert told.key == f"action type {broken.pk}"
+    assert f"which lists {broken} has" in told.text
+    said = StringIO()
+    with pytest.raises(CommandError, match="1 action types were not read"):
+        call_command("recheck_effects", stdout=said)
+    assert told.text in said.getvalue()
+    ActionType.objects.filter(pk=broken.pk).delete()
+    assert len(standing(timeline.now + M)) == len(keys)
+
+
 def test_a_target_that_is_away_is_noted_with_each_of_its_lists(done, two_lists, timeline):
     two_lists.books.down = DOWN
 
@@ -563,7 +599,7 @@ def test_a_list_that_another_round_is_reading_is_read_to_its_end(done, telling, 
     def beside(name, after):
         page = listed(name, after)
         telling.__dict__.pop("listed")  # once
-        strays.read_on(strays.sources(), timeline.now, pages=1)
+        strays.read_on(strays.sources()[0], timeline.now, pages=1)
         return page
 
     telling.__dict__["listed"] = beside
@@ -582,7 +618,7 @@ def test_two_rounds_at_once_keep_one_of_each_and_lose_nothing(done, telling, tim
     def beside(name, after):
         page = listed(name, after)
         telling.__dict__.pop("listed")  # once
-        strays.read_on(strays.sources(), timeline.now)
+        strays.read_on(strays.sources()[0], timeline.now)
         return page
 
     telling.__dict__["listed"] = beside
@@ -598,7 +634,7 @@ def test_the_queries_of_a_round_do_not_grow_with_what_is_known(done, telling, ti
         telling.told[:] = keys
         Bookmark.objects.update(after="")
         with CaptureQueriesContext(connection) as asked:
-            strays.read_on(strays.sources(), timeline.now)
+            strays.read_on(strays.sources()[0], timeline.now)
         return len(asked)
 
     telling.at_once = 1000
