@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
+from itertools import islice
+from typing import TypeVar
 
 from django.db.models import Case as CaseOf
-from django.db.models import CharField, Exists, F, OuterRef, Prefetch, Q, QuerySet, Value, When
+from django.db.models import (
+    CharField,
+    Exists,
+    F,
+    Model,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
 from django.db.models.functions import Cast, Coalesce, Concat
 from django_q.models import Failure
 
@@ -20,6 +33,7 @@ from approvals.models import (
     Case,
     ConflictParty,
     Decision,
+    Finding,
     Notice,
     Review,
     Step,
@@ -39,6 +53,7 @@ from governance.ladder import AUTOMATIC, BEGIN_WITHIN, BEGIN_WITHIN_PERSON_PRESE
 from governance.models import TaskAttempt
 from governance.vocabulary import ExceptionType
 
+T = TypeVar("T", bound=Model)
 S = ActionRequest.State
 PARKED_TOO_OFTEN = 3  # times, before a request that is due counts as stuck
 UNDERWAY = (S.BLOCKED, S.EXECUTING, S.TROUBLED, S.ROLLING_BACK)
@@ -191,7 +206,7 @@ def notices_out_of_tries(now: datetime) -> Iterator[Found]:
 
 def _failed_tasks_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     tasks = [key.removeprefix(TASK) for key in keys]
-    yield from _failed(Failure.objects.filter(pk__in=tasks))
+    yield from _failed(_untold(Failure.objects.filter(pk__in=tasks)))
 
 
 @audit(
@@ -200,19 +215,18 @@ def _failed_tasks_again(keys: Collection[str], now: datetime) -> Iterator[Found]
 )
 def failed_tasks(now: datetime) -> Iterator[Found]:
     """A task in the queue's table of failures, and no alert says so."""
-    yield from _failed(Failure.objects.order_by("-stopped")[:SHOWN])
+    yield from _failed(_untold(Failure.objects.order_by("-stopped"))[:SHOWN])
 
 
 def _failed(rows: QuerySet[Failure]) -> Iterator[Found]:
-    said = {
-        pk: f"A task of the worker failed: {func}." for pk, func in rows.values_list("id", "func")
-    }
-    yield from _untold(said)
+    for pk, func in rows.values_list("id", "func"):
+        yield Found(f"{TASK}{pk}", f"A task of the worker failed: {func}.")
 
 
 def _tasks_lost_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     # One that was brought again has not come to its end by that.
-    yield from _lost(TaskAttempt.objects.filter(pk__in=[key.removeprefix(TASK) for key in keys]))
+    tasks = [key.removeprefix(TASK) for key in keys]
+    yield from _lost(_untold(TaskAttempt.objects.filter(pk__in=tasks)))
 
 
 @audit(
@@ -222,24 +236,24 @@ def _tasks_lost_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
 def tasks_lost(now: datetime) -> Iterator[Found]:
     """A task that was begun and did not come to its end, and no alert says so."""
     since = overdue_before(now, after_s=LOST_AFTER_S)
-    yield from _lost(TaskAttempt.objects.filter(last_at__lt=since).order_by("-last_at")[:SHOWN])
+    lost = TaskAttempt.objects.filter(last_at__lt=since).order_by("-last_at")
+    yield from _lost(_untold(lost)[:SHOWN])
 
 
 def _lost(rows: QuerySet[TaskAttempt]) -> Iterator[Found]:
-    yield from _untold(
-        {pk: f"{name} was begun and never ended." for pk, name in rows.values_list("pk", "name")}
+    for pk, name in rows.values_list("pk", "name"):
+        yield Found(f"{TASK}{pk}", f"{name} was begun and never ended.")
+
+
+def _untold(rows: QuerySet[T]) -> QuerySet[T]:
+    """Leave out the tasks that an alert was ever raised of, or whose finding somebody acknowledged."""
+    told = Alert.objects.filter(kind__in=courier.ALERTS, key=OuterRef("pk"))
+    seen = Alert.objects.filter(
+        kind__in=("audit.failed_tasks", "audit.tasks_lost"),
+        key=Concat(Value(TASK), OuterRef("pk"), output_field=CharField()),
+        acknowledged_at__isnull=False,
     )
-
-
-def _untold(found: dict[str, str]) -> Iterator[Found]:
-    """Yield those, by task, that no alert was ever raised of, or whose finding nobody acknowledged."""
-    told = Alert.objects.filter(kind__in=courier.ALERTS, key__in=found)
-    keys = [f"{TASK}{pk}" for pk in found]
-    known = set(told.values_list("key", flat=True))
-    known |= acknowledged("failed_tasks", keys) | acknowledged("tasks_lost", keys)
-    for pk, text in found.items():
-        if not known & {pk, f"{TASK}{pk}"}:
-            yield Found(f"{TASK}{pk}", text)
+    return rows.filter(~Exists(told), ~Exists(seen))
 
 
 def acknowledged(audit: str, keys: Iterable[str]) -> set[str]:
@@ -272,32 +286,46 @@ def reviews_out_of_step(now: datetime) -> Iterator[Found]:
 def _bypasses_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     known = numbers_in(keys, BYPASS)
     yield from _bare(Decision.objects.filter(pk__in=known))
-    there = Decision.objects.filter(pk__in=known).values_list("pk", flat=True)
-    gone = [known[pk] for pk in known.keys() - set(there)]
+    there = set(Decision.objects.filter(pk__in=known).values_list("pk", flat=True))
+    # A finding of its own: who saw the other one has not seen this.
+    gone = {f"{BYPASS}{pk} gone": key for pk, key in known.items() if pk not in there}
     seen = acknowledged("bypasses_without_a_factor", gone)
-    for key in sorted(set(gone) - seen):
-        yield Found(key, f"The decision of {key.rpartition(' ')[0]} is gone.")
+    before = Finding.objects.filter(
+        audit="bypasses_without_a_factor", key__in=gone.values(), cleared_at__isnull=True
+    )
+    of = {
+        key: (request, ref)
+        for key, request, ref in before.values_list("key", "request", "request__ref")
+    }
+    for key in sorted(gone.keys() - seen):
+        request, ref = of.get(gone[key], (None, None))
+        text = f"A bypass of {ref or 'a request'} without a second factor is gone: its decision was deleted."
+        yield Found(key, text, request)
 
 
 @audit(f"{PAST} Then acknowledge its alert: what was decided stays so.", again=_bypasses_again)
 def bypasses_without_a_factor(now: datetime) -> Iterator[Found]:
     """A bypass that was decided without a second factor, or without its review."""
-    yield from _bare(Decision.objects.order_by("-pk"))
+    yield from islice(_bare(Decision.objects.all()), SHOWN)
 
 
 def _bare(decisions: QuerySet[Decision]) -> Iterator[Found]:
+    """Yield all those that nobody has acknowledged as they are, the last one first."""
     bare = decisions.filter(
         Q(reauthenticated_at__isnull=True) | Q(review__isnull=True), is_bypass=True
     )
-    found = {}
-    for row in bare.values("pk", "request__ref", *OF_A_DECISION)[:SHOWN]:
-        content = {name: row[name] for name in OF_A_DECISION}
-        found[f"{BYPASS}{row['pk']} {mark_of(content)}"] = row
-    seen = acknowledged("bypasses_without_a_factor", found)
-    for key, row in found.items():
-        if key not in seen:
-            text = f"{row['request__ref']} was bypassed without a second factor."
-            yield Found(key, text, row["request"])
+    rows = left = bare.order_by("-pk").values("pk", "request__ref", *OF_A_DECISION)
+    while page := list(left[:SHOWN]):
+        left = rows.filter(pk__lt=page[-1]["pk"])
+        found = {}
+        for row in page:
+            content = {name: row[name] for name in OF_A_DECISION}
+            found[f"{BYPASS}{row['pk']} {mark_of(content)}"] = row
+        seen = acknowledged("bypasses_without_a_factor", found)
+        for key, row in found.items():
+            if key not in seen:
+                text = f"{row['request__ref']} was bypassed without a second factor."
+                yield Found(key, text, row["request"])
 
 
 AUDITS: dict[str, Look] = {

@@ -22,7 +22,6 @@ from rollback.services.drill import REFUTED
 
 AT_ONCE = 50  # units of one action type whose effects are asked of their target in one round
 ROUND_S = 20.0  # real seconds; well below the task's time-out
-SETTLED_AFTER_S = 600.0  # real seconds after the end, before what was not done is asked about
 UNASKED_AFTER_S = (
     3600.0  # real seconds after the end; a target that still does not answer is a finding
 )
@@ -84,7 +83,8 @@ def _drills_again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     drills = Drill.objects.filter(pk__in=known).select_related("action_type")
     yield from _altered(drills)
     there = set(drills.values_list("pk", flat=True))
-    gone = {key: pk for pk, key in known.items() if pk not in there}
+    # A finding of its own: who saw the other one has not seen this.
+    gone = {f"{DRILL}{pk} gone": pk for pk in known if pk not in there}
     for key in sorted(gone.keys() - acknowledged("drills_altered", gone)):
         yield Found(key, f"Drill {gone[key]} is gone.")
 
@@ -168,7 +168,8 @@ def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found |
         audited_at__isnull=True, sent_at__isnull=False, request__state__in=ENDED
     ).select_related("request")
     due = sent.filter(
-        Q(state__in=CHECKPOINTED) | Q(request__ended_at__lt=now - clock.technical(SETTLED_AFTER_S))
+        Q(state__in=CHECKPOINTED)
+        | Q(request__ended_at__lt=now - clock.technical(strays.SETTLED_AFTER_S))
     )
     types = ActionType.objects.filter(pk__in=due.values("request__action_type"))
     for action_type in types.order_by("?"):

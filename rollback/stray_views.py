@@ -51,11 +51,12 @@ def _page(
 ) -> HttpResponse:
     if not selectors.sees_findings(request.user):
         raise PermissionDenied("Operators, policy administrators and auditors see what failed.")
-    rows = unexplained().select_related("request")
+    now = clock.now()
+    rows = unexplained(now).select_related("request")
     found = list(rows[: PAGE + 1])
     context: dict[str, Any] = {
         "here": "findings",
-        "now": clock.now(),
+        "now": now,
         "strays": found[:PAGE],
         "count": wording.capped(len(found), PAGE),
         "more": len(found) > PAGE,

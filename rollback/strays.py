@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import DataError, IntegrityError
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals import templating
-from governance import clock
+from governance import clock, wording
 from governance.audits import SHOWN, Found, audit, numbers_in
 from governance.models import ActionType
 from rollback.connectors import registry
@@ -34,10 +34,11 @@ OF_STRAYS = "effects_unaccounted_for"
 PAGES_AT_ONCE = 30  # of one list in one round
 ROUND_S = 10.0  # real seconds; with the other audit that calls targets, below the task's time-out
 SILENT_AFTER_S = 3600.0  # real seconds without getting on; a list that is not read is a finding
+SETTLED_AFTER_S = 600.0  # real seconds after the end, before what was not done is asked about
 SETTLED_AT_ONCE = 500  # looked at in one query
 STRAY = "stray "  # what the keys of its findings begin with
 KEY_LENGTH = 500  # of Unit.key
-# What a page may come to that nobody thought of. A database that is away is none of it.
+# What a page, or a stored configuration, may come to that nobody thought of. A database that is away is none of it.
 ODD = (
     ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DataError, IntegrityError,
 )  # fmt: skip
@@ -57,7 +58,7 @@ class Source(NamedTuple):
 
 def _again(keys: Collection[str], now: datetime) -> Iterator[Found]:
     numbers = numbers_in(keys, STRAY)
-    for stray in unexplained().filter(pk__in=numbers):
+    for stray in unexplained(now).filter(pk__in=numbers):
         yield _found(stray)
 
 
@@ -74,10 +75,11 @@ def effects_unaccounted_for(now: datetime) -> Iterator[Found]:
     that cannot be asked clears nothing, and is itself a finding after an hour.
     """
     until = time.monotonic() + ROUND_S
-    read = sources()
+    read, unread = sources()
     read_on(read, now, enough=lambda: time.monotonic() > until)
     _settle_what_is_accounted_for(now)
-    for stray in unexplained()[:SHOWN]:
+    yield from unread
+    for stray in unexplained(now)[:SHOWN]:
         yield _found(stray)
     lists = {(each.target, each.name) for each in read}
     late = now - clock.technical(SILENT_AFTER_S)
@@ -90,13 +92,16 @@ def effects_unaccounted_for(now: datetime) -> Iterator[Found]:
             )
 
 
-def unexplained() -> QuerySet[Stray]:
+def unexplained(now: datetime) -> QuerySet[Stray]:
     """Return what is not settled, the oldest first.
 
     Without what a unit may be the explanation of: its call is under way, or it waits for
-    somebody to say what became of it.
+    somebody to say what became of it. Once its request has ended for a good while it explains
+    nothing, whether it is to be asked about again or not.
     """
+    settled = now - clock.technical(SETTLED_AFTER_S)
     in_doubt = Unit.objects.filter(
+        Q(request__ended_at__isnull=True) | Q(request__ended_at__gte=settled),
         request=OuterRef("request"),
         key=OuterRef("key"),
         state__in=(U.SENT, U.UNKNOWN),
@@ -105,27 +110,37 @@ def unexplained() -> QuerySet[Stray]:
     return Stray.objects.filter(~Exists(in_doubt), settled_at__isnull=True).order_by("pk")
 
 
-def sources() -> list[Source]:
+def sources() -> tuple[list[Source], list[Found]]:
     """Return the lists of all targets to which something of ours can be sent, by the versions in production.
 
-    Keys are ours by the templates of every version that was ever more than a draft.
+    Keys are ours by the templates of every version that was ever more than a draft. And the
+    versions of which none of this can be told, by their stored configuration: they stop no other.
     """
     templates: dict[str, set[str]] = defaultdict(set)
     offered: dict[tuple[str, str], Connector] = {}
+    unread = []
     kinds = ActionType.objects.exclude(state=ActionType.State.DRAFT)
     for kind in kinds.filter(connector__in=registry.KINDS).order_by("-pk"):
-        connector = registry.connector_for(kind)
-        if not settings.TARGETS.get(connector.target, {}).get("url"):
+        try:
+            connector = registry.connector_for(kind)
+            if not settings.TARGETS.get(connector.target, {}).get("url"):
+                continue
+            names = connector.lists if kind.state == ActionType.State.PRODUCTION else ()
+        except ODD as problem:
+            said = (
+                f"Nobody can tell which lists {kind} has, and which keys: {wording.defect(problem)}"
+            )
+            unread.append(Found(f"action type {kind.pk}", said))
             continue
         templates[connector.target].add(templating.pattern(kind.business_key))
-        if kind.state == ActionType.State.PRODUCTION:
-            for name in connector.lists:
-                offered.setdefault((connector.target, name), connector)
+        for name in names:
+            offered.setdefault((connector.target, name), connector)
     ours = {target: re.compile("|".join(sorted(each))) for target, each in templates.items()}
-    return [
+    lists = [
         Source(target, name, connector, ours[target])
         for (target, name), connector in offered.items()
     ]
+    return lists, unread
 
 
 def read_on(
@@ -149,6 +164,7 @@ def read_on(
     total = 0
     for source in sample(lists, len(lists)):
         mark = _bookmark(source, now)
+        began = mark.read_at
         if source.target in away:
             services.note_silence(mark, away[source.target])
             continue
@@ -158,7 +174,7 @@ def read_on(
                 break
             mark = _bookmark(source, now)
             if mark.after in places:
-                services.note_silence(mark, "it goes round: it leads back to where it was")
+                services.note_circle(mark, since=began)
                 break
             places.add(mark.after)
             try:

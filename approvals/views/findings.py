@@ -23,9 +23,8 @@ from approvals.views.edge import (
     read_number,
 )
 from governance import clock, wording
-from governance.audits import Look
+from governance.audits import Look, last_round
 from governance.errors import AlreadyDecided, NotFound, NotNow, NotYours
-from governance.models import Heartbeat
 
 PAGE = 50
 OF_SWEEPS = {  # findings that no audit looks for
@@ -77,7 +76,6 @@ def findings(request: HtmxRequest) -> HttpResponse:
     behind = read_named_cursor(request.GET.get("tasks", ""))
     tasks = selectors.dead_tasks(limit=PAGE + 1, after=behind)
     last = past[PAGE - 1] if len(past) > PAGE else None
-    beat = Heartbeat.objects.filter(name="audit").first()
     counts = selectors.findings_by_audit()
     context: dict[str, Any] = {
         "here": "findings",
@@ -94,7 +92,7 @@ def findings(request: HtmxRequest) -> HttpResponse:
             cursor_of(tasks[PAGE - 1].last_at, tasks[PAGE - 1].task) if len(tasks) > PAGE else ""
         ),
         "from_the_last": before is None and behind is None,
-        "looked_at": beat.beat_at if beat else None,
+        "looked_at": last_round(),
         "looks": [
             Looked(_name(name), look.means, counts.get(name, 0)) for name, look in looks.items()
         ],

@@ -68,6 +68,12 @@ def note_silence(mark: Bookmark, said: str) -> None:
     Bookmark.objects.filter(pk=mark.pk).update(problem=wording.plain(said, PROBLEM))
 
 
+def note_circle(mark: Bookmark, *, since: datetime) -> None:
+    """Keep that a list leads back to where it was, and so has not gone on since then."""
+    rows = Bookmark.objects.filter(pk=mark.pk, after=mark.after)
+    rows.update(problem="it goes round: it leads back to where it was", read_at=since)
+
+
 @transaction.atomic
 def be_accounted_for(strays: Iterable[int], *, now: datetime) -> None:
     """Settle those for which units of ours have checkpoints by now. Safe to run again.

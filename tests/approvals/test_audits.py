@@ -531,6 +531,96 @@ def test_a_bare_bypass_stands_behind_any_number_of_others_until_somebody_looked(
     assert not standing.exists()
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_bare_bypass_that_is_gone_is_a_finding_of_its_own_until_somebody_has_seen_it(
+    company, seen
+):
+    standing = Finding.objects.filter(audit="bypasses_without_a_factor", cleared_at=None)
+    bypass = DecisionFactory(is_bypass=True, reauthenticated_at=None, review=ReviewFactory())
+    pk, request = bypass.pk, bypass.request
+    found_by()
+    first = standing.get()
+    if seen:  # and deleted before the next round
+        Alert.objects.update(acknowledged_at=MONDAY_9AM + M)
+    Decision.objects.all().delete()
+
+    found_by(MONDAY_9AM + 2 * M)
+
+    gone = standing.get()
+    first.refresh_from_db()
+    assert first.cleared_at == MONDAY_9AM + 2 * M
+    assert (gone.key, gone.request) == (f"bypass {pk} gone", request)
+    assert gone.text == (
+        f"A bypass of {request.ref} without a second factor is gone: its decision was deleted."
+    )
+    assert (gone.alert.text, gone.alert.acknowledged_at) == (gone.text, None)
+    found_by(MONDAY_9AM + 3 * M)
+    assert standing.get() == gone
+    Alert.objects.filter(pk=gone.alert_id).update(acknowledged_at=MONDAY_9AM + 3 * M)
+    found_by(MONDAY_9AM + 4 * M)
+    assert not standing.exists()
+
+
+def test_any_number_of_bare_bypasses_that_were_acknowledged_hide_none_behind_them(
+    company, monkeypatch
+):
+    monkeypatch.setattr(audits, "SHOWN", 2)
+    rows = [
+        DecisionFactory(is_bypass=True, reauthenticated_at=None, review=ReviewFactory())
+        for _ in range(5)
+    ]
+
+    seen = []
+    for left in (5, 3, 1):
+        keys = [each.key for each in audits.bypasses_without_a_factor(MONDAY_9AM)]
+        assert len(keys) == min(left, 2)
+        for key in keys:
+            AlertFactory(
+                kind="audit.bypasses_without_a_factor", key=key, acknowledged_at=MONDAY_9AM
+            )
+        seen += [int(key.split()[1]) for key in keys]
+
+    assert seen == [each.pk for each in rows[::-1]]
+    assert list(audits.bypasses_without_a_factor(MONDAY_9AM)) == []
+
+
+def test_of_more_bare_bypasses_than_are_shown_each_that_stands_goes_on_standing(
+    company, monkeypatch
+):
+    for _ in range(3):
+        DecisionFactory(is_bypass=True, reauthenticated_at=None, review=ReviewFactory())
+    keys = [each.key for each in audits.bypasses_without_a_factor(MONDAY_9AM)]
+    monkeypatch.setattr(audits, "SHOWN", 1)
+
+    again = {each.key for each in audits.bypasses_without_a_factor.again(keys, MONDAY_9AM)}
+
+    assert again == set(keys)
+
+
+@pytest.mark.parametrize(
+    ("make", "look", "kind", "key"),
+    [
+        (FailureFactory, "failed_tasks", "task.failed", "{}"),
+        (FailureFactory, "failed_tasks", "audit.failed_tasks", "task {}"),
+        (TaskAttemptFactory, "tasks_lost", "task.lost", "{}"),
+        (TaskAttemptFactory, "tasks_lost", "audit.tasks_lost", "task {}"),
+    ],
+)
+def test_any_number_of_tasks_that_were_told_of_hide_none_behind_them(
+    company, monkeypatch, make, look, kind, key
+):
+    monkeypatch.setattr(audits, "SHOWN", 2)
+    untold, *told = [make() for _ in range(5)]
+    for each in told:
+        AlertFactory(kind=kind, key=key.format(each.pk), acknowledged_at=MONDAY_9AM)
+        time = "stopped" if make is FailureFactory else "last_at"
+        type(each).objects.filter(pk=each.pk).update(**{time: MONDAY_9AM + M})
+
+    found = [each.key for each in audits.AUDITS[look](MONDAY_9AM + 9 * M)]
+
+    assert found == [f"task {untold.pk}"]
+
+
 @pytest.mark.parametrize("change", [{"note": "Another."}, {"digest": "0" * 64}, {"via": "bulk"}])
 def test_a_bare_bypass_that_was_acknowledged_is_found_anew_once_it_is_altered_again(
     company, change

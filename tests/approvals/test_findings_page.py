@@ -91,6 +91,20 @@ def test_a_finding_is_shown_with_what_it_means_since_when_and_its_request(
     assert request.ref in see(client, auditor).split("Found before")[1]
 
 
+def test_a_round_of_the_clock_which_asks_no_target_is_no_look_at_everything(
+    client, company, timeline
+):
+    auditor = somebody("auditor")
+    auditing.run(now=timeline.now, outside=False)
+    assert "Nobody has looked yet." in see(client, auditor)
+
+    auditing.run(now=timeline.now)
+    auditing.run(now=timeline.now + M, outside=False)
+
+    page = see(client, auditor)
+    assert f'Looked for at <time datetime="{timeline.now.isoformat()[:16]}' in page
+
+
 def test_every_audit_says_what_it_looks_for_and_what_to_do(client, company):
     page = see(client, somebody("auditor"))
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from django_q.models import OrmQ
 
-from approvals.models import Alert
+from approvals import auditing
+from approvals.models import Alert, Finding
 from governance.canonical import digest
 from governance.errors import NotFound, NotNow, NotYours
 from governance.ladder import DRILL_COUNTS_FOR
@@ -26,6 +27,7 @@ from tests.rollback.rehearsing import KINDS, PlayHouse, asked, entry, in_product
 pytestmark = pytest.mark.django_db
 
 TICK = timedelta(microseconds=1)
+M = timedelta(minutes=1)
 Outcome = Drill.Outcome
 
 
@@ -547,18 +549,38 @@ def test_what_was_altered_stands_behind_any_number_of_other_drills_until_somebod
     through(kind, timeline)
     Drill.objects.update(signature="0" * 128)
     ((key, *_),) = audits.drills_altered(timeline.now)
-    pk = Drill.objects.get().pk
     monkeypatch.setattr(audits, "SHOWN", 0)
     assert list(audits.drills_altered(timeline.now)) == []
 
     assert [each.key for each in audits.drills_altered.again([key], timeline.now)] == [key]
 
-    alert = AlertFactory(kind="audit.drills_altered", key=key)
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_drill_that_is_gone_is_a_finding_of_its_own_until_somebody_has_seen_it(
+    kind, timeline, seen
+):
+    standing = Finding.objects.filter(audit="drills_altered", cleared_at=None)
+    through(kind, timeline)
+    Drill.objects.update(signature="0" * 128)
+    now, pk = timeline.now, Drill.objects.get().pk
+    auditing.run(now=now, outside=False)
+    first = standing.get()
+    if seen:  # and deleted before the next round
+        Alert.objects.update(acknowledged_at=now)
     Drill.objects.all().delete()
-    (found,) = audits.drills_altered.again([key], timeline.now)
-    assert (found.key, found.text) == (key, f"Drill {pk} is gone.")
-    Alert.objects.filter(pk=alert.pk).update(acknowledged_at=timeline.now)
-    assert list(audits.drills_altered.again([key], timeline.now)) == []
+
+    auditing.run(now=now + M, outside=False)
+
+    gone = standing.get()
+    first.refresh_from_db()
+    assert first.cleared_at == now + M
+    assert (gone.key, gone.text) == (f"drill {pk} gone", f"Drill {pk} is gone.")
+    assert (gone.alert.text, gone.alert.acknowledged_at) == (gone.text, None)
+    auditing.run(now=now + 2 * M, outside=False)
+    assert standing.get() == gone
+    Alert.objects.filter(pk=gone.alert_id).update(acknowledged_at=now)
+    auditing.run(now=now + 3 * M, outside=False)
+    assert not standing.exists()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from rollback import strays
 from rollback.audits import OF_EFFECTS
 from rollback.connectors import registry
 from rollback.connectors.base import Effect, Gives, NotDone, OutcomeUnknown, Page, Receipt, Rejected
+from rollback.connectors.http import HttpConnector
 from rollback.management.commands import recheck_effects
 from rollback.models import Bookmark, Direction, Stray, Unit
 from rollback.runner import run_all
@@ -258,7 +259,7 @@ def test_without_a_lookup_what_is_in_doubt_is_found_once_somebody_says_that_it_w
 
     assert standing(timeline.now) == [], "a person is asked about it as it is"
     assert Bookmark.objects.get().after == "1", "and the list has gone on"
-    assert not strays.unexplained().exists()
+    assert not strays.unexplained(timeline.now).exists()
     Unit.objects.filter(pk=unit.pk).update(state=U.NOT_DONE)
 
     (found,) = standing(timeline.now + M)
@@ -292,6 +293,27 @@ def test_without_a_lookup_what_stays_in_doubt_is_found_once_its_request_has_ende
     Unit.objects.filter(key=key_of(approved)).update(audited_at=timeline.now)
 
     assert len(standing(timeline.now + M)) == 1
+
+
+def test_without_a_lookup_asking_all_again_hides_nothing_of_what_has_ended(
+    approved, worker, untold, timeline
+):
+    untold.books.lose_answer(1, OutcomeUnknown("timeout"))
+    run_all(worker.hands)
+    untold.told.append(key_of(approved))
+    ActionRequest.objects.update(state=S.STRANDED, due_at=None, ended_at=timeline.now)
+    timeline.advance(minutes=10)
+    assert standing(timeline.now) == []
+    timeline.advance(microseconds=1)
+    (found,) = standing(timeline.now)
+    said = StringIO()
+
+    call_command("recheck_effects", stdout=said)
+
+    assert Unit.objects.get(key=key_of(approved)).audited_at is None
+    assert "; 1 effects in targets" in said.getvalue()
+    assert [each.key for each in strays.effects_unaccounted_for(timeline.now)] == [found.key]
+    assert standing(timeline.now) == [found]
 
 
 def test_every_stray_is_looked_at_for_a_unit_however_many_there_are(
@@ -456,6 +478,41 @@ def test_what_is_odd_in_one_list_stops_no_other(done, two_lists, timeline, page)
     assert "cannot be kept" in Bookmark.objects.get(name="bad").problem
 
 
+@pytest.mark.parametrize(
+    ("state", "config"),
+    [
+        ("production", ["no object"]),
+        ("retired", ["no object"]),
+        ("production", {"target": []}),
+        ("production", {"target": "books", "listing": {"path": "{no end"}}),
+    ],
+)
+def test_an_action_type_that_cannot_be_read_stops_no_list_of_others(
+    done, telling, timeline, monkeypatch, state, config
+):
+    keys = lose(done)
+    telling.books.done.clear()
+    broken = ActionTypeFactory(connector="http", connector_config=config, state=state)
+    monkeypatch.setattr(
+        registry,
+        "connector_for",
+        lambda kind: HttpConnector(kind) if kind == broken else telling,
+    )
+
+    found = standing(timeline.now)
+
+    assert [each.text.split()[2] for each in found if each.key.startswith("stray ")] == keys
+    (told,) = [each for each in found if not each.key.startswith("stray ")]
+    assert told.key == f"action type {broken.pk}"
+    assert f"which lists {broken} has" in told.text
+    said = StringIO()
+    with pytest.raises(CommandError, match="1 action types were not read"):
+        call_command("recheck_effects", stdout=said)
+    assert told.text in said.getvalue()
+    ActionType.objects.filter(pk=broken.pk).delete()
+    assert len(standing(timeline.now + M)) == len(keys)
+
+
 def test_a_target_that_is_away_is_noted_with_each_of_its_lists(done, two_lists, timeline):
     two_lists.books.down = DOWN
 
@@ -491,6 +548,37 @@ def test_a_list_that_goes_round_comes_to_an_end_and_the_command_says_so(done, tw
     assert Bookmark.objects.get(name="done").after == "5"
 
 
+def test_a_list_that_goes_round_is_a_finding_after_an_hour_until_it_goes_on(
+    done, two_lists, timeline
+):
+    assert standing(timeline.now) == []
+    two_lists.bad = lambda after: Page([], "b" if after == "a" else "a", True)
+
+    for n in range(1, 61):
+        assert standing(timeline.now + n * M) == []
+    (found,) = standing(timeline.now + 61 * M)
+
+    assert "books has not told what it did since 02 Mar" in found.text
+    assert "it goes round" in found.text
+    assert standing(timeline.now + 62 * M) == [found]
+    two_lists.bad = lambda after: Page([], "c", False)
+    assert standing(timeline.now + 63 * M) == []
+
+
+def test_a_list_that_is_far_behind_gets_on_however_long_it_takes(
+    done, two_lists, timeline, monkeypatch
+):
+    monkeypatch.setattr(
+        strays.read_on, "__kwdefaults__", {**strays.read_on.__kwdefaults__, "pages": 2}
+    )
+    two_lists.bad = lambda after: Page([], f"{after}x", True)
+
+    for n in range(0, 150, 30):
+        assert standing(timeline.now + n * M) == []
+
+    assert "there is more" in Bookmark.objects.get(name="bad").problem
+
+
 def test_a_list_that_never_ends_comes_to_one_and_the_command_says_so(
     done, two_lists, timeline, monkeypatch
 ):
@@ -511,7 +599,7 @@ def test_a_list_that_another_round_is_reading_is_read_to_its_end(done, telling, 
     def beside(name, after):
         page = listed(name, after)
         telling.__dict__.pop("listed")  # once
-        strays.read_on(strays.sources(), timeline.now, pages=1)
+        strays.read_on(strays.sources()[0], timeline.now, pages=1)
         return page
 
     telling.__dict__["listed"] = beside
@@ -530,7 +618,7 @@ def test_two_rounds_at_once_keep_one_of_each_and_lose_nothing(done, telling, tim
     def beside(name, after):
         page = listed(name, after)
         telling.__dict__.pop("listed")  # once
-        strays.read_on(strays.sources(), timeline.now)
+        strays.read_on(strays.sources()[0], timeline.now)
         return page
 
     telling.__dict__["listed"] = beside
@@ -546,7 +634,7 @@ def test_the_queries_of_a_round_do_not_grow_with_what_is_known(done, telling, ti
         telling.told[:] = keys
         Bookmark.objects.update(after="")
         with CaptureQueriesContext(connection) as asked:
-            strays.read_on(strays.sources(), timeline.now)
+            strays.read_on(strays.sources()[0], timeline.now)
         return len(asked)
 
     telling.at_once = 1000

@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 from honcho.environ import parse_procfile
 
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, Finding
 from tests.factories import MONDAY_9AM, FindingFactory, RequestFactory
 from tools.demo import TARGET
 from tools.processes import ROOT
@@ -119,7 +119,26 @@ def test_what_an_audit_found_meanwhile_is_told_though_it_was_cleared(demo, tally
     FindingFactory(audit="clock_overdue", text="It stood still.", cleared_at=MONDAY_9AM)
     said = []
 
-    judge(demo, tally, 1.0, said.append)
+    assert judge(demo, tally, 1.0, said.append) == 0
+
+    assert "found meanwhile, and gone since: clock_overdue: It stood still." in said
+
+
+@pytest.mark.django_db
+def test_what_goes_with_the_last_audit_is_told_too(demo, tally):
+    one(tally)
+    demo.paid("INV-two-0")
+    FindingFactory(audit="clock_overdue", text="It stood still.")
+
+    def manage(command, timeout):
+        if command == "audit":
+            Finding.objects.update(cleared_at=MONDAY_9AM)
+        return 0, ""
+
+    demo.manage = manage
+    said = []
+
+    assert judge(demo, tally, 1.0, said.append) == 0
 
     assert "found meanwhile, and gone since: clock_overdue: It stood still." in said
 

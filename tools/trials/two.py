@@ -291,12 +291,12 @@ def judge(demo: Demo, tally: Tally, ended_s: float, say: Say) -> int:
         times = sum(count for name, count in tally.killed.items() if name.startswith(kind))
         if times < tally.planned:
             wrong.append(f"{kind} was killed {times} times of {tally.planned} that were planned")
-    # What still stands is told by the audit itself, below. A machine that has more to do than it can
-    # is late to take over from whoever was killed: it shows as a finding until it has.
+    # A machine that has more to do than it can is late to take over from whoever was killed: it shows
+    # as a finding until it has. What still stands by now is told by the audit itself.
+    wrong += [f"{command}: {said}" for command, said in unclean(demo)]
     mended = Finding.objects.filter(cleared_at__isnull=False).order_by("pk")
     for each in mended:
         say(f"found meanwhile, and gone since: {each}")
-    wrong += [f"{command}: {said}" for command, said in unclean(demo)]
     kills = ", ".join(f"{name} {times}" for name, times in sorted(tally.killed.items()))
     say(f"killed: {kills or 'nobody'}; {tally.again} of {tally.calls} calls were sent once more")
     say(

@@ -35,9 +35,9 @@ class Command(BaseCommand):
         )
         if options["from_the_start"]:
             Bookmark.objects.update(after="")
-        lists = strays.sources()
+        lists, unread = strays.sources()
         read = strays.read_on(lists, clock.now(), pages=PAGES)
-        open_now = strays.unexplained().count()
+        open_now = strays.unexplained(clock.now()).count()
         self.stdout.write(
             f"{read} entries of {len(lists)} lists were read; {open_now} effects in targets are"
             " accounted for by nothing here."
@@ -50,5 +50,9 @@ class Command(BaseCommand):
                 self.stdout.write(
                     f"{mark.target}, {mark.name}: not read to its end: {mark.problem}"
                 )
+        for each in unread:
+            self.stdout.write(each.text)
         if stopped:
             raise CommandError(f"{stopped} of {len(lists)} lists were not read to their ends.")
+        if unread:
+            raise CommandError(f"The lists of {len(unread)} action types were not read.")
