@@ -142,9 +142,8 @@ def check_payload(action: ActionType, payload: Mapping[str, Any]) -> None:
             }
             for error in found[:ERRORS_SHOWN]
         ]
-        raise PayloadOffSchema(
-            f"{len(found)} places do not fit the schema of {action}.", errors=shown
-        )
+        places = "1 place does" if len(found) == 1 else f"{len(found)} places do"
+        raise PayloadOffSchema(f"{places} not fit the schema of {action}.", errors=shown)
 
 
 def amount_of(action: ActionType, payload: Mapping[str, Any]) -> Money | None:
