@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import CharField
+from django.db.models import CharField, Q
 
 from approvals.models import ActionRequest, CounterpartySum, Resource
 from governance import bulk
@@ -48,25 +48,26 @@ def lock_resources(pks: Iterable[int | None]) -> None:
         list(Resource.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk"))
 
 
-def lock_free_resource(request: int) -> bool:
-    """Lock the Resource that a request wants, unless somebody else holds it. Returns whether it is free to go on.
+def lock_if_free(request: int) -> bool:
+    """Lock the Resource that a request wants and then the request, unless somebody holds either.
 
-    For whoever has other work to do: one row that is held must not hold up the rest.
+    For whoever has other work to do: one row that is held must not hold up the rest. Returns
+    whether it has both.
     """
     wanted = ActionRequest.objects.filter(pk=request).values("resource")
-    wants_none = ActionRequest.objects.filter(pk=request, resource=None)
-    rows = Resource.objects.filter(pk__in=wanted).order_by("pk")
-    return bool(claim(rows, limit=1)) or wants_none.exists()
+    got = claim(Resource.objects.filter(pk__in=wanted).order_by("pk"), limit=1)
+    free = Q(resource=None) | Q(resource__in=got)
+    return bool(claim(ActionRequest.objects.filter(free, pk=request).order_by("pk"), limit=1))
 
 
-def lock_resources_of(requests: Iterable[int]) -> None:
-    """Likewise for the Resources that these requests want, which never changes."""
-    _lock_resources_of(requests=requests)
+def lock_free_resources_of(requests: Iterable[int]) -> set[int]:
+    """Lock the Resources that these requests want, but for those that somebody holds. Returns which it has."""
+    return {pk for (pk,) in _lock_free_resources_of(requests=requests)}
 
 
-_lock_resources_of = Read(
+_lock_free_resources_of = Read(
     lambda: (
-        Resource.objects.select_for_update(no_key=True)
+        Resource.objects.select_for_update(no_key=True, skip_locked=True)
         .filter(
             pk__in=ActionRequest.objects.filter(pk__among=GivenKeys("requests")).values("resource")
         )

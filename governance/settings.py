@@ -160,15 +160,17 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = 60
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a database that came back is used again
-    # A machine that vanished in a transaction lets go of its rows, and nobody waits for one for ever.
+    _given = DATABASES["default"].get("OPTIONS", {})
+    # A machine that vanished in a transaction lets go of its rows, before whoever waits for one gives up.
+    _limits = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=20s"
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
         "keepalives_idle": 15,
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,  # ms
-        "options": "-c idle_in_transaction_session_timeout=60s -c lock_timeout=20s",
-    } | DATABASES["default"].get("OPTIONS", {})
+    } | _given
+    DATABASES["default"]["OPTIONS"]["options"] = f"{_limits} {_given.get('options', '')}".strip()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from approvals.audits import acknowledged
 from approvals.models import ENDED, ActionRequest, Finding
-from governance import clock
+from governance import clock, wording
 from governance.audits import SHOWN, Found, Look, audit, mark_of, numbers_in, overdue_before
 from governance.ladder import DRILL_COUNTS_FOR
 from governance.models import ActionType
@@ -173,8 +173,15 @@ def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found |
     )
     types = ActionType.objects.filter(pk__in=due.values("request__action_type"))
     for action_type in types.order_by("?"):
-        connector = registry.connector_for(action_type)
         own = due.filter(request__action_type=action_type)
+        try:
+            connector = registry.connector_for(action_type)
+        except strays.ODD as problem:
+            unit = own.order_by("pk").first()
+            if unit is not None:
+                said = f"Nobody can ask about units of {action_type}: {wording.defect(problem)}"
+                yield unit, Found(_key(unit), said, unit.request_id)
+            continue
         if not connector.gives.lookup:
             own.update(audited_at=now)  # nobody can be asked
             continue

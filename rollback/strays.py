@@ -249,7 +249,10 @@ def _has_checkpoint(unit: Unit) -> bool:
 
 
 def _can_be_asked(unit: Unit) -> bool:
-    return registry.connector_for(unit.request.action_type).gives.lookup
+    try:
+        return registry.connector_for(unit.request.action_type).gives.lookup
+    except ODD:  # its configuration is a finding of its own
+        return False
 
 
 def _stray(source: Source, effect: Effect, now: datetime, request: int | None) -> Stray:

@@ -6,7 +6,7 @@ orders and recoveries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from approvals import undoing
 from approvals.batches import in_halves
 from approvals.due import set_due
-from approvals.locks import lock_request
+from approvals.locks import lock_if_free, lock_request
 from approvals.models import ENDED, ActionRequest, Claim, Order, Step
 from approvals.models.request import WITHOUT_EFFECTS
 from approvals.services import endings
@@ -197,9 +197,15 @@ def _one_by_one(
     now: datetime,
     limit: int,
 ) -> int:
-    """Move each request found, in a transaction of its own: each takes a Resource, and there are few."""
+    """Move each request found that nobody holds, in a transaction of its own: there are few."""
+
+    @transaction.atomic
+    def work(pks: Sequence[int]) -> int:
+        (pk,) = pks
+        return move(pk, now) if lock_if_free(pk) else 0
+
     pks = list(dict.fromkeys(found))[:limit]
-    return sum(in_halves([pk], lambda pks: move(pks[0], now), sweep=sweep, now=now) for pk in pks)
+    return sum(in_halves([pk], work, sweep=sweep, now=now) for pk in pks)
 
 
 @transaction.atomic

@@ -35,5 +35,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 else:
     # Runs on one server at the same time, each in a database of its own.
     DATABASES["default"]["TEST"] = {"NAME": f"test_{VAR.name}"}
+    # Most tests are one transaction, and some compute for long on a busy machine.
+    DATABASES["default"]["OPTIONS"]["options"] += " -c idle_in_transaction_session_timeout=300s"
 WHITENOISE_AUTOREFRESH = True  # no `staticfiles/` is collected for tests
 WHITENOISE_USE_FINDERS = True

@@ -14,15 +14,13 @@ from typing import Any, NamedTuple
 from django.db import transaction
 
 from approvals.checks import Done, ask_all, basis_of, facts_of, records_to_read
-from approvals.locks import lock_request
+from approvals.locks import lock_if_free, lock_request
 from approvals.models import ActionRequest, RecordRead
 from approvals.services import alerts, conflicts, violations
 from approvals.services.gather import climbs
 from approvals.services.writes import Writes
 from governance import commitments, tables
-from governance.claims import claim
 from governance.ladder import READ_WITHIN
-from rollback import selectors
 from rollback.connectors.base import CallFailed, CannotRun, Connector, Reading
 from rollback.patterns import wait_s
 from rollback.services.hands import Hands
@@ -84,10 +82,11 @@ def _state(reading: Reading | None) -> dict[str, Any] | None:
 def _put_off(pk: int, hands: Hands) -> ToRead | None:
     now = hands.now()
     with transaction.atomic():
-        free = claim(selectors.to_read(now).filter(pk=pk).order_by("pk"), limit=1)
-        if not free:
-            return None  # somebody was faster, or holds it
-        request = lock_request(free[0].ref)
+        if not lock_if_free(pk):
+            return None
+        request = lock_request(ActionRequest.objects.values_list("ref", flat=True).get(pk=pk))
+        if request.read_due_at is None or request.read_due_at > now:
+            return None
         rules = tables.rules_for(request.policy_id, request.action_type.key, reads_target=True)
         records = records_to_read(request.action_type, request.payload, with_facts=bool(rules))
         if request.state not in READ_IN or not records:

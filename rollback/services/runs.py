@@ -19,7 +19,7 @@ from django.db.models import Max
 
 from approvals import notifying, undoing
 from approvals.due import set_due
-from approvals.locks import lock_free_resource, lock_request
+from approvals.locks import lock_if_free, lock_request
 from approvals.models import ActionRequest, Order, Step
 from approvals.services import conflicts
 from approvals.services.escalate import Climb
@@ -74,7 +74,7 @@ def take(pk: int, *, worker: str, now: datetime, technical: Technical) -> Lease 
     Returns None if somebody else has it, if only for a moment, or nothing is to be done any more.
     """
     with transaction.atomic():
-        request = _claimed(pk, now) if lock_free_resource(pk) else None
+        request = _claimed(pk, now) if lock_if_free(pk) else None
         if request is None:
             return None
         was = request.state

@@ -15,7 +15,7 @@ from approvals.models import ActionRequest, Claim, Order, Resource
 from approvals.services.mending import mend
 from approvals.services.orders import order_rollback
 from approvals.services.violations import Became, report
-from approvals.sweeps import end_lapsed_approvals, trouble_overdue_runs
+from approvals.sweeps import climb_due_steps, end_lapsed_approvals, trouble_overdue_runs
 from governance.errors import Refused
 from governance.models import Person
 from governance.verify import findings
@@ -146,21 +146,54 @@ def test_a_row_that_somebody_holds_keeps_a_worker_from_nothing_else(company, app
         is_held.wait(timeout=10)
         try:
             read_next(hands(books, "w"))  # finds that there is nothing to read for the other one
-            return run_next(hands(books, "w")), run_all(hands(books, "w"))
+            read = now_(other).read_due_at is None
+            return read, run_next(hands(books, "w")), run_all(hands(books, "w"))
         finally:
             over.set()
 
     began = time.monotonic()
     _, worked = race(hold, work)
 
-    assert worked == (True, 0)
-    assert now_(other).read_due_at is None
+    assert worked == (True, True, 0)
     assert time.monotonic() - began < 25, "it waited for whoever holds it"
     assert now_(other).state == S.COMPLETED
     assert now_(approved).state == S.APPROVED
     while run_all(hands(books, "w")):
         pass
     assert now_(approved).state == S.COMPLETED
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("held", ["resource", "request"])
+def test_a_row_that_somebody_holds_keeps_the_clock_from_nothing_else(company, race, held):
+    first, other = (ask_for_payment(company, key=f"k{n}", invoice=f"INV-{n}") for n in range(2))
+    rows = {
+        "resource": Resource.objects.filter(pk=first.resource_id),
+        "request": ActionRequest.objects.filter(pk=first.pk),
+    }[held]
+    due = max(now_(first).due_at, now_(other).due_at)
+    is_held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            list(rows.select_for_update())
+            is_held.set()
+            over.wait(timeout=30)
+
+    def sweep():
+        is_held.wait(timeout=10)
+        began = time.monotonic()
+        try:
+            return climb_due_steps(now=due), time.monotonic() - began
+        finally:
+            over.set()
+
+    _, (moved, took_s) = race(hold, sweep)
+
+    assert moved == 1
+    assert took_s < 15, "it waited for whoever holds it"
+    assert now_(first).due_at <= due < now_(other).due_at
+    assert climb_due_steps(now=due) == 1
 
 
 def test_control_without_the_lock_a_report_finds_approved_what_is_begun_meanwhile(

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from governance import clock
-from governance.verify import Finding, Totals, findings
+from governance.verify import Totals, findings
 
 
 class Command(BaseCommand):
@@ -22,11 +22,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         totals = Totals()
-        found: list[Finding] = []
-        for finding in findings(clock.now(), totals):
-            found.append(finding)
-            if not options["json"]:
-                self.stdout.write(str(finding))
+        # Read to its end before a word is written: whoever reads that may take their time, and the
+        # database ends a transaction that idles.
+        found = list(findings(clock.now(), totals))
         if options["json"]:
             report = {
                 "clean": not found,
@@ -35,6 +33,8 @@ class Command(BaseCommand):
             }
             self.stdout.write(json.dumps(report, indent=2))
         else:
+            for finding in found:
+                self.stdout.write(str(finding))
             self.stdout.write(
                 f"{totals.events} events in {totals.chains} chains, {totals.seals} seals:"
                 f" {len(found) or 'no'} findings"
