@@ -19,7 +19,7 @@ from governance import bulk
 from governance.claims import claim, demand_transaction
 from governance.errors import NotFound
 from governance.models import Person
-from governance.reads import Given, GivenKeys, Read, ReadObjects
+from governance.reads import Given, GivenKeys, Read, ReadObjects, together
 
 # The row of the sums to one counterparty, made where it is missing, and waited for and locked:
 # two queries, by owner, counterparty and currency. What is read after them is read as it is then.
@@ -60,11 +60,22 @@ def lock_if_free(request: int) -> bool:
     return bool(claim(ActionRequest.objects.filter(free, pk=request).order_by("pk"), limit=1))
 
 
-def lock_free_resources_of(requests: Iterable[int]) -> set[int]:
-    """Lock the Resources that these requests want, but for those that somebody holds. Returns which it has."""
-    return {pk for (pk,) in _lock_free_resources_of(requests=requests)}
+def lock_where_free(requests: Iterable[int]) -> list[int]:
+    """Lock the Resources that these requests want, but for those that somebody holds.
+
+    Returns the requests that may go on. The others are not to be claimed: whoever
+    holds their Resource claims them next.
+    """
+    wanted, got = together(_wanted_by, _lock_free_resources_of, requests=requests)
+    free = {None, *(pk for (pk,) in got)}
+    return [pk for pk, resource in wanted if resource in free]
 
 
+_wanted_by = Read(  # which never changes
+    lambda: ActionRequest.objects.filter(pk__among=GivenKeys("requests")).values_list(
+        "pk", "resource"
+    )
+)
 _lock_free_resources_of = Read(
     lambda: (
         Resource.objects.select_for_update(no_key=True, skip_locked=True)

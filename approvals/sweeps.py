@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals import notifying
 from approvals.batches import in_halves
-from approvals.locks import lock_free_resources_of
+from approvals.locks import lock_where_free
 from approvals.models import ActionRequest, Alert, Ask, Finding, Notice, Step, Violation
 from approvals.services import alerts, asking, conflicts, endings, failures, violations
 from approvals.services.asking import subject_of
@@ -415,9 +415,7 @@ def _move(
 
     @transaction.atomic
     def work(pks: Sequence[int]) -> int:
-        free = {None, *lock_free_resources_of(pks)}
-        claimed = due.claim(pks=pks, now=now)
-        requests = [each for each in claimed if each.resource_id in free]
+        requests = due.claim(pks=lock_where_free(pks), now=now)
         writes = Writes()
         moved = []
         for climb in climbs(requests, writes, actor=actors.CLOCK, now=now):

@@ -145,7 +145,8 @@ def effects_without_a_checkpoint(now: datetime) -> Iterator[Found]:
     }
     answered = set()
     for unit, found in _asked(now, suspects=set(standing)):
-        answered.add(_key(unit))
+        if unit is not None:
+            answered.add(_key(unit))
         if found is not None:
             yield found
     unsettled = Unit.objects.filter(audited_at__isnull=True).values_list("pk", flat=True)
@@ -155,8 +156,8 @@ def effects_without_a_checkpoint(now: datetime) -> Iterator[Found]:
             yield Found(key, standing[key].text, standing[key].request_id)
 
 
-def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found | None]]:
-    """Ask targets about units, and yield each with what is wrong with it.
+def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit | None, Found | None]]:
+    """Ask targets about units, and yield each with what is wrong with it; None for a whole action type.
 
     Those never asked come first, then those on which a finding stands, so that
     neither a few bad ones nor a target that takes long keep the others from
@@ -177,10 +178,8 @@ def _asked(now: datetime, *, suspects: set[str]) -> Iterator[tuple[Unit, Found |
         try:
             connector = registry.connector_for(action_type)
         except strays.ODD as problem:
-            unit = own.order_by("pk").first()
-            if unit is not None:
-                said = f"Nobody can ask about units of {action_type}: {wording.defect(problem)}"
-                yield unit, Found(_key(unit), said, unit.request_id)
+            said = f"Nobody can ask about units of {action_type}: {wording.defect(problem)}"
+            yield None, Found(f"action type {action_type.pk}", said)
             continue
         if not connector.gives.lookup:
             own.update(audited_at=now)  # nobody can be asked

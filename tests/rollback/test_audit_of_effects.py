@@ -179,15 +179,17 @@ def test_a_target_that_is_gone_for_good_is_a_finding(approved, worker, books, ti
     assert len(audited(timeline.now + 2 * H)) == 1, "one is enough to say so"
 
 
+# What a stored configuration may come to, which stops the units of its action type alone, and a defect.
+@pytest.mark.parametrize("problem", [LookupError, RuntimeError])
 def test_an_audit_that_itself_fails_clears_nothing_and_is_over_once_mended(
-    approved, worker, books, timeline, audited, monkeypatch
+    approved, worker, books, timeline, audited, monkeypatch, problem
 ):
     run_all(worker.hands)
     lost = books.done.pop(unit_of(approved, 3).key)
     (found,) = audited(timeline.now)
 
     def broken(action_type):
-        raise LookupError("There is no connector “soap”.")
+        raise problem("There is no connector “soap”.")
 
     with monkeypatch.context() as patch:
         patch.setattr(registry, "connector_for", broken)
