@@ -35,6 +35,8 @@ NO_POSTGRESQL = "no PostgreSQL"  # the fixture's skip says the same
 SUITE_TIMEOUT_S = 2700
 LANES = 3  # suites side by side: on two processors some wait while others compute
 HANG_S = 300  # a test that takes longer prints where it stands
+# Likewise one that walks for minutes. To print the frames of what goes on running may crash it.
+WALK_HANGS_S = 1800
 NOTHING_COLLECTED = 5  # pytest's exit code
 
 
@@ -45,6 +47,7 @@ class Suite(NamedTuple):
     marks: str  # pytest's -m
     parallel: bool  # over two processes; the others run side by side, one process each
     shows: bool = False  # what its tests print
+    hang_s: int = HANG_S
 
 
 class Result(NamedTuple):
@@ -66,8 +69,8 @@ SUITES = (
     Suite("sqlite", "processes and not tryton", parallel=False),
     Suite("sqlite", "tryton", parallel=False),
     Suite("postgresql", "processes and not browser and not tryton", parallel=False),
-    Suite("postgresql", "soak", parallel=False, shows=True),
-    Suite("sqlite", "soak", parallel=False, shows=True),
+    Suite("postgresql", "soak", parallel=False, shows=True, hang_s=WALK_HANGS_S),
+    Suite("sqlite", "soak", parallel=False, shows=True, hang_s=WALK_HANGS_S),
 )
 QUICK = "not browser and not processes and not soak and not tryton"
 
@@ -113,7 +116,12 @@ class Runner:
             # Who is done takes over of what the other has left: tests with a browser come in one piece.
             *(["-n", "2", "--dist", "worksteal"] if suite.parallel else ["-n", "0"]),
             *(["-s"] if suite.shows else []),
-            *("-o", f"faulthandler_timeout={HANG_S}", f"--junitxml={report}", *self._chosen()),
+            *(
+                "-o",
+                f"faulthandler_timeout={suite.hang_s}",
+                f"--junitxml={report}",
+                *self._chosen(),
+            ),
         ]
         code = self._bounded(words, url, output)
         self.results += read_report(report)

@@ -8,7 +8,8 @@ import pytest
 from _pytest.mark.expression import Expression
 
 from tools import lint
-from tools.test import SUITES, Result, read_report, summary
+from tools.processes import Guard
+from tools.test import SUITES, Result, Runner, read_options, read_report, summary
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.a" name="test_good"/>
@@ -69,6 +70,20 @@ def test_a_suite_that_could_not_start_counts_whole_and_once():
     _, last = summary([ran("a"), skipped("b", "no PostgreSQL")], Counter({"no PostgreSQL": 2}))
 
     assert last == "2 tests did not run: no PostgreSQL (2)"
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=str)
+def test_a_walk_of_minutes_is_not_taken_for_a_hang(suite, tmp_path, monkeypatch):
+    """To print the frames of a thread that goes on running has crashed it."""
+    words = []
+    with Guard() as guard:
+        runner = Runner(read_options([]), guard, tmp_path)
+        monkeypatch.setattr(runner, "_bounded", lambda given, *others: words.extend(given) or 0)
+
+        runner.run(suite, "")
+
+    (bound,) = [int(w.partition("=")[2]) for w in words if w.startswith("faulthandler_timeout=")]
+    assert bound == (1800 if suite.marks == "soak" else 300)
 
 
 def test_failures_are_counted():
