@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 import time_machine
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import DateTimeField
 from django.test import TransactionTestCase
 from django.utils.module_loading import import_string
@@ -279,6 +279,31 @@ def race(transactional_db):
             return [
                 future.result(timeout=60) for future in [pool.submit(one, call) for call in calls]
             ]
+
+    return run
+
+
+@pytest.fixture
+def while_held(race):
+    """Do something while another connection holds rows. Returns what it returned or raised."""
+
+    def run(rows, work):
+        is_held, over = threading.Event(), threading.Event()
+
+        def hold():
+            with transaction.atomic():
+                list(rows.select_for_update())
+                is_held.set()
+                over.wait(timeout=30)
+
+        def working():
+            is_held.wait(timeout=10)
+            try:
+                return work()
+            finally:
+                over.set()
+
+        return race(hold, working)[1]
 
     return run
 

@@ -25,27 +25,16 @@ def test_a_connection_gives_up_a_lock_and_is_ended_where_it_idles_in_a_transacti
     assert settings.DATABASES["default"]["OPTIONS"]["options"].startswith(limits)
 
 
-def test_a_lock_that_is_not_given_is_no_lost_database(race):
+def test_a_lock_that_is_not_given_is_no_lost_database(while_held):
     role = RoleFactory()
-    rows = type(role).objects.filter(pk=role.pk).select_for_update()
-    is_held, over = threading.Event(), threading.Event()
-
-    def hold():
-        with transaction.atomic():
-            list(rows.all())
-            is_held.set()
-            over.wait(timeout=30)
+    rows = type(role).objects.filter(pk=role.pk)
 
     def wait():
-        is_held.wait(timeout=10)
-        try:
-            with connected(), transaction.atomic():
-                connection.cursor().execute("SET LOCAL lock_timeout = '100ms'")
-                list(rows.all())
-        finally:
-            over.set()
+        with connected(), transaction.atomic():
+            connection.cursor().execute("SET LOCAL lock_timeout = '100ms'")
+            list(rows.select_for_update())
 
-    _, waited = race(hold, wait)
+    waited = while_held(rows, wait)
 
     assert isinstance(waited, OperationalError)
     assert not isinstance(waited, DatabaseGone)
