@@ -63,8 +63,8 @@ def lock_if_free(request: int) -> bool:
 def lock_where_free(requests: Iterable[int]) -> list[int]:
     """Lock the Resources that these requests want, but for those that somebody holds.
 
-    Returns the requests that may go on. The others are not to be claimed: whoever
-    holds their Resource claims them next.
+    Returns the requests that may go on. The others are not to be claimed: that would keep
+    them from whoever holds their Resource, and who passes them by in turn.
     """
     wanted, got = together(_wanted_by, _lock_free_resources_of, requests=requests)
     free = {None, *(pk for (pk,) in got)}
